@@ -1,0 +1,33 @@
+"""Config-driven training of image segmentation models.
+
+Importing this package imports no torch: the names below are loaded when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segtrain import losses, metrics
+    from segtrain.build import load_model
+    from segtrain.models import create_model
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "create_model", "load_model", "losses", "metrics"]
+
+_LAZY = {
+    "create_model": "segtrain.models",
+    "load_model": "segtrain.build",
+    "losses": "segtrain.losses",
+    "metrics": "segtrain.metrics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'segtrain' has no attribute {name!r}")
+    module = import_module(_LAZY[name])
+    return getattr(module, name, module)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
