@@ -1,0 +1,165 @@
+"""Batches in an order that is a pure function of the seed, and the processes that prepare them."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from segtrain.data.cache import Cache
+from segtrain.data.sample import Batch, RawSample, Sample, Source
+from segtrain.data.transforms import Pipeline, to_sample
+from segtrain.errors import DataError
+from segtrain.task import IGNORE_INDEX
+
+Key: TypeAlias = tuple[int, int]
+"""Epoch and index of a sample."""
+
+NICENESS = 5
+PREFETCH = 2  # batches that each worker prepares ahead
+
+
+class AugmentedDataset(Dataset[Sample]):
+    """A source seen through a pipeline; sample ``(epoch, index)`` depends on nothing but that and the run's seed.
+
+    ``limit`` takes so many samples only, evenly spread over the source. Decoded and fitted pairs are kept for later
+    epochs in up to ``cache_mb`` MiB, one memory for all workers.
+    """
+
+    def __init__(
+        self, source: Source, pipeline: Pipeline, *, seed: int, limit: int | None = None, cache_mb: int = 0
+    ) -> None:
+        self.source = source
+        self.pipeline = pipeline
+        self.seed = seed
+        length = len(source)
+        kept = length if limit is None else min(limit, length)
+        self.indices = [number * length // kept for number in range(kept)]
+        self.cache = Cache(self._fitted(0), kept, cache_mb) if kept and cache_mb else None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: Key) -> Sample:
+        epoch, index = key
+        return to_sample(self.pipeline.augment(self._kept(index), (self.seed, epoch, index)))
+
+    def _kept(self, index: int) -> RawSample:
+        """A fitted pair, from the cache where it is there."""
+        if self.cache is None:
+            return self._fitted(index)
+        pair = self.cache.get(index)
+        if pair is not None:
+            return RawSample(*pair, self.source.ids[self.indices[index]])
+        raw = self._fitted(index)
+        self.cache.put(index, raw)
+        return raw
+
+    def _fitted(self, index: int) -> RawSample:
+        return self.pipeline.fitting(self.source[self.indices[index]])
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Batches of keys ``(epoch, index)``, shuffled by ``(seed, epoch)``; going on in mid-epoch takes no replay.
+
+    ``drop_last`` leaves out a last batch that is not full (BatchNorm cannot work on one of a single image), unless it
+    is the only one.
+    """
+
+    def __init__(self, length: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool) -> None:
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        full = length // batch_size
+        self._count = full if drop_last and full else -(-length // batch_size)
+        self.epoch, self.first = 0, 0
+
+    def start(self, epoch: int, batch: int = 0) -> None:
+        """Let the next iteration begin at that batch of that epoch."""
+        self.epoch, self.first = epoch, batch
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch."""
+        return self._count
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch = self.epoch
+        order = np.arange(self.length)
+        if self.shuffle:
+            np.random.default_rng((self.seed, epoch)).shuffle(order)
+        for batch in range(self.first, self._count):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(epoch, index) for index in chosen.tolist()]
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples; smaller ones are filled up below and to the right with ignored pixels."""
+    channels = samples[0]["image"].shape[0]
+    height, width = (max(sample["mask"].shape[axis] for sample in samples) for axis in (0, 1))
+    # laid out as (N, H, W, C) and seen as (N, C, H, W), which is what channels_last means
+    images = samples[0]["image"].new_zeros((len(samples), height, width, channels)).permute(0, 3, 1, 2)
+    masks = torch.full((len(samples), height, width), IGNORE_INDEX, dtype=torch.uint8)
+    for sample, image, mask in zip(samples, images, masks, strict=True):
+        rows, columns = sample["mask"].shape
+        image[:, :rows, :columns] = sample["image"]
+        mask[:rows, :columns] = sample["mask"]
+    return {"image": images, "mask": masks, "id": [sample["id"] for sample in samples]}
+
+
+def make_loader(
+    dataset: AugmentedDataset, batches: EpochBatches, *, num_workers: int, pin_memory: bool = False
+) -> DataLoader[Batch]:
+    """Feed a dataset in the order of ``batches``; iterating draws nothing from the global random generators.
+
+    Workers are forked where the system can: they start at once, and share the source and its cache. They are safe
+    there, as they touch neither CUDA nor any thread pool of the parent.
+    """
+    forks = num_workers > 0 and "fork" in multiprocessing.get_all_start_methods()
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker,
+        multiprocessing_context="fork" if forks else None,
+        persistent_workers=num_workers > 0,
+        prefetch_factor=PREFETCH if num_workers else None,
+        generator=torch.Generator(),
+    )
+
+
+def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """Iterate over a loader; what went wrong in a worker is raised as the one-line `DataError` that it was there."""
+    iterator = iter(loader)
+    while True:
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        except (DataError, RuntimeError) as error:
+            raise explain(error) from None
+        yield batch
+
+
+def explain(error: Exception) -> Exception:
+    """Turn what torch makes of a failure in a worker into a `DataError` of one line; other errors come back as they are."""
+    text = str(error)
+    if isinstance(error, DataError):
+        # torch puts the worker's whole traceback into the message, whose last line is the message that was meant
+        return DataError(text.rpartition(f"{DataError.__module__}.{DataError.__qualname__}: ")[2].strip())
+    if "DataLoader worker" not in text:
+        return error
+    return error
+
+
+def _start_worker(number: int) -> None:
+    cv2.setNumThreads(0)
+    os.nice(NICENESS)

@@ -1,0 +1,43 @@
+"""Colours for label maps."""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtrain.data.sample import Colour
+from segtrain.task import IGNORE_INDEX
+
+IGNORE_COLOUR: Colour = (128, 128, 128)
+BACKGROUND_COLOUR: Colour = (24, 24, 32)
+_GOLDEN_RATIO = 0.618034
+
+
+def palette(count: int) -> tuple[Colour, ...]:
+    """Give each of ``count`` label values its RGB colour; label 0 is dark, as it is the background more often than not.
+
+    Hues advance by the golden ratio, so that neighbours differ however many there are; brightness alternates.
+    """
+    return (BACKGROUND_COLOUR, *(_colour(number) for number in range(count - 1)))[:count]
+
+
+def _colour(number: int) -> Colour:
+    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN_RATIO % 1, 0.75 - 0.25 * (number % 2), 1 - 0.15 * (number % 3))
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def colorize(labels: NDArray[np.integer], colours: Sequence[Colour]) -> NDArray[np.uint8]:
+    """Paint a label map ``(H, W)`` as RGB ``(H, W, 3)``; ignored pixels and unknown values are gray."""
+    table = np.full((IGNORE_INDEX + 1, 3), IGNORE_COLOUR, np.uint8)
+    table[: len(colours)] = colours
+    painted: NDArray[np.uint8] = table[labels]
+    return painted
+
+
+def overlay(
+    image: NDArray[np.uint8], labels: NDArray[np.integer], colours: Sequence[Colour], *, alpha: float = 0.5
+) -> NDArray[np.uint8]:
+    """Lay a label map over its RGB image ``(H, W, 3)``; ``alpha`` is the share of the colours."""
+    painted = colorize(labels, colours)
+    return np.rint((1 - alpha) * image + alpha * painted).astype(np.uint8)

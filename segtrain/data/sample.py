@@ -1,0 +1,76 @@
+"""The contract between dataset formats, transforms and the loader."""
+
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segtrain.task import Mode
+
+Split: TypeAlias = Literal["train", "val", "test"]
+Colour: TypeAlias = tuple[int, int, int]
+Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+
+
+class RawSample(NamedTuple):
+    """One image as a dataset format gives it.
+
+    The image is ``(H, W, C)``, RGB where C is 3. The mask is ``(H, W)``; it holds the task's label values, and
+    ``segtrain.task.IGNORE_INDEX`` where a pixel does not count: formats translate whatever their files hold.
+    """
+
+    image: Pixels
+    mask: NDArray[np.uint8]
+    id: str
+
+
+class Sample(TypedDict):
+    """One image after the transforms.
+
+    ``image`` is ``(C, H, W)`` in the dtype of the file (uint8, uint16 or float32), ``mask`` is ``(H, W)`` of uint8.
+    Neither is widened here: they travel to the device as they are, which moves an eighth of what int64 labels would.
+    """
+
+    image: Tensor
+    mask: Tensor
+    id: str
+
+
+class Batch(TypedDict):
+    """Several samples: ``image`` is ``(N, C, H, W)`` in channels_last memory, ``mask`` is ``(N, H, W)`` of uint8."""
+
+    image: Tensor
+    mask: Tensor
+    id: list[str]
+
+
+class Source(Protocol):
+    """What every dataset format is: one split, indexed, with the facts that head, loss and metrics follow from."""
+
+    @property
+    def mode(self) -> Mode:
+        """Binary or multiclass."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The scored classes: for a binary task the foreground alone."""
+
+    @property
+    def palette(self) -> tuple[Colour, ...]:
+        """The RGB colour of each label value."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The name of each sample."""
+
+    def verify(self) -> None:
+        """Raise `DataError` with the remedy where the files cannot be trained on; once, before training."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> RawSample: ...

@@ -1,0 +1,141 @@
+"""The embedded dataset: textured shapes that only their outline tells apart, drawn on demand."""
+
+import math
+from collections.abc import Callable
+from typing import get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segtrain.data.palette import palette
+from segtrain.data.sample import RawSample, Split
+from segtrain.task import Mode
+
+Field = NDArray[np.float32]
+
+CLASS_NAMES = ("background", "disc", "square", "triangle", "star")
+CONTRAST = 100  # least distance in RGB between a shape's colour and those already in the image
+GRAIN = 6  # standard deviation of the noise, in gray levels
+
+
+class Shapes:
+    """Overlapping discs, squares, triangles and stars on a background, all with colours and textures of one distribution.
+
+    Colour and texture say nothing about the class; a model has to see the outline. A sample is a pure function of
+    ``(seed, split, index)``: nothing is stored, nothing is read. Image ``(size, size, 3)``.
+    """
+
+    mode: Mode = "multiclass"
+    class_names = CLASS_NAMES
+    palette = palette(len(CLASS_NAMES))
+    channels = 3
+
+    def __init__(
+        self, *, split: Split, size: int = 96, train: int = 512, val: int = 128, test: int = 128, seed: int = 0
+    ) -> None:
+        self.size = size
+        self.ids = tuple(f"{split}-{index:05d}" for index in range({"train": train, "val": val, "test": test}[split]))
+        self._stream = (seed, get_args(Split).index(split))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> RawSample:
+        rng = np.random.default_rng((*self._stream, index))
+        return RawSample(*draw(rng, self.size), self.ids[index])
+
+    def verify(self) -> None:
+        """Find nothing wrong: there are no files."""
+
+
+def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw an image ``(size, size, 3)`` and its mask ``(size, size)``."""
+    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    colours = [_new_colour(rng, [])]
+    canvas = _texture(rng, x, y, colours[0])
+    mask = np.zeros((size, size), np.uint8)
+    for _ in range(rng.integers(2, 5)):
+        label = int(rng.integers(1, len(CLASS_NAMES)))
+        colours.append(_new_colour(rng, colours))
+        region = _region(rng, label, size)
+        np.copyto(canvas, _texture(rng, x, y, colours[-1]), where=region[..., None])
+        mask[region] = label
+    canvas = cv2.GaussianBlur(canvas, (3, 3), float(rng.uniform(0.3, 0.8))).astype(np.float32)
+    canvas += GRAIN * rng.standard_normal(canvas.shape, np.float32)
+    return np.clip(canvas, 0, 255).astype(np.uint8), mask
+
+
+def _region(rng: np.random.Generator, label: int, size: int) -> NDArray[np.bool_]:
+    """Place a shape at random: radius from 12 to 25 % of the image, most of it inside."""
+    radius = rng.uniform(0.12, 0.25) * size
+    centre = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
+    corners = centre + radius * _outline(CLASS_NAMES[label], rng.uniform(0, 2 * math.pi))
+    region = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(region, [np.rint(corners * 16).astype(np.int32)], 1, shift=4)  # in sixteenths of a pixel
+    return region.astype(bool)
+
+
+def _outline(name: str, turn: float) -> NDArray[np.float64]:
+    """Corners ``(K, 2)`` on the unit circle, for the star on a smaller one as well."""
+    count = {"disc": 40, "square": 4, "triangle": 3, "star": 10}[name]
+    angle = turn + 2 * math.pi * np.arange(count) / count
+    radius = np.where((np.arange(count) % 2 == 1) & (name == "star"), 0.42, 1.0)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+
+def _new_colour(rng: np.random.Generator, taken: list[Field]) -> Field:
+    """Pick a colour that stands out from those already there, as far as sixteen tries find one."""
+    tries = rng.uniform(40, 215, (16, 3)).astype(np.float32)
+    if not taken:
+        return tries[0]
+    nearest = np.linalg.norm(tries[:, None] - np.stack(taken), axis=-1).min(axis=1)
+    return tries[np.argmax(nearest > CONTRAST) if (nearest > CONTRAST).any() else np.argmax(nearest)]
+
+
+def _texture(rng: np.random.Generator, x: Field, y: Field, colour: Field) -> Field:
+    """Vary a colour over the image by a random pattern: ``(H, W, 3)``."""
+    pattern = PATTERNS[rng.integers(len(PATTERNS))]
+    swing = rng.uniform(-40, 40, 3).astype(np.float32)
+    field: Field = colour + swing * pattern(rng, x, y)[..., None]
+    return field
+
+
+def _wave(rng: np.random.Generator, x: Field, y: Field) -> tuple[Field, Field]:
+    """Two square waves at right angles: signs ``(H, W)``, 4 to 10 periods over the image."""
+    turn, phase, frequency = rng.uniform(0, math.pi), rng.uniform(0, 2 * math.pi), 2 * math.pi * rng.uniform(4, 10)
+    along = frequency * (x * math.cos(turn) + y * math.sin(turn)) + phase
+    across = frequency * (y * math.cos(turn) - x * math.sin(turn)) + phase
+    return np.sign(np.sin(along)), np.sign(np.sin(across))
+
+
+def _stripes(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    return _wave(rng, x, y)[0]
+
+
+def _checks(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    along, across = _wave(rng, x, y)
+    return along * across
+
+
+def _gradient(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    turn = rng.uniform(0, 2 * math.pi)
+    return 2 * ((x - 0.5) * math.cos(turn) + (y - 0.5) * math.sin(turn))
+
+
+def _blotches(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    coarse = rng.uniform(-1.5, 1.5, (12, 12)).astype(np.float32)
+    return cv2.resize(coarse, x.shape[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
+
+
+def _speckle(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    return rng.uniform(-1, 1, x.shape).astype(np.float32)
+
+
+PATTERNS: tuple[Callable[[np.random.Generator, Field, Field], Field], ...] = (
+    _stripes,
+    _checks,
+    _gradient,
+    _blotches,
+    _speckle,
+)

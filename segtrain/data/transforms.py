@@ -1,0 +1,130 @@
+"""From a decoded pair to a sample: fit it to the image size, then augment it; each step a pure function of its seed."""
+
+import os
+import random
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks PyPI for a newer version otherwise
+import albumentations as A
+
+from segtrain.data.sample import Pixels, RawSample, Sample
+from segtrain.errors import ConfigError
+from segtrain.task import IGNORE_INDEX
+
+Fit: TypeAlias = Literal["stretch", "pad", "none"]
+Size: TypeAlias = tuple[int, int]
+
+
+class Augment:
+    """How images come to their size, and the albumentations transforms that training applies after that.
+
+    ``fit`` is ``stretch`` (to exactly the image size), ``pad`` (the longer side to the image size, the rest is filled
+    below and to the right and ignored) or ``none`` (own size, filled up to the image size where smaller). A transform
+    that makes room fills masks with 255: ``fill_mask: 255``.
+    """
+
+    def __init__(self, *, fit: Fit = "stretch", transforms: Sequence[A.BasicTransform | A.BaseCompose] = ()) -> None:
+        self.fit: Fit = fit
+        self.transforms = tuple(transforms)
+
+    def train_pipeline(self, image_size: int | Sequence[int] | None) -> "Pipeline":
+        """Fit and transform."""
+        return Pipeline(Fitting(self.fit, image_size), self.transforms)
+
+    def eval_pipeline(self, image_size: int | Sequence[int] | None) -> "Pipeline":
+        """Fit alone."""
+        return Pipeline(Fitting(self.fit, image_size))
+
+
+class Fitting:
+    """Brings images and masks to the image size; the same for training, evaluation and prediction.
+
+    ``size`` is ``(H, W)`` in pixels, a single number means a square. Raises `ConfigError` where it is needed and missing.
+    """
+
+    def __init__(self, fit: Fit, size: int | Sequence[int] | None) -> None:
+        if size is None and fit != "none":
+            raise ConfigError(f"data.image_size: null, but augment.fit={fit} needs a size, such as data.image_size=256")
+        self.fit = fit
+        self.size: Size | None = None if size is None else _pair(size)
+
+    def image(self, image: Pixels) -> Pixels:
+        """Fit an image ``(H, W, C)``; shrinking averages, enlarging interpolates linearly."""
+        height, width = self._inner(image.shape[:2])
+        shrinks = height * width < image.shape[0] * image.shape[1]
+        return self._fill(_resize(image, (height, width), cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), 0)
+
+    def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Fit a mask ``(H, W)``; the added border is ignored."""
+        # INTER_NEAREST would be half a pixel off the image: it takes corners, not centres
+        return self._fill(_resize(mask, self._inner(mask.shape), cv2.INTER_NEAREST_EXACT), IGNORE_INDEX)
+
+    def __call__(self, raw: RawSample) -> RawSample:
+        """Fit both."""
+        return RawSample(self.image(raw.image), self.mask(raw.mask), raw.id)
+
+    def _inner(self, own: Sequence[int]) -> Size:
+        """Size of the part of the result that is not filled."""
+        if self.size is None or self.fit == "none":
+            return own[0], own[1]
+        if self.fit == "stretch":
+            return self.size
+        scale = min(self.size[0] / own[0], self.size[1] / own[1])
+        return max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
+
+    def _fill(self, pixels: Pixels, value: int) -> Pixels:
+        """Fill up below and to the right."""
+        height, width = self.size or (0, 0)
+        below, right = max(0, height - pixels.shape[0]), max(0, width - pixels.shape[1])
+        if not (below or right):
+            return pixels
+        border = ((0, below), (0, right), (0, 0))[: pixels.ndim]
+        return np.pad(pixels, border, constant_values=value)
+
+
+def _pair(size: int | Sequence[int]) -> Size:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def _resize(pixels: Pixels, size: Size, interpolation: int) -> Pixels:
+    if pixels.shape[:2] == size:
+        return pixels
+    resized = cv2.resize(pixels, size[::-1], interpolation=interpolation)
+    return resized.reshape(*size, *pixels.shape[2:])  # OpenCV drops a channel axis of length 1
+
+
+class Pipeline:
+    """A fitting followed by random transforms."""
+
+    def __init__(self, fitting: Fitting, transforms: Sequence[A.BasicTransform | A.BaseCompose] = ()) -> None:
+        self.fitting = fitting
+        self.compose = A.Compose(list(transforms)) if transforms else None
+
+    def augment(self, raw: RawSample, seed: Sequence[int]) -> RawSample:
+        """Apply the random transforms to a fitted pair; the seed is a few non-negative integers."""
+        if self.compose is None:
+            return raw
+        # All transforms draw from one stream. set_random_seed would start each of them at the same number instead:
+        # whatever is mirrored would always be rotated and darkened too.
+        stream = np.random.default_rng(tuple(seed))
+        self.compose.set_random_state(stream, random.Random(int(stream.integers(2**63))))
+        result = self.compose(image=raw.image, mask=raw.mask)
+        return RawSample(result["image"], result["mask"], raw.id)
+
+
+def apply(pipeline: Pipeline, raw: RawSample, seed: Sequence[int]) -> Sample:
+    """Fit, transform and wrap a decoded pair."""
+    return to_sample(pipeline.augment(pipeline.fitting(raw), seed))
+
+
+def to_sample(raw: RawSample) -> Sample:
+    """Wrap a pair as tensors; the image ``(C, H, W)`` is a view of memory laid out as ``(H, W, C)``."""
+    image = torch.from_numpy(np.ascontiguousarray(raw.image)).permute(2, 0, 1)
+    return {"image": image, "mask": torch.from_numpy(np.ascontiguousarray(raw.mask)), "id": raw.id}
