@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from segtrain.errors import ConfigError
 
 Mode: TypeAlias = Literal["binary", "multiclass", "multilabel"]
 
@@ -21,19 +24,31 @@ class Task:
     """
 
     mode: Mode
+    first_scored: int
+    """The lowest label whose class is scored: 1 where label 0 means background or absence."""
 
     def __init__(self, class_names: Sequence[str], *, ignore_index: int = IGNORE_INDEX) -> None:
         self.class_names = tuple(class_names)
         self.ignore_index = ignore_index
         self.out_channels = len(self.class_names)
+        if 0 <= ignore_index < self.num_labels:
+            raise ConfigError(
+                f"ignore_index {ignore_index} is one of the labels 0..{self.num_labels - 1}, expected a value outside; "
+                "set data.ignore_index=-1"
+            )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.class_names)}, ignore_index={self.ignore_index})"
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The name of every value that a label map can hold, by value."""
+        """The name of every value that a label map can hold, by value; for multilabel of every channel."""
         return self.class_names
+
+    @property
+    def num_labels(self) -> int:
+        """How many values, from 0 on, a target can hold besides ``ignore_index``."""
+        return len(self.label_names)
 
     def activation(self, logits: Tensor) -> Tensor:
         """Turn logits into probabilities of the same shape."""
@@ -51,11 +66,28 @@ class Task:
         """Lay the target out like the logits, ``(N, out_channels, H, W)`` of bool; False where it is ignored."""
         raise NotImplementedError
 
+    def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Give minus the log probability of each true label, in the target's shape; meaningless where it is ignored.
+
+        Smoothing moves that share of the probability from the true label to all labels evenly (Szegedy et al. 2016,
+        section 7). A single logit x stands for the softmax over [0, x].
+        """
+        raise NotImplementedError
+
+    def label_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Give each true label its weight, in the target's shape: 0 where it is ignored, 1 elsewhere without weights.
+
+        ``weights`` are floats, one for each of ``label_names``.
+        """
+        valid = target != self.ignore_index
+        return valid if weights is None else weights[target.long().where(valid, 0)] * valid
+
 
 class Binary(Task):
     """One foreground class against the background, from a single channel of logits."""
 
     mode = "binary"
+    first_scored = 1
 
     def __init__(self, class_names: Sequence[str] = ("foreground",), *, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__(class_names, ignore_index=ignore_index)
@@ -79,11 +111,16 @@ class Binary(Task):
         """Foreground against the rest: ``(N, 1, H, W)``."""
         return (target == 1).unsqueeze(1)
 
+    def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Score two labels: ``(N, H, W)``."""
+        return _two_label_nll(logits.squeeze(1), target == 1, label_smoothing)
+
 
 class Multiclass(Task):
     """Exactly one of several classes at every pixel."""
 
     mode = "multiclass"
+    first_scored = 0
 
     def activation(self, logits: Tensor) -> Tensor:
         """Apply the softmax over channels."""
@@ -98,11 +135,23 @@ class Multiclass(Task):
         classes = torch.arange(self.out_channels, device=target.device).view(1, -1, 1, 1)
         return target.unsqueeze(1) == classes
 
+    def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Score one label of several: ``(N, H, W)``."""
+        return F.cross_entropy(
+            logits, target.long(), ignore_index=self.ignore_index, label_smoothing=label_smoothing, reduction="none"
+        )
+
 
 class Multilabel(Task):
     """Any number of classes at every pixel, each decided on its own."""
 
     mode = "multilabel"
+    first_scored = 1
+
+    @property
+    def num_labels(self) -> int:
+        """Absent (0) or present (1)."""
+        return 2
 
     def activation(self, logits: Tensor) -> Tensor:
         """Apply the sigmoid to each channel."""
@@ -119,6 +168,20 @@ class Multilabel(Task):
     def one_hot(self, target: Tensor) -> Tensor:
         """Targets have the layout of the logits already: ``(N, C, H, W)``."""
         return target == 1
+
+    def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Score two labels for each class: ``(N, C, H, W)``."""
+        return _two_label_nll(logits, target == 1, label_smoothing)
+
+    def label_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Weigh the channels: ``(N, C, H, W)``."""
+        valid = target != self.ignore_index
+        return valid if weights is None else weights.view(-1, 1, 1) * valid
+
+
+def _two_label_nll(logits: Tensor, positive: Tensor, label_smoothing: float) -> Tensor:
+    likely = positive.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
+    return F.binary_cross_entropy_with_logits(logits, likely, reduction="none")
 
 
 def make_task(mode: Mode, class_names: Sequence[str], *, ignore_index: int = IGNORE_INDEX) -> Task:

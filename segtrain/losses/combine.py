@@ -1,0 +1,33 @@
+"""Several losses as one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segtrain.errors import ConfigError
+from segtrain.task import Task
+
+
+class WeightedSum(nn.Module):
+    """The sum of ``weight * loss`` over named terms, each a mapping of ``weight`` (float) and ``loss`` (module).
+
+    After a forward pass ``last_terms`` holds each term's own value, before its weight, detached and on its device.
+    """
+
+    def __init__(self, task: Task, *, terms: Mapping[str, Mapping[str, Any]]) -> None:
+        super().__init__()
+        self.task = task
+        for name, term in terms.items():
+            if set(term) != {"weight", "loss"}:
+                raise ConfigError(f"loss.terms.{name}: holds {', '.join(term)}, expected weight and loss")
+        self.weights = {name: float(term["weight"]) for name, term in terms.items()}
+        self.losses = nn.ModuleDict({name: term["loss"] for name, term in terms.items()})
+        self.last_terms: dict[str, Tensor] = {}
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
+        terms: dict[str, Tensor] = {name: loss(logits, target) for name, loss in self.losses.items()}
+        self.last_terms = {name: value.detach() for name, value in terms.items()}
+        return torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()

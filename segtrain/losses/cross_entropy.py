@@ -1,0 +1,51 @@
+"""Cross-entropy between the predicted labels and the true ones."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from segtrain.losses.options import check_range, weight_vector
+from segtrain.losses.pixels import weighted_mean
+from segtrain.losses.precision import full_precision
+from segtrain.task import Task
+
+
+@full_precision
+def cross_entropy_loss(
+    logits: Tensor,
+    target: Tensor,
+    task: Task,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Take the mean of -log p(true label) over valid pixels.
+
+    A binary logit x stands for the softmax over [0, x], a multilabel one for one such softmax for each class.
+    ``label_smoothing`` is the share of probability spread over all labels (Szegedy et al. 2016, section 7).
+    ``class_weights``, one for each of ``task.label_names``, make it a weighted mean: weights of 2 change nothing.
+    """
+    losses = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
+    return weighted_mean(losses, task.label_weights(target, class_weights))
+
+
+class CrossEntropyLoss(nn.Module):
+    """`cross_entropy_loss` with its options; ``class_weights`` are one for each of ``task.label_names``."""
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self, task: Task, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    ) -> None:
+        super().__init__()
+        check_range("label_smoothing", label_smoothing, 0, 1)
+        self.task = task
+        self.label_smoothing = label_smoothing
+        weights = weight_vector("class_weights", class_weights, task.label_names)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
+        return cross_entropy_loss(
+            logits, target, self.task, label_smoothing=self.label_smoothing, class_weights=self.class_weights
+        )
