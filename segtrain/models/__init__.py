@@ -1,0 +1,39 @@
+"""The zoo: encoders, decoders and the one class that joins them; importing this package imports no torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segtrain.models.contract import Decoder, Encoder
+    from segtrain.models.factory import assemble, create_model
+    from segtrain.models.layers import keep_depthwise_in_fp32
+    from segtrain.models.normalize import Normalize
+    from segtrain.models.segmenter import SegmentationHead, Segmenter
+
+_LAZY = {
+    "Decoder": "contract",
+    "Encoder": "contract",
+    "Normalize": "normalize",
+    "SegmentationHead": "segmenter",
+    "Segmenter": "segmenter",
+    "assemble": "factory",
+    "create_model": "factory",
+    "keep_depthwise_in_fp32": "layers",
+}
+
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "Normalize",
+    "SegmentationHead",
+    "Segmenter",
+    "assemble",
+    "create_model",
+    "keep_depthwise_in_fp32",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

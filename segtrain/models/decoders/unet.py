@@ -1,0 +1,121 @@
+"""U-Net (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597)."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from segtrain.errors import ConfigError
+from segtrain.models.contract import Decoder
+from segtrain.models.layers import ConvNormReLU, Interpolation, Norm, SpatialChannelAttention, initialize_he, resize
+
+
+class Unet(Decoder):
+    """Halves the stride step by step down to 1, joining the encoder's map of each stride where there is one.
+
+    ``channels`` are those of the steps, coarsest first; ``center`` adds two convolutions before the first of them.
+    Raises ``ConfigError`` if there are more or fewer than the encoder asks for.
+    """
+
+    head_kernel_size = 3
+
+    def __init__(
+        self,
+        encoder_channels: Sequence[int],
+        encoder_strides: Sequence[int],
+        *,
+        channels: Sequence[int] = (256, 128, 64, 32, 16),
+        norm: Norm = "batch",
+        attention: Literal["scse"] | None = None,
+        interpolation: Interpolation = "nearest",
+        center: bool = False,
+    ) -> None:
+        super().__init__()
+        self.block_strides = _strides_below(encoder_strides[-1])
+        _check_channels(channels, self.block_strides)
+        # The image itself is no skip: the paper's finest one has seen two convolutions.
+        skip_of = {stride: i for i, stride in enumerate(encoder_strides) if stride > 1}
+        self.skips = [skip_of.get(stride) for stride in self.block_strides]
+
+        deepest = encoder_channels[-1]
+        self.center = nn.Identity()
+        if center:
+            self.center = nn.Sequential(*(ConvNormReLU(deepest, deepest, norm=norm) for _ in range(2)))
+        self.blocks = nn.ModuleList(
+            UnetBlock(
+                in_channels + (0 if skip is None else encoder_channels[skip]),
+                out_channels,
+                norm=norm,
+                attention=attention,
+                attend_input=stride > 1,
+                interpolation=interpolation,
+            )
+            for in_channels, skip, out_channels, stride in zip(
+                (deepest, *channels[:-1]), self.skips, channels, self.block_strides, strict=True
+            )
+        )
+        self.out_channels = channels[-1]
+        self.out_stride = 1
+        initialize_he(self)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Merge the encoder's maps, finest first, into ``(N, out_channels, H, W)``."""
+        height, width = features[0].shape[-2:]
+        x: Tensor = self.center(features[-1])
+        for block, stride, skip in zip(self.blocks, self.block_strides, self.skips, strict=True):
+            if skip is None:
+                x = block(x, None, (-(-height // stride), -(-width // stride)))
+            else:
+                x = block(x, features[skip], features[skip].shape[-2:])
+        return x
+
+
+class UnetBlock(nn.Module):
+    """Upsamples, joins the skip, and convolves twice; optionally attends to what comes in and what goes out."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        norm: Norm,
+        attention: Literal["scse"] | None,
+        attend_input: bool,
+        interpolation: Interpolation,
+    ) -> None:
+        super().__init__()
+        self.interpolation: Interpolation = interpolation
+        self.attention1 = _make_attention(attention if attend_input else None, in_channels)
+        self.conv1 = ConvNormReLU(in_channels, out_channels, norm=norm)
+        self.conv2 = ConvNormReLU(out_channels, out_channels, norm=norm)
+        self.attention2 = _make_attention(attention, out_channels)
+
+    def forward(self, x: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """Go from a coarser map to ``(N, out_channels, *size)``; ``skip`` has that size."""
+        x = resize(x, size, mode=self.interpolation)
+        if skip is not None:
+            x = torch.cat([x, skip], dim=1)
+        x = self.conv2(self.conv1(self.attention1(x)))
+        return self.attention2(x)  # type: ignore[no-any-return]
+
+
+def _make_attention(attention: Literal["scse"] | None, channels: int) -> nn.Module:
+    block = nn.Sequential()
+    if attention == "scse":
+        block.add_module("attention", SpatialChannelAttention(channels))
+    return block
+
+
+def _strides_below(stride: int) -> list[int]:
+    """List the powers of two below ``stride``, largest first: 16, 8, 4, 2, 1 for 32."""
+    return [2**power for power in reversed(range((stride - 1).bit_length()))]
+
+
+def _check_channels(channels: Sequence[int], block_strides: Sequence[int]) -> None:
+    if len(channels) != len(block_strides):
+        fitting = ",".join(str(2 ** (8 - step)) for step in range(len(block_strides)))
+        raise ConfigError(
+            f"arch.channels: got {len(channels)} numbers, this encoder asks for {len(block_strides)}, "
+            f"one for each stride of {block_strides}; for example arch.channels=[{fitting}]"
+        )

@@ -1,0 +1,51 @@
+"""From stored pixels to what an encoder was trained on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_FULL_SCALE = {torch.uint8: 255.0, torch.uint16: 65535.0}
+
+
+class Normalize(nn.Module):
+    """Scales images to 0..1, subtracts ``mean`` and divides by ``std`` (one number a channel, on that scale).
+
+    ``input_range`` is the pixel value that becomes 1: by default 255 for uint8, 65535 for uint16 and 1 for floats.
+    The numbers are no part of the ``state_dict``; ``Normalize(**normalize.config())`` is an equal module.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], *, input_range: float | None = None) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not all(value > 0 for value in std):
+            raise ValueError(f"expected a mean and a positive std for every channel, got {mean=}, {std=}")
+        self.mean = tuple(float(value) for value in mean)
+        self.std = tuple(float(value) for value in std)
+        self.input_range = input_range
+        scale = [1 / s for s in self.std]
+        shift = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
+        self.register_buffer("scale", torch.tensor(scale).view(-1, 1, 1), persistent=False)
+        self.register_buffer("shift", torch.tensor(shift).view(-1, 1, 1), persistent=False)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain numbers, ready for a checkpoint."""
+        return {"mean": list(self.mean), "std": list(self.std), "input_range": self.input_range}
+
+    def extra_repr(self) -> str:
+        """Show the numbers when printed."""
+        return ", ".join(f"{key}={value}" for key, value in self.config().items())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalise ``(N, C, H, W)`` of uint8, uint16 or float to float32 of the same memory format."""
+        full_scale = self.input_range or _FULL_SCALE.get(image.dtype, 1.0)
+        if image.dtype == torch.uint16 or image.is_floating_point():
+            image = (
+                image.float()
+            )  # torch multiplies uint8 by float directly, without a float copy in between; not uint16
+        # Not torch.addcmul: its vectorised body and its tail round differently, so that a pixel's value would depend on
+        # its place in the batch.
+        return (image * (self.scale / full_scale)).add_(self.shift)
