@@ -62,8 +62,8 @@ class Task:
         """Say where the target counts: bool, ``(N, 1, H, W)``, for multilabel ``(N, C, H, W)``."""
         return (target != self.ignore_index).unsqueeze(1)
 
-    def one_hot(self, target: Tensor) -> Tensor:
-        """Lay the target out like the logits, ``(N, out_channels, H, W)`` of bool; False where it is ignored."""
+    def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
+        """Lay the target out like these logits, in their dtype: 1 where a class is, 0 elsewhere and where ignored."""
         raise NotImplementedError
 
     def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -107,13 +107,14 @@ class Binary(Task):
         """Label 1 where the probability exceeds one half: ``(N, H, W)``."""
         return (logits.squeeze(1) > 0).long()
 
-    def one_hot(self, target: Tensor) -> Tensor:
+    def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
         """Foreground against the rest: ``(N, 1, H, W)``."""
-        return (target == 1).unsqueeze(1)
+        return (target == 1).unsqueeze(1).to(like.dtype)
 
     def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Score two labels: ``(N, H, W)``."""
-        return _two_label_nll(logits.squeeze(1), target == 1, label_smoothing)
+        nll = binary_nll(logits, self.one_hot(target, logits), label_smoothing=label_smoothing)
+        return nll.squeeze(1)
 
 
 class Multiclass(Task):
@@ -124,22 +125,29 @@ class Multiclass(Task):
 
     def activation(self, logits: Tensor) -> Tensor:
         """Apply the softmax over channels."""
+        if _is_channels_last(logits):
+            return logits.movedim(1, -1).softmax(-1).movedim(-1, 1)
         return logits.softmax(1)
 
     def predict(self, logits: Tensor) -> Tensor:
         """Take the class of the largest logit: ``(N, H, W)``."""
-        return logits.argmax(1)
+        return logits.max(1).indices  # on the CPU twice as fast as argmax
 
-    def one_hot(self, target: Tensor) -> Tensor:
+    def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
         """One channel for each class: ``(N, C, H, W)``."""
-        classes = torch.arange(self.out_channels, device=target.device).view(1, -1, 1, 1)
-        return target.unsqueeze(1) == classes
+        valid = target != self.ignore_index
+        label = target.long().where(valid, 0).unsqueeze(1)
+        return torch.zeros_like(like).scatter_(1, label, valid.unsqueeze(1).to(like.dtype))
 
     def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Score one label of several: ``(N, H, W)``."""
-        return F.cross_entropy(
-            logits, target.long(), ignore_index=self.ignore_index, label_smoothing=label_smoothing, reduction="none"
+        label = target.long()
+        if _is_channels_last(logits):
+            logits, label = logits.movedim(1, -1).flatten(0, -2), label.flatten()
+        nll = F.cross_entropy(
+            logits, label, ignore_index=self.ignore_index, label_smoothing=label_smoothing, reduction="none"
         )
+        return nll.view_as(target)
 
 
 class Multilabel(Task):
@@ -165,13 +173,13 @@ class Multilabel(Task):
         """Say where each class's target counts: ``(N, C, H, W)``."""
         return target != self.ignore_index
 
-    def one_hot(self, target: Tensor) -> Tensor:
+    def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
         """Targets have the layout of the logits already: ``(N, C, H, W)``."""
-        return target == 1
+        return (target == 1).to(like.dtype)
 
     def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Score two labels for each class: ``(N, C, H, W)``."""
-        return _two_label_nll(logits, target == 1, label_smoothing)
+        return binary_nll(logits, self.one_hot(target, logits), label_smoothing=label_smoothing)
 
     def label_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
         """Weigh the channels: ``(N, C, H, W)``."""
@@ -179,9 +187,21 @@ class Multilabel(Task):
         return valid if weights is None else weights.view(-1, 1, 1) * valid
 
 
-def _two_label_nll(logits: Tensor, positive: Tensor, label_smoothing: float) -> Tensor:
-    likely = positive.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
-    return F.binary_cross_entropy_with_logits(logits, likely, reduction="none")
+def _is_channels_last(logits: Tensor) -> bool:
+    """Tell whether a pixel's logits lie side by side: torch then is faster with the classes as last axis."""
+    return logits.stride(1) == 1
+
+
+def binary_nll(
+    logits: Tensor, truth: Tensor, *, label_smoothing: float = 0.0, pos_weight: Tensor | None = None
+) -> Tensor:
+    """Binary cross-entropy of each logit; smoothing moves the truth from 0 and 1 towards 1/2, as a share of that way.
+
+    All of one shape, the truth a float; ``pos_weight`` broadcasts and multiplies the loss of what is true.
+    """
+    if label_smoothing:
+        truth = truth * (1 - label_smoothing) + label_smoothing / 2
+    return F.binary_cross_entropy_with_logits(logits, truth, pos_weight=pos_weight, reduction="none")
 
 
 def make_task(mode: Mode, class_names: Sequence[str], *, ignore_index: int = IGNORE_INDEX) -> Task:

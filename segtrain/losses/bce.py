@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segtrain.losses.options import check_range, weight_vector
 from segtrain.losses.pixels import weighted_mean
 from segtrain.losses.precision import full_precision
-from segtrain.task import Task
+from segtrain.task import Task, binary_nll
 
 
 @full_precision
@@ -25,9 +24,9 @@ def bce_loss(
     ``pos_weight``, ``(out_channels,)``, multiplies the loss where the class is there. ``label_smoothing`` moves the
     truth from 0 and 1 towards 1/2, as a share of that way.
     """
-    truth = task.one_hot(target).to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
     factor = None if pos_weight is None else pos_weight.view(-1, 1, 1)
-    losses = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=factor, reduction="none")
+    truth = task.one_hot(target, logits)
+    losses = binary_nll(logits, truth, label_smoothing=label_smoothing, pos_weight=factor)
     return weighted_mean(losses, task.valid(target).expand_as(losses))
 
 

@@ -22,15 +22,16 @@ class Regions(NamedTuple):
 def soft_regions(logits: Tensor, target: Tensor, task: Task, *, per_image: bool = False) -> Regions:
     """Sum probabilities over the pixels that count, and over the batch too unless ``per_image``."""
     probabilities = task.activation(logits)
-    truth = task.one_hot(target)
-    valid = task.valid(target)
+    truth = task.one_hot(target, probabilities)
+    valid = task.valid(target).to(probabilities.dtype)  # on the CPU sums and products of bool are far slower
+    probabilities = probabilities * valid
     over = (2, 3) if per_image else (0, 2, 3)
-    predicted = (probabilities * valid).sum(over)
+    predicted = probabilities.sum(over)
     return Regions(
         overlap=(probabilities * truth).sum(over),
         predicted=predicted,
-        true=truth.sum(over).to(predicted.dtype),
-        valid=valid.sum(over).to(predicted.dtype).expand_as(predicted),
+        true=truth.sum(over),
+        valid=valid.sum(over).expand_as(predicted),
     )
 
 
