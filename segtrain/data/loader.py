@@ -2,10 +2,11 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -23,9 +24,10 @@ Key: TypeAlias = tuple[int, int]
 
 NICENESS = 5
 PREFETCH = 2  # batches that each worker prepares ahead
+SHARED_MEMORY_SIGNS = ("Bus error", "No space left on device", "shared memory")
 
 
-class AugmentedDataset(Dataset[Sample]):
+class AugmentedDataset(Dataset[Any]):
     """A source seen through a pipeline; sample ``(epoch, index)`` depends on nothing but that and the run's seed.
 
     ``limit`` takes so many samples only, evenly spread over the source. Decoded and fitted pairs are kept for later
@@ -137,29 +139,48 @@ def make_loader(
 
 
 def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
-    """Iterate over a loader; what went wrong in a worker is raised as the one-line `DataError` that it was there."""
-    iterator = iter(loader)
-    while True:
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return
-        except (DataError, RuntimeError) as error:
-            raise explain(error) from None
-        yield batch
+    """Iterate over a loader; what goes wrong in a worker is raised as a `DataError` of one line, as without workers."""
+    try:
+        yield from loader
+    except (DataError, RuntimeError) as error:
+        raise explain(error) from None
 
 
 def explain(error: Exception) -> Exception:
-    """Turn what torch makes of a failure in a worker into a `DataError` of one line; other errors come back as they are."""
+    """Find the `DataError` in what torch makes of a worker's failure; any other error comes back as it is.
+
+    torch notices that a worker was killed by a signal to the process, so this can surface anywhere in the main thread.
+    """
     text = str(error)
     if isinstance(error, DataError):
-        # torch puts the worker's whole traceback into the message, whose last line is the message that was meant
+        # torch puts the worker's traceback into the message; the message that was meant follows the exception's name
         return DataError(text.rpartition(f"{DataError.__module__}.{DataError.__qualname__}: ")[2].strip())
-    if "DataLoader worker" not in text:
-        return error
+    if isinstance(error, RuntimeError) and any(sign in text for sign in SHARED_MEMORY_SIGNS):
+        return DataError("data: the loader's workers ran out of shared memory (/dev/shm); set data.num_workers=0")
+    if isinstance(error, RuntimeError) and re.search(r"DataLoader worker \(pid.* (killed|exited)", text):
+        return DataError(
+            "data: a worker of the loader was killed, most likely because memory ran out; "
+            "set data.num_workers=0, or a smaller data.batch_size or data.cache_mb"
+        )
     return error
 
 
-def _start_worker(number: int) -> None:
-    cv2.setNumThreads(0)
+def _start_worker(_number: int) -> None:
+    """Leave the cores to the training step, and the signals to the main process."""
+    cv2.setNumThreads(0)  # not 1: that waits for threads which did not survive the fork
     os.nice(NICENESS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """Obey a SIGTERM of the parent alone.
+
+    Ctrl-C, batch systems and `timeout` signal all processes at once; the main process then still wants its batch, to
+    finish the step and save.
+    """
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

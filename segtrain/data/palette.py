@@ -23,7 +23,9 @@ def palette(count: int) -> tuple[Colour, ...]:
 
 
 def _colour(number: int) -> Colour:
-    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN_RATIO % 1, 0.75 - 0.25 * (number % 2), 1 - 0.15 * (number % 3))
+    red, green, blue = colorsys.hsv_to_rgb(
+        number * _GOLDEN_RATIO % 1, 0.75 - 0.25 * (number % 2), 1 - 0.15 * (number % 3)
+    )
     return round(255 * red), round(255 * green), round(255 * blue)
 
 

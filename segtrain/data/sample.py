@@ -1,6 +1,6 @@
 """The contract between dataset formats, transforms and the loader."""
 
-from typing import Literal, NamedTuple, Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,8 @@ from segtrain.task import Mode
 
 Split: TypeAlias = Literal["train", "val", "test"]
 Colour: TypeAlias = tuple[int, int, int]
-Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+Pixels: TypeAlias = NDArray[Any]
+"""An image of uint8, uint16 or float32."""
 
 
 class RawSample(NamedTuple):

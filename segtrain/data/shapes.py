@@ -20,7 +20,7 @@ GRAIN = 6  # standard deviation of the noise, in gray levels
 
 
 class Shapes:
-    """Overlapping discs, squares, triangles and stars on a background, all with colours and textures of one distribution.
+    """Overlapping discs, squares, triangles and stars, coloured and textured like the background they lie on.
 
     Colour and texture say nothing about the class; a model has to see the outline. A sample is a pure function of
     ``(seed, split, index)``: nothing is stored, nothing is read. Image ``(size, size, 3)``.
@@ -87,10 +87,10 @@ def _outline(name: str, turn: float) -> NDArray[np.float64]:
 def _new_colour(rng: np.random.Generator, taken: list[Field]) -> Field:
     """Pick a colour that stands out from those already there, as far as sixteen tries find one."""
     tries = rng.uniform(40, 215, (16, 3)).astype(np.float32)
-    if not taken:
-        return tries[0]
-    nearest = np.linalg.norm(tries[:, None] - np.stack(taken), axis=-1).min(axis=1)
-    return tries[np.argmax(nearest > CONTRAST) if (nearest > CONTRAST).any() else np.argmax(nearest)]
+    distance = np.linalg.norm(tries[:, None] - np.array(taken).reshape(1, -1, 3), axis=-1)
+    nearest = np.minimum(distance.min(axis=1, initial=CONTRAST), CONTRAST)
+    best: Field = tries[np.argmax(nearest)]
+    return best
 
 
 def _texture(rng: np.random.Generator, x: Field, y: Field, colour: Field) -> Field:
@@ -123,12 +123,12 @@ def _gradient(rng: np.random.Generator, x: Field, y: Field) -> Field:
     return 2 * ((x - 0.5) * math.cos(turn) + (y - 0.5) * math.sin(turn))
 
 
-def _blotches(rng: np.random.Generator, x: Field, y: Field) -> Field:
+def _blotches(rng: np.random.Generator, x: Field, _: Field) -> Field:
     coarse = rng.uniform(-1.5, 1.5, (12, 12)).astype(np.float32)
     return cv2.resize(coarse, x.shape[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
 
 
-def _speckle(rng: np.random.Generator, x: Field, y: Field) -> Field:
+def _speckle(rng: np.random.Generator, x: Field, _: Field) -> Field:
     return rng.uniform(-1, 1, x.shape).astype(np.float32)
 
 
