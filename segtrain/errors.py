@@ -2,7 +2,9 @@
 
 
 class SegtrainError(Exception):
-    """A mistake outside this code: the command line prints the message without a traceback and exits with 2."""
+    """Something outside this code: the command line prints the message without a traceback and exits with that code."""
+
+    exit_code = 2
 
 
 class ConfigError(SegtrainError):
@@ -15,3 +17,15 @@ class DataError(SegtrainError):
 
 class CheckpointError(SegtrainError):
     """A checkpoint cannot be read, trusted or continued; the message names it."""
+
+
+class DivergedError(SegtrainError):
+    """Training produced values that are not finite; the message names the step, its images and the last good state."""
+
+
+class Interrupted(SegtrainError):  # noqa: N818 - not an error: the run did what it was asked
+    """A signal asked the run to stop, and its state is saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

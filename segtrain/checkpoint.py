@@ -1,0 +1,177 @@
+"""Checkpoints: written whole or not at all, read without trusting them."""
+
+import logging
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segtrain.config.signature import TARGET, locate
+from segtrain.errors import CheckpointError, ConfigError
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+TRUSTED = ("segtrain.", "torch.optim.", "torch.nn.", "albumentations.")
+_NEEDED = frozenset({"format", "model", "config", "class_names", "mode", "palette", "normalize", "state"})
+
+
+def write(payload: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint beside its final name, flush it to disk, then rename: a crash leaves the old file whole.
+
+    Raises CheckpointError when the folder cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(dict(payload), file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose hydra.run.dir=..."
+        ) from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this project onto the CPU; no code in it is run.
+
+    Raises CheckpointError for a file that is missing, truncated, foreign, or that carries pickled code.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        hint = (
+            "is not a checkpoint" if not zipfile.is_zipfile(path) else "holds pickled objects, which could run any code"
+        )
+        raise CheckpointError(f"{path}: {hint}; expected a file that segtrain wrote") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError, zipfile.BadZipFile):
+        raise CheckpointError(f"{path}: is truncated or damaged; use another checkpoint of the run") from None
+    missing = _NEEDED - set(payload) if isinstance(payload, Mapping) else _NEEDED
+    if missing:
+        raise CheckpointError(f"{path}: was not written by segtrain (it lacks {', '.join(sorted(missing))})")
+    if payload["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: has format {payload['format']}, expected {FORMAT}; use the segtrain that wrote it"
+        )
+    return dict(payload)
+
+
+def check_targets(config: Any, path: Path, *, named_by_user: Sequence[str] = ()) -> None:
+    """Refuse a config out of a checkpoint that would build anything but the known libraries' own classes.
+
+    ``named_by_user`` are dotted paths that the command line itself names. Raises CheckpointError.
+    """
+    for where, target in _targets(config, ""):
+        if target in named_by_user:
+            continue
+        if not _is_trusted(target, where):
+            remedy = f"if you trust it, name it: {where}.{TARGET}={target}"
+            raise CheckpointError(
+                f"{path}: {where}.{TARGET} is {target!r}, which is not one of {', '.join(TRUSTED)}; {remedy}"
+            )
+
+
+def _is_trusted(target: str, where: str) -> bool:
+    if not target.startswith(TRUSTED):
+        return False
+    with suppress(ConfigError):  # `segtrain.checkpoint.os.system` is no module's own name
+        return f"{getattr(locate(target, where), '__module__', '')}.".startswith(TRUSTED)
+    return False
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in items:
+        if key == TARGET:
+            yield path, str(value)
+        else:
+            yield from _targets(value, f"{path}.{key}".lstrip("."))
+
+
+def find(path: Path, *, best: bool) -> Path:
+    """Return the checkpoint that a run folder or a file stands for; raises CheckpointError when there is none."""
+    found = candidates(path, best=best)
+    if not found:
+        what = "no such file or folder" if not path.exists() else "holds no checkpoint (checkpoints/last.pt)"
+        raise CheckpointError(f"{path}: {what}")
+    return found[0]
+
+
+def candidates(path: Path, *, best: bool) -> list[Path]:
+    """List the checkpoints of a run folder in the order of preference; a file stands for itself alone."""
+    if path.is_file():
+        return [path]
+    names = ("best.pt", "last.pt", "previous.pt") if best else ("last.pt", "previous.pt", "best.pt")
+    files = [folder / name for folder in (path / "checkpoints", path) for name in names]
+    return [file for file in files if file.is_file()]
+
+
+def read_newest(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Read the newest checkpoint of a run folder that can be read, saying which could not.
+
+    Raises CheckpointError when none can; a path to a file is read as it is.
+    """
+    find(path, best=False)
+    first_error: CheckpointError | None = None
+    for file in candidates(path, best=False):
+        try:
+            payload = read(file)
+        except CheckpointError as error:
+            first_error = first_error or error
+            log.warning("%s", error)
+            continue
+        if first_error:
+            log.warning("going on from %s instead", file)
+        return file, payload
+    assert first_error is not None
+    raise first_error
+
+
+def run_folder(checkpoint: Path) -> Path | None:
+    """Return the run folder that a checkpoint lies in, or None for a file on its own."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
+
+
+class Checkpoints:
+    """The ``checkpoints/`` folder of one run: last, the one before it, best, and the k best epochs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def last(self) -> Path:
+        """The file that a resume takes first."""
+        return self.folder / "last.pt"
+
+    def save(self, payload: Mapping[str, Any]) -> None:
+        """Write ``last.pt``, keeping the one before as ``previous.pt``."""
+        fresh = self.folder / "next.pt"
+        write(payload, fresh)
+        if self.last.exists():
+            self.last.replace(self.folder / "previous.pt")
+        fresh.replace(self.last)
+
+    def keep(self, *, best: bool, epochs: Sequence[int]) -> None:
+        """Keep what was saved last as ``best.pt`` if it is, and have files for exactly these epochs (0-based)."""
+        wanted = {self.folder / f"epoch{epoch + 1:04d}.pt" for epoch in epochs}
+        present = set(self.folder.glob("epoch*.pt"))
+        for path in sorted(wanted - present) + [self.folder / "best.pt"] * best:
+            _copy(self.last, path)
+        for path in present - wanted:
+            path.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.copyfile(source, partial)
+    partial.replace(target)

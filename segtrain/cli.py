@@ -1,0 +1,85 @@
+"""The command line: the first word is a command, the rest goes to Hydra."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from segtrain import __version__
+from segtrain.commands import manual
+from segtrain.commands.arguments import Arguments, show
+from segtrain.config.groups import Groups
+from segtrain.config.suggest import did_you_mean
+from segtrain.errors import ConfigError, SegtrainError
+
+COMMANDS = {
+    "train": "segtrain.commands.train",
+    "eval": "segtrain.commands.evaluate",
+    "predict": "segtrain.commands.predict",
+    "zoo": "segtrain.commands.zoo",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; `segtrain --help` lists the flags")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="segtrain", add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=["job"])
+    parser.add_argument("-cd", "--config-dir", type=Path)
+    return parser
+
+
+def _split_command(words: list[str]) -> tuple[str | None, list[str]]:
+    """Take the command off the words; None where the first word is an override already."""
+    if not words or "=" in words[0] or words[0].startswith("~"):
+        return None, words
+    if words[0] not in COMMANDS:
+        raise ConfigError(f"{words[0]}: no such command{did_you_mean(words[0], COMMANDS)}")
+    return words[0], words[1:]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; raises SegtrainError for what the user can mend."""
+    found = _parser().parse_intermixed_args(arguments)
+    if found.version:
+        show(f"segtrain {__version__}")
+        return 0
+    command, words = _split_command(found.words)
+    if found.help:
+        show(manual.page(command, Groups.find(found.config_dir)))
+        return 0
+    if found.multirun and command not in (None, "train"):
+        raise ConfigError(f"-m: sweeps are for training, not for {command}")
+    module = import_module(COMMANDS[command or "train"])
+    code: int = module.run(Arguments(tuple(words), found.config_dir, found.multirun, found.cfg))
+    return code
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code: 0, 2 for a mistake of the user's, 130 or 143 when stopped."""
+    try:
+        return run(arguments)
+    except SegtrainError as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"segtrain: {line}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("segtrain: stopped\n")
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as `| head`, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def entry_point() -> NoReturn:
+    """Run the command line of this process."""
+    sys.exit(main(sys.argv[1:]))

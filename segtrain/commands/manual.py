@@ -1,0 +1,60 @@
+"""``--help``: what there is, read from the YAML files themselves."""
+
+import textwrap
+from pathlib import Path
+
+from segtrain.config.groups import GROUPS, Groups, config_root
+
+_OVERVIEW = """\
+segtrain: config-driven training of image segmentation models
+
+usage: segtrain [command] [key=value ...] [flags]
+
+commands (`segtrain <command> --help` shows its keys)
+  train    train a model; the default, and what the groups below are for
+  eval     score a checkpoint:   segtrain eval ckpt=outputs/<name>/<time> data.split=test
+  predict  masks for images:     segtrain predict ckpt=outputs/<name>/<time> input=photos output=masks
+  zoo      list the encoders and architectures whose name matches: segtrain zoo effic
+
+examples
+  segtrain                                                       train the offline default
+  segtrain arch=fpn encoder=efficientnet-b4 data=oxford_pets     choose from the groups
+  segtrain data=folder data.root=my_photos data.classes=[background,cat,dog]
+  segtrain -m arch=unet,fpn loss=dice,bce_dice                   run every combination
+  segtrain resume=outputs/<name>/<time>                          go on with a run
+
+flags
+  -m, --multirun      run every combination of comma-separated values
+  -c, --cfg job       print the composed config and stop
+  -cd, --config-dir   a folder with your own YAML groups, looked at after the built-in ones
+  -h, --help          this page
+  --version
+
+groups (group=choice; group.key=value changes one key of it)
+"""
+_ENCODER_NOTE = "..., or any encoder that `segtrain zoo` lists"
+
+
+def page(command: str | None, groups: Groups) -> str:
+    """Return the overview, or the keys of one command."""
+    if command is None:
+        return _overview(groups)
+    if command == "zoo":
+        return "usage: segtrain zoo [part of a name, or a pattern such as 'convnext*']\n"
+    return f"usage: segtrain {command} [key=value ...]\n\n{_primary(config_root() / f'{command}.yaml')}"
+
+
+def _overview(groups: Groups) -> str:
+    lines = []
+    for group in GROUPS:
+        names = groups.choices(group)
+        text = ", ".join(names) + (f", {_ENCODER_NOTE}" if group == "encoder" else "")
+        first, *rest = textwrap.wrap(text, 92) or [""]
+        lines += [f"  {group:<11} {first}", *(f"{'':<14}{line}" for line in rest)]
+    return _OVERVIEW + "\n".join(lines) + "\n"
+
+
+def _primary(file: Path) -> str:
+    """Show a primary config as it is written, comments included, without what belongs to Hydra alone."""
+    text = file.read_text()
+    return text.partition("\nhydra:")[0].rstrip() + "\n"

@@ -1,0 +1,87 @@
+"""``segtrain predict``: masks and overlays for images, at their own size."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from segtrain.commands.arguments import Arguments, show
+from segtrain.config.compose import compose
+from segtrain.config.schema import PredictConfig
+from segtrain.config.spine import to_config
+from segtrain.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+def run(arguments: Arguments) -> int:
+    """Predict, or print the config."""
+    job = compose("predict", arguments.overrides, config_dir=arguments.config_dir).job
+    if arguments.cfg:
+        show(yaml.safe_dump(job, sort_keys=False))
+        return 0
+    config = to_config(job, PredictConfig)
+    images = list_images(Path(config.input))
+    failed = predict(config, images)
+    if failed:
+        raise DataError(f"{config.input}: {len(failed)} of {len(images)} images could not be read, see above")
+    return 0
+
+
+def list_images(path: Path) -> list[Path]:
+    """Return the image, or the images of a folder and its sub-folders, sorted; raises DataError for none."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"input={path}: no such file or folder")
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not found:
+        raise DataError(f"input={path}: holds no images; expected {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def predict(config: PredictConfig, images: list[Path]) -> list[Path]:
+    """Write a mask and an overlay for each image; returns those that could not be read."""
+    from segtrain.build import load_predictor
+    from segtrain.console import Display, start_logging
+    from segtrain.data.images import read_image
+    from segtrain.predictor import write_labels, write_overlay
+
+    start_logging()
+    predictor = load_predictor(Path(config.ckpt), device=config.device, precision=config.precision)
+    failed = []
+    display = Display()
+    with display.running(0, len(images)):
+        for image_path, target in _targets(config, images):
+            display.stepped()
+            try:
+                image = read_image(image_path, channels=predictor.channels)
+            except DataError as error:
+                log.warning("%s", error)
+                failed.append(image_path)
+                continue
+            labels = predictor.predict(image)
+            write_labels(labels, target.with_suffix(".png"))
+            if config.overlay is not None:
+                overlays = Path(config.output) / "overlays" / target.relative_to(config.output)
+                write_overlay(image, labels, predictor.palette, overlays.with_suffix(".jpg"), alpha=config.overlay)
+    log.info("%d masks written to %s", len(images) - len(failed), config.output)
+    return failed
+
+
+def _targets(config: PredictConfig, images: list[Path]) -> Iterator[tuple[Path, Path]]:
+    """Pair every image with its place in the output folder; raises ConfigError where two would share one."""
+    root = Path(config.input) if Path(config.input).is_dir() else Path(config.input).parent
+    stems: dict[Path, Path] = {}
+    for image in images:
+        stem = image.relative_to(root).with_suffix("")
+        if stem in stems:
+            raise ConfigError(
+                f"input={config.input}: {stems[stem].name} and {image.name} would share one mask; rename one"
+            )
+        stems[stem] = image
+    for stem, image in stems.items():
+        yield image, Path(config.output) / f"{stem}.png"

@@ -1,0 +1,127 @@
+"""``segtrain [train]``: train a model, or go on with a run."""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segtrain.commands.arguments import Arguments, show
+from segtrain.config.compose import Composed, compose, overlay, overrides_of, split_overrides
+from segtrain.config.schema import TrainConfig
+from segtrain.config.spine import check_spine
+from segtrain.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is about to start: its resolved job, its folder, and the state it goes on from."""
+
+    job: dict[str, Any]
+    folder: Path
+    overrides: tuple[str, ...]
+    resumed: dict[str, Any] | None = None
+
+
+def run(arguments: Arguments) -> int:
+    """Train, or print the config, or sweep."""
+    if arguments.multirun:
+        from segtrain.commands import sweep
+
+        return sweep.run(arguments)
+    planned = plan(arguments.overrides, arguments.config_dir)
+    if arguments.cfg:
+        show(yaml.safe_dump(planned.job, sort_keys=False))
+        return 0
+    train(planned)
+    return 0
+
+
+def plan(overrides: Sequence[str], config_dir: Path | None) -> Run:
+    """Compose a run and check its spine, without importing torch unless a checkpoint has to be read."""
+    resume = overrides_of(overrides, "resume")
+    if resume:
+        return _plan_resume(Path(str(resume[-1])), overrides, config_dir)
+    composed = compose("train", overrides, config_dir=config_dir)
+    return Run(_checked(composed.job), _free_folder(composed, overrides), tuple(overrides))
+
+
+def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Run:
+    from segtrain import checkpoint
+
+    file, payload = checkpoint.read_newest(path)
+    own, changes = split_overrides(overrides, ("resume", "hydra"))
+    checkpoint.check_targets(payload["config"], file, named_by_user=_named_targets(changes))
+    job = _checked({**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)})
+    chosen = overrides_of(own, "hydra.run.dir")
+    folder = Path(str(chosen[-1])) if chosen else checkpoint.run_folder(file)
+    if folder is None:
+        raise ConfigError(f"resume={path}: lies in no run folder; say where the run goes on: hydra.run.dir=...")
+    log.info("going on from %s, step %d", file, payload["state"]["step"])
+    return Run(job, folder, tuple(overrides), payload)
+
+
+def _named_targets(overrides: Sequence[str]) -> list[str]:
+    return [override.partition("=")[2] for override in overrides if override.partition("=")[0].endswith("._target_")]
+
+
+def _checked(job: dict[str, Any]) -> dict[str, Any]:
+    """Check the spine, and make the data's path independent of the current folder, so that any folder can resume."""
+    problems = check_spine(job, TrainConfig)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    root = job["data"].get("root")
+    return {**job, "data": {**job["data"], "root": str(Path(root).expanduser().absolute())}} if root else job
+
+
+def _free_folder(composed: Composed, overrides: Sequence[str]) -> Path:
+    """Refuse a folder that holds a run; two runs of the same second get two folders."""
+    folder = composed.run_dir
+    if not (folder / "checkpoints").exists():
+        return folder
+    if overrides_of(overrides, "hydra.run.dir"):
+        raise ConfigError(f"hydra.run.dir={folder}: holds a run; go on with resume={folder}, or choose another folder")
+    number = 2
+    while (folder.with_name(f"{folder.name}-{number}") / "checkpoints").exists():
+        number += 1
+    return folder.with_name(f"{folder.name}-{number}")
+
+
+def train(planned: Run) -> dict[str, Any]:
+    """Train in this process; returns the scores of the best validation."""
+    from segtrain.build import build_trainer
+    from segtrain.console import logging_to, start_logging
+    from segtrain.runlog import read_scores
+    from segtrain.runtime import keep_freed_memory
+
+    start_logging()
+    keep_freed_memory()
+    make_folder(planned)
+    with logging_to(planned.folder / "train.log"):
+        log.info("run folder %s", planned.folder)
+        trainer = build_trainer(planned.job, planned.folder, resumed=planned.resumed)
+        if trainer.finished:
+            limit = "trainer.max_steps" if trainer.options.max_steps else "trainer.epochs"
+            log.info(
+                "nothing to do: the run is at step %d of %d; raise %s", trainer.state.step, trainer.total_steps, limit
+            )
+        else:
+            trainer.fit()
+        log.info("done: %s", planned.folder)
+    return dict(read_scores(planned.folder).get("val", {}))
+
+
+def make_folder(planned: Run) -> None:
+    """Create the run folder and write down what was asked for; raises ConfigError where that is not possible."""
+    try:
+        (planned.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (planned.folder / "config.yaml").write_text(yaml.safe_dump(planned.job, sort_keys=False))
+        with (planned.folder / "overrides.txt").open("a") as file:
+            file.write(" ".join(re.sub(r"^(.*\s.*)$", r"'\1'", word) for word in planned.overrides) + "\n")
+    except OSError as error:
+        raise ConfigError(f"{planned.folder}: cannot be written ({error.strerror}); choose hydra.run.dir=...") from None

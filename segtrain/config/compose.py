@@ -1,0 +1,216 @@
+"""Compose the YAML groups and the user's overrides into plain mappings, and explain what does not fit."""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from segtrain.config.groups import GROUPS, Groups
+from segtrain.config.suggest import suggest_key
+from segtrain.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+HYDRA_KEYS = ("hydra", "hydra.run", "hydra.run.dir", "hydra.sweep", "hydra.sweep.dir", "hydra.sweep.subdir")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed job: the resolved mapping, where Hydra would run it, and what was chosen and typed."""
+
+    job: dict[str, Any]
+    run_dir: Path
+    sweep_dir: Path
+    overrides: tuple[str, ...]
+
+
+def parse_overrides(arguments: Sequence[str]) -> list[Override]:
+    """Parse ``key=value`` words; raises ConfigError for the first that is none."""
+    parser = OverridesParser.create()
+    parsed = []
+    for argument in arguments:
+        try:
+            parsed.append(parser.parse_override(argument))
+        except OverrideParseException as error:
+            raise ConfigError(f"{argument}: {_not_an_override(argument, error)}") from None
+    return parsed
+
+
+def overrides_of(arguments: Sequence[str], key: str) -> list[Any]:
+    """Return the values that the overrides give to a key, in order."""
+    return [override.value() for override in parse_overrides(arguments) if override.key_or_group == key]
+
+
+def split_overrides(arguments: Sequence[str], own: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split overrides into those whose first word is in ``own``, and the rest."""
+    parsed = parse_overrides(arguments)
+    mine = [override.key_or_group.partition(".")[0] in own for override in parsed]
+    words = list(zip(arguments, mine, strict=True))
+    return tuple(word for word, is_own in words if is_own), tuple(word for word, is_own in words if not is_own)
+
+
+def expand_sweep(arguments: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Expand lists of values, ``a=1,2``, into the words of every job, and beside them the words that vary."""
+    parsed = parse_overrides(arguments)
+    swept = [override.is_sweep_override() for override in parsed]
+    axes = [_values(override) for override in parsed]
+    jobs = [tuple(words) for words in product(*axes)]
+    return [(words, tuple(word for word, varies in zip(words, swept, strict=True) if varies)) for words in jobs]
+
+
+def _values(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    if override.value_type not in (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueType.RANGE_SWEEP):
+        raise ConfigError(f"{override.input_line}: cannot be swept; list the values: {override.key_or_group}=a,b,c")
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _not_an_override(argument: str, error: Exception) -> str:
+    if "=" not in argument:
+        return f"expected key=value, such as {argument}=..."
+    key, _, value = argument.partition("=")
+    reason = " ".join(str(error).split("\nSee ")[0].split())
+    return f"cannot be read ({reason}); put special characters in quotes: '{key}=\"{value}\"'"
+
+
+def compose(primary: str, arguments: Sequence[str], *, config_dir: Path | None = None) -> Composed:
+    """Compose ``configs/<primary>.yaml`` with overrides such as ``arch=fpn`` and ``trainer.epochs=8``.
+
+    Keys and choices that do not exist are all reported in one ConfigError, before anything is built.
+    """
+    groups = Groups.find(config_dir)
+    parsed = parse_overrides(arguments)
+    _refuse_sweeps(parsed)
+    choices = [override for override in parsed if groups.is_group(override.key_or_group)]
+    values = [override for override in parsed if override not in choices]
+    problems = [p for override in choices if (p := groups.choice_problem(override))]
+    known_choices = [override for override in choices if not groups.choice_problem(override)]
+    chosen = [word for override in known_choices for word in groups.expand(override)]
+    with _hydra(groups.roots[0]):
+        base = _compose(primary, [*groups.search_path(), *chosen])
+        problems += [p for override in values if (p := _key_problem(override, base))]
+        if problems:
+            raise ConfigError("\n".join(problems))
+        lines = [str(override.input_line) for override in values]
+        config = _compose(primary, [*groups.search_path(), *chosen, *lines]) if lines else base
+    return _resolve(config, known_choices, tuple(arguments))
+
+
+def overlay(job: Mapping[str, Any], arguments: Sequence[str], *, config_dir: Path | None = None) -> dict[str, Any]:
+    """Lay overrides on top of a job that was composed before (a checkpoint's); a group's choice replaces its node."""
+    groups = Groups.find(config_dir)
+    config = OmegaConf.create(dict(job))
+    problems = []
+    for override in parse_overrides(arguments):
+        if groups.is_group(override.key_or_group):
+            _replace_group(config, override, config_dir)
+        elif problem := _key_problem(override, config):
+            problems.append(problem)
+        else:
+            OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return _plain(config)
+
+
+def _replace_group(config: DictConfig, override: Override, config_dir: Path | None) -> None:
+    group = override.key_or_group
+    if group in ("experiment", "debug"):
+        raise ConfigError(f"{override.input_line}: cannot be changed for a run that exists; start a new run instead")
+    config[group] = compose("train", [str(override.input_line)], config_dir=config_dir).job[group]
+
+
+def _refuse_sweeps(parsed: Sequence[Override]) -> None:
+    swept = [str(override.input_line) for override in parsed if override.is_sweep_override()]
+    if swept:
+        raise ConfigError(f"{swept[0]}: is a list of choices; add -m to run every combination, or put it in [brackets]")
+
+
+def _key_problem(override: Override, config: DictConfig) -> str | None:
+    key = override.key_or_group
+    if override.type in (OverrideType.ADD, OverrideType.FORCE_ADD) or key.startswith("hydra."):
+        return (
+            None
+            if not key.startswith("hydra.") or key in HYDRA_KEYS
+            else f"{key}: unknown key{suggest_key(key, HYDRA_KEYS)}"
+        )
+    tree = OmegaConf.to_container(config, resolve=False)
+    if _holds(tree, key.split(".")):
+        return None
+    known = [*_keys(tree), *GROUPS]
+    if key in GROUPS or override.type is OverrideType.DEL:
+        return f"{key}: there is nothing of that name to remove or replace"
+    return f"{key}: unknown key{suggest_key(key, known)}"
+
+
+def _holds(tree: Any, parts: Sequence[str]) -> bool:
+    for part in parts:
+        if isinstance(tree, list) and part.isdigit() and int(part) < len(tree):
+            tree = tree[int(part)]
+        elif isinstance(tree, Mapping) and part in tree:
+            tree = tree[part]
+        else:
+            return False
+    return True
+
+
+def _keys(tree: Any, path: str = "") -> Iterator[str]:
+    for key, value in tree.items() if isinstance(tree, Mapping) else ():
+        if key != "hydra" or path:
+            yield f"{path}{key}"
+            yield from _keys(value, f"{path}{key}.")
+
+
+@contextmanager
+def _hydra(root: Path) -> Iterator[None]:
+    with initialize_config_dir(config_dir=str(root), job_name="segtrain", version_base="1.3"):
+        yield
+
+
+def _compose(primary: str, overrides: list[str]) -> DictConfig:
+    try:
+        return hydra_compose(primary, overrides=overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(_one_line(error)) from None
+
+
+def _one_line(error: Exception) -> str:
+    cause = error.__cause__ or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip() and "Config search path" not in line]
+    return re.sub(r"\s+", " ", " ".join(lines[:3]))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_one_line(error)) from None
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _resolve(config: DictConfig, choices: Sequence[Override], arguments: tuple[str, ...]) -> Composed:
+    OmegaConf.set_struct(config, False)
+    hydra = config.pop("hydra")
+    picked = {**hydra.runtime.choices, **{o.key_or_group: o.value() for o in choices}}
+    if "name" in config and config.name is None:
+        words = [str(picked[group]) for group in ("arch", "encoder", "data")]
+        config.name = re.sub(r"[^\w.\-]+", "_", "-".join(words))
+    job = _plain(config)
+    folders = OmegaConf.create({**config, "hydra": hydra})
+    run_dir, sweep_dir = Path(folders.hydra.run.dir), Path(folders.hydra.sweep.dir)
+    return Composed(job=job, run_dir=run_dir, sweep_dir=sweep_dir, overrides=arguments)

@@ -1,0 +1,107 @@
+"""The folders of YAML choices: what exists, and what a short name such as ``encoder=efficientnet-b4`` stands for."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segtrain.config.suggest import did_you_mean
+from segtrain.errors import ConfigError
+from segtrain.models.encoders import index as encoders
+from segtrain.models.encoders.names import ALIASES, resolve
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+GROUPS = (
+    "arch",
+    "encoder",
+    "loss",
+    "data",
+    "augment",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "logger",
+    "debug",
+    "experiment",
+)
+
+
+def config_root() -> Path:
+    """Return the folder of the YAML files: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The config folders in use: the package's own, then the user's."""
+
+    roots: tuple[Path, ...]
+
+    @classmethod
+    def find(cls, config_dir: Path | None = None) -> "Groups":
+        """Look the folders up; raises ConfigError when the user's does not exist."""
+        if config_dir is None:
+            return cls((config_root(),))
+        if not config_dir.is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: no such folder")
+        return cls((config_root(), config_dir.resolve()))
+
+    def search_path(self) -> list[str]:
+        """Return the override that makes Hydra look into the user's folder too."""
+        extra = [f"file://{root}" for root in self.roots[1:]]
+        return [f"hydra.searchpath=[{','.join(extra)}]"] if extra else []
+
+    def is_group(self, key: str) -> bool:
+        """Say whether a key names a group of choices."""
+        return key in GROUPS or ("." not in key and any((root / key).is_dir() for root in self.roots))
+
+    def choices(self, group: str) -> list[str]:
+        """List a group's YAML files, sorted; names that start with ``_`` are parts of others."""
+        files = {path.stem for root in self.roots for path in (root / group).glob("*.yaml")}
+        return sorted(name for name in files if not name.startswith("_"))
+
+    def summary(self, group: str, choice: str) -> str:
+        """Return the sentence that a choice's YAML file begins with."""
+        path = next(
+            root / group / f"{choice}.yaml" for root in self.roots if (root / group / f"{choice}.yaml").exists()
+        )
+        comments = (line.lstrip("# ").rstrip() for line in path.read_text().splitlines() if line.startswith("#"))
+        return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+    def choice_problem(self, override: "Override") -> str | None:
+        """Say what is wrong with ``group=choice``, or None."""
+        group, choice = override.key_or_group, override.value()
+        if choice is None or override.is_delete():
+            required = group not in ("debug", "experiment")
+            return f"{group}: cannot be left out{did_you_mean('', self.choices(group))}" if required else None
+        if not isinstance(choice, str | int):
+            return f"{override.input_line}: expected the name of one choice{did_you_mean('', self.choices(group))}"
+        if str(choice) in self.choices(group):
+            return None
+        if group == "encoder":
+            return encoder_problem(str(choice))
+        return f"{group}={choice}: no such choice{did_you_mean(str(choice), self.choices(group))}"
+
+    def expand(self, override: "Override") -> list[str]:
+        """Return the override for Hydra: an encoder without a YAML file is ``encoder=timm encoder.name=...``."""
+        group, choice = override.key_or_group, override.value()
+        if group == "encoder" and str(choice) not in self.choices(group):
+            return ["encoder=timm", f"encoder.name={choice}"]
+        return [str(override.input_line)]
+
+
+def encoder_problem(name: str) -> str | None:
+    """Say why no encoder has that name, from the shipped index; a timm newer than the index is asked later."""
+    if encoders.lookup(name):
+        return None
+    reason = encoders.UNUSABLE.get(resolve(name).partition(".")[0])
+    if reason:
+        return f"encoder={name}: timm has this model, but it cannot be an encoder: {reason}"
+    if version("timm") != encoders.TIMM_VERSION:
+        return None
+    hint = did_you_mean(name, [*encoders.names(), *ALIASES], listed=0)
+    return f"encoder={name}: no such encoder{hint or '; `segtrain zoo <part of a name>` lists them'}"

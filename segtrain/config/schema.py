@@ -1,0 +1,121 @@
+"""The spine: what the trainer and the commands read. Defaults live in YAML, types and bounds here.
+
+A *leaf* is what is only passed on: a mapping with ``_target_`` and keyword arguments, checked against that
+callable's signature. A *mixed* node (data, optimizer) holds both: the keys named here, and the leaf's.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+from segtrain.config.signature import Range
+
+Leaf: TypeAlias = dict[str, Any]
+Count = Annotated[int, Range(low=1)]
+Natural = Annotated[int, Range(low=0)]
+NonNegative = Annotated[float, Range(low=0)]
+Positive = Annotated[float, Range(above=0)]
+Fraction = Annotated[float, Range(low=0, high=1)]
+Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
+Split: TypeAlias = Literal["train", "val", "test"]
+Monitor: TypeAlias = Literal[
+    "val/iou",
+    "val/iou_imagewise",
+    "val/iou_micro",
+    "val/f1",
+    "val/precision",
+    "val/recall",
+    "val/accuracy",
+    "val/loss",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How samples are read and batched; the leaf builds the dataset."""
+
+    batch_size: Count
+    num_workers: Natural
+    image_size: Annotated[int, Range(low=8)] | tuple[int, int]
+    split: Split
+    limit: Count | None
+    cache_mb: Natural
+    leaf: Leaf
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How parameters are grouped; the leaf builds the optimizer."""
+
+    lr: Positive
+    weight_decay: NonNegative
+    encoder_lr_factor: NonNegative
+    leaf: Leaf
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """How long, how precisely and how carefully the loop runs."""
+
+    epochs: Count
+    max_steps: Count | None
+    precision: Precision
+    grad_accum_steps: Count
+    clip_norm: Positive | None
+    ema_decay: Annotated[float, Range(low=0, high=0.999999)] | None
+    val_every: Count
+    monitor: Monitor
+    patience: Count | None
+    log_every: Count
+    channels_last: bool
+    profile_steps: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When the run is saved, and how many of its best states are kept."""
+
+    every_steps: Count | None
+    every_minutes: Positive | None
+    keep_top_k: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run."""
+
+    name: str
+    seed: Natural
+    device: str
+    resume: str | None
+    arch: Leaf
+    encoder: Leaf
+    loss: Leaf
+    augment: Leaf
+    data: DataConfig
+    optimizer: OptimizerConfig
+    scheduler: Leaf
+    trainer: TrainerConfig
+    checkpoint: CheckpointConfig
+    logger: Leaf
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """One evaluation of a checkpoint."""
+
+    ckpt: str
+    output: str | None
+    device: str
+    precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """One prediction over files."""
+
+    ckpt: str
+    input: str
+    output: str
+    device: str
+    precision: Precision
+    overlay: Fraction | None

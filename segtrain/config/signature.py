@@ -1,0 +1,190 @@
+"""The signature is the schema: check a config node against the callable that it will be handed to."""
+
+import inspect
+import types
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from segtrain.config.suggest import did_you_mean
+from segtrain.errors import ConfigError
+
+TARGET = "_target_"
+_RESERVED = frozenset({TARGET, "_partial_", "_convert_", "_recursive_", "_args_"})
+_WORDS = {int: "an integer", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number, for ``Annotated[float, Range(low=0)]``; ``above`` excludes its bound."""
+
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+
+    def problem(self, value: float) -> str | None:
+        """Say what is expected instead, or None if the value is within the bounds."""
+        if self.low is not None and not value >= self.low:
+            return f"expected at least {self.low:g}"
+        if self.above is not None and not value > self.above:
+            return f"expected more than {self.above:g}"
+        if self.high is not None and not value <= self.high:
+            return f"expected at most {self.high:g}"
+        return None
+
+
+def locate(target: str, path: str) -> Callable[..., Any]:
+    """Import the callable that ``_target_`` names.
+
+    Raises ConfigError when it is missing, with the nearest name of its module.
+    """
+    module_name, _, name = target.rpartition(".")
+    try:
+        module = import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"{path}.{TARGET}: cannot import {target!r} ({error})") from None
+    if not callable(getattr(module, name, None)):
+        known = (key for key in dir(module) if not key.startswith("_"))
+        raise ConfigError(f"{path}.{TARGET}: {module_name} has no {name!r}{did_you_mean(name, known, listed=0)}")
+    found: Callable[..., Any] = getattr(module, name)
+    return found
+
+
+def check_leaf(node: Mapping[str, Any], path: str, *, provided: Collection[str] = ()) -> list[str]:
+    """Check a node with a ``_target_`` against its signature; ``provided`` names what the code hands in itself."""
+    if TARGET not in node:
+        return [f"{path}: has no {TARGET}, the dotted path of the class or function to build"]
+    try:
+        target = locate(str(node[TARGET]), path)
+    except ConfigError as error:
+        return [str(error)]
+    return check_call(node, target, path, provided=provided)
+
+
+def check_call(
+    node: Mapping[str, Any], target: Callable[..., Any], path: str, *, provided: Collection[str] = ()
+) -> list[str]:
+    """List what keeps ``target(**node)`` from being called: unknown, wrong and missing keys."""
+    parameters = inspect.signature(target).parameters
+    hints = annotations_of(target)
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    tunable = [name for name in parameters if name not in provided]
+    problems = []
+    for key, value in node.items():
+        where = f"{path}.{key}" if path else str(key)
+        if key in _RESERVED:
+            continue
+        if key not in tunable:
+            problems += [] if open_ended else [f"{where}: unknown key{did_you_mean(str(key), tunable)}"]
+        elif value == "???":
+            problems.append(f"{where}: missing; add {where}=...")
+        else:
+            problems += check_value(value, hints.get(key, Any), where, provided=provided)
+    for name in tunable:
+        parameter = parameters[name]
+        variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if name not in node and parameter.default is parameter.empty and not variadic:
+            problems.append(f"{path}.{name}: missing; add {path}.{name}=...")
+    return problems
+
+
+def annotations_of(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of a callable's parameters; none where its module cannot resolve them itself."""
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):  # names imported for type checkers only: nothing to check against
+        return {}
+
+
+def check_value(value: Any, annotation: Any, path: str, *, provided: Collection[str] = ()) -> list[str]:
+    """List what is wrong with one value, nested nodes included."""
+    if isinstance(value, Mapping) and TARGET in value:
+        return check_leaf(value, path, provided=provided)
+    if isinstance(value, Mapping):
+        inner = [
+            p for k, v in value.items() if isinstance(v, Mapping | list) for p in _nested(v, f"{path}.{k}", provided)
+        ]
+        if inner:
+            return inner
+    if isinstance(value, list) and (inner := _nested(value, path, provided)):
+        return inner
+    problem = mismatch(value, annotation)
+    return [f"{path}: {problem}"] if problem else []
+
+
+def _nested(value: Any, path: str, provided: Collection[str]) -> list[str]:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    if isinstance(value, Mapping) and TARGET in value:
+        return check_leaf(value, path, provided=provided)
+    children = [(f"{path}.{key}", child) for key, child in items if isinstance(child, Mapping | list)]
+    return [problem for where, child in children for problem in _nested(child, where, provided)]
+
+
+def mismatch(value: Any, annotation: Any) -> str | None:
+    """Say why a plain value does not fit a type, or None if it does."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return mismatch(value, arguments[0]) or _out_of_bounds(value, arguments[1:])
+    if origin in (Union, types.UnionType):
+        return _no_member(value, arguments)
+    if origin is Literal:
+        return None if value in arguments else _not_a_choice(value, [str(choice) for choice in arguments])
+    if origin is not None and isinstance(origin, type):
+        return _container_mismatch(value, origin, arguments)
+    if annotation is Path:
+        return mismatch(value, str)
+    if annotation not in _WORDS and annotation is not None:
+        return None  # a type of its own: its constructor is the judge
+    return None if _is_a(value, annotation) else f"expected {_WORDS[annotation]}, got {value!r}"
+
+
+def _is_a(value: Any, plain: type) -> bool:
+    if plain is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if plain is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, plain)
+
+
+def _out_of_bounds(value: Any, extras: Sequence[Any]) -> str | None:
+    for extra in extras:
+        if isinstance(extra, Range) and isinstance(value, int | float) and (problem := extra.problem(value)):
+            return f"{problem}, got {value!r}"
+    return None
+
+
+def _no_member(value: Any, members: Sequence[Any]) -> str | None:
+    problems = [mismatch(value, member) for member in members]
+    if None in problems:
+        return None
+    choices = [str(c) for member in members if get_origin(member) is Literal for c in get_args(member)]
+    if choices and isinstance(value, str) and str not in members:
+        return _not_a_choice(value, choices)
+    expected = [problem.split(", got ")[0].removeprefix("expected ") for problem in problems if problem]
+    return f"expected {' or '.join(dict.fromkeys(expected))}, got {value!r}"
+
+
+def _not_a_choice(value: Any, choices: list[str]) -> str:
+    return f"expected one of {', '.join(choices)}, got {value!r}{did_you_mean(str(value), choices, listed=0)}"
+
+
+def _container_mismatch(value: Any, origin: type, arguments: Sequence[Any]) -> str | None:
+    if issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            return f"expected a mapping such as {{a: 1}}, got {value!r}"
+        pairs = zip(arguments, ("key", "value"), strict=False)
+        found = [(mismatch(item, kind), word) for kind, word in pairs for item in getattr(value, f"{word}s")()]
+        return next((f"{word}: {problem}" for problem, word in found if problem), None)
+    if not issubclass(origin, Sequence | AbstractSet):
+        return None
+    if not isinstance(value, list | tuple):
+        return f"expected a list such as [a,b], got {value!r}"
+    fixed = origin is tuple and Ellipsis not in arguments
+    if fixed and len(value) != len(arguments):
+        return f"expected a list of {len(arguments)}, got {value!r}"
+    kinds = arguments if fixed else [next(iter(arguments), Any)] * len(value)
+    return next((p for p in map(mismatch, value, kinds) if p), None)

@@ -1,0 +1,81 @@
+"""Turn a composed mapping into a frozen dataclass of the schema, listing every problem on the way."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from segtrain.config.schema import Leaf
+from segtrain.config.signature import check_leaf, check_value
+from segtrain.config.suggest import did_you_mean
+from segtrain.errors import ConfigError
+
+T = TypeVar("T")
+
+PROVIDED: Mapping[str, frozenset[str]] = {
+    "arch": frozenset({"encoder_channels", "encoder_strides"}),
+    "encoder": frozenset({"in_channels"}),
+    "loss": frozenset({"task"}),
+    "data": frozenset({"split"}),
+    "augment": frozenset(),
+    "optimizer": frozenset({"params", "lr", "weight_decay", "fused"}),
+    "scheduler": frozenset(),
+    "logger": frozenset({"folder"}),
+}
+"""The keyword arguments of each leaf that code hands in, so that YAML cannot."""
+
+
+def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[str]:
+    """List unknown, missing and wrong keys of a node; leaves are left to `check_leaves`, which imports what they name."""
+    hints = get_type_hints(schema, include_extras=True)
+    mixed = "leaf" in hints
+    problems = []
+    for key, kind in hints.items():
+        where = f"{path}.{key}" if path else key
+        if key == "leaf":
+            continue
+        if key not in node or node[key] == "???":
+            problems.append(f"{where}: missing; add {where}=...")
+        elif is_dataclass(kind) or kind == Leaf:
+            problems += _check_inner(node[key], kind, where)
+        else:
+            problems += check_value(node[key], kind, where)
+    if not mixed:
+        unknown = (str(key) for key in node if key not in hints)
+        problems += [f"{f'{path}.' if path else ''}{key}: unknown key{did_you_mean(key, hints)}" for key in unknown]
+    return problems
+
+
+def _check_inner(node: Any, kind: Any, where: str) -> list[str]:
+    if not isinstance(node, Mapping):
+        return [f"{where}: expected one of the choices of {where}, got {node!r}; `segtrain --help` lists them"]
+    return check_spine(node, kind, where) if is_dataclass(kind) and isinstance(kind, type) else []
+
+
+def check_leaves(config: Any) -> list[str]:
+    """List what is wrong with the leaves of a checked config: imports what they name."""
+    problems = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        leaf = getattr(value, "leaf", value)
+        if field.name in PROVIDED:
+            problems += check_leaf(leaf, field.name, provided=PROVIDED[field.name])
+    return problems
+
+
+def to_config(node: Mapping[str, Any], schema: type[T], path: str = "") -> T:
+    """Build the frozen dataclass from a mapping.
+
+    Raises ConfigError with one line for each problem of the spine.
+    """
+    problems = check_spine(node, schema, path)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    hints = get_type_hints(schema)
+    values = {}
+    for key, kind in hints.items():
+        if key != "leaf":
+            nested = isinstance(kind, type) and is_dataclass(kind)
+            values[key] = to_config(node[key], kind) if nested else node[key]
+    if "leaf" in hints:
+        values["leaf"] = {key: value for key, value in node.items() if key not in values}
+    return schema(**values)

@@ -1,0 +1,135 @@
+"""What the terminal shows: progress bars and tables there, plain lines where the output is a file or a pipe."""
+
+import logging
+import resource
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+log = logging.getLogger("segtrain")
+T = TypeVar("T")
+
+out = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+"""The one console; whatever is printed while a bar is shown goes through it."""
+
+
+class _ConsoleHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else None
+        out.print(self.format(record), style=style, markup=False, soft_wrap=True)
+
+
+def start_logging() -> None:
+    """Show what segtrain logs on the console."""
+    log.setLevel(logging.INFO)
+    log.handlers = [_ConsoleHandler()]
+    log.propagate = False
+
+
+@contextmanager
+def logging_to(file: Path) -> Iterator[None]:
+    """Write what segtrain logs to a file too, with the time."""
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+class Display:
+    """The progress of one run."""
+
+    def __init__(self) -> None:
+        self.bars: Progress | None = None
+
+    @contextmanager
+    def running(self, step: int, total_steps: int) -> Iterator[None]:
+        """Show a bar over the optimizer steps while the context is open, on a terminal."""
+        if not out.is_terminal:
+            yield
+            return
+        columns = (
+            "{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            "{task.fields[status]}",
+            TimeRemainingColumn(),
+        )
+        parts = [TextColumn(column) if isinstance(column, str) else column for column in columns]
+        with Progress(*parts, console=out, transient=True) as self.bars:
+            self.steps = self.bars.add_task("training", total=total_steps, completed=step, status="")
+            yield
+        self.bars = None
+
+    def stepped(self) -> None:
+        """Move the bar by one step."""
+        if self.bars:
+            self.bars.advance(self.steps)
+
+    def training(self, epoch: int, step: int, total_steps: int, values: Mapping[str, float]) -> None:
+        """Show the values of a log interval: in the bar, or as a line."""
+        status = (
+            f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  {values['images_per_second']:.1f} images/s  "
+            f"data {values['data_share']:.0%}  {_memory()}"
+        )
+        if self.bars:
+            self.bars.update(self.steps, description=f"epoch {epoch + 1}", status=status)
+        else:
+            left = _remaining(step, total_steps, values["steps_per_second"])
+            log.info("epoch %d  step %d/%d  %s  %s left", epoch + 1, step, total_steps, status, left)
+
+    def progress(self, items: Iterable[T], label: str, total: int) -> Iterator[T]:
+        """Pass items on under a bar of their own."""
+        if not self.bars:
+            yield from items
+            return
+        task = self.bars.add_task(label, total=total, status="")
+        for item in items:
+            yield item
+            self.bars.advance(task)
+        self.bars.remove_task(task)
+
+
+def score_table(title: str, scores: Mapping[str, Any]) -> Table:
+    """Lay out the scores of a split: one row for each class, and their mean."""
+    columns = ("iou", "f1", "precision", "recall", "accuracy")
+    absent = scores["absent"]
+    note = f"mean over classes; left out as absent: {', '.join(absent)}" if absent else "mean over classes"
+    caption = f"image-wise iou {_score(scores['iou_imagewise'])} · {note}"
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table.add_column("class")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, row in scores["per_class"].items():
+        table.add_row(name, *(_score(row[column]) for column in columns))
+    if len(scores["per_class"]) > 1:
+        table.add_section()
+        table.add_row("mean", *(_score(scores[column]) for column in columns), style="bold")
+    return table
+
+
+def _score(value: float | None) -> str:
+    return "absent" if value is None else f"{value:.4f}"
+
+
+def _memory() -> str:
+    import torch  # here, as this module also serves commands that answer before torch could be imported
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB GPU"
+    per_unit = 1 if sys.platform == "darwin" else 1024
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * per_unit / 2**30:.1f} GiB"
+
+
+def _remaining(step: int, total_steps: int, steps_per_second: float) -> str:
+    seconds = round((total_steps - step) / max(steps_per_second, 1e-9))
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -1,0 +1,62 @@
+"""Validation images with truth and prediction: a fixed few over time, and the best and the worst of the moment."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segtrain.data.feed import Feed
+from segtrain.data.loader import collate
+from segtrain.evaluator import Evaluation
+from segtrain.metrics import iou
+from segtrain.models import Segmenter
+from segtrain.pictures import side_by_side, stack
+from segtrain.runlog import RunLog
+from segtrain.runtime import Runtime
+from segtrain.task import Task
+
+_EXTREMES = 4  # images at each end of the overview
+
+
+class Gallery:
+    """Draws samples of one split as a model sees them."""
+
+    def __init__(self, feed: Feed, *, runtime: Runtime, task: Task) -> None:
+        self.dataset, self.runtime, self.task = feed.dataset, runtime, task
+
+    def show(self, model: Segmenter, evaluation: Evaluation, log: RunLog, step: int, *, is_best: bool) -> None:
+        """Hand the fixed images to the logger, and write the overview of the best validation."""
+        count = min(log.logger.images, len(self.dataset))
+        fixed = [number * len(self.dataset) // count for number in range(count)]
+        for number, picture in enumerate(self.draw(model, fixed)):
+            log.logger.picture(step, f"val/{number}", picture)
+        if is_best:
+            log.overview(self.extremes(model, evaluation))
+        log.restart_clock()
+
+    def extremes(self, model: Segmenter, evaluation: Evaluation) -> NDArray[np.uint8]:
+        """Draw the images with the highest and the lowest mean IoU of their classes: image, truth, prediction."""
+        values = iou(evaluation.counts).nanmean(1)
+        scored = torch.nonzero(~values.isnan()).flatten()
+        order = scored[values[scored].argsort(descending=True)].tolist()
+        chosen = order if len(order) <= 2 * _EXTREMES else order[:_EXTREMES] + order[-_EXTREMES:]
+        return stack(self.draw(model, chosen, [f"iou {values[index]:.3f}" for index in chosen]))
+
+    @torch.inference_mode()
+    def draw(self, model: Segmenter, indices: Sequence[int], notes: Sequence[str] = ()) -> list[NDArray[np.uint8]]:
+        """Draw samples by index, one picture each."""
+        was_training = model.training
+        model.eval()
+        pictures = []
+        for number, index in enumerate(indices):
+            batch = collate([self.dataset[0, index]])
+            with self.runtime.autocast():
+                logits = model(model.normalize(self.runtime.images(batch["image"])))
+            label = self.task.predict(logits)[0].cpu().numpy()
+            caption = "  ".join([batch["id"][0], *notes[number : number + 1], "image | truth | prediction"])
+            image = batch["image"][0].permute(1, 2, 0).numpy()
+            truth = batch["mask"][0].numpy()
+            pictures.append(side_by_side(image, truth, label, self.dataset.source.palette, caption=caption))
+        model.train(was_training)
+        return pictures

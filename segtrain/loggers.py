@@ -1,0 +1,81 @@
+"""Where scalars and pictures go beside the run folder's own files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtrain.config.signature import Range
+
+
+class Logger(Protocol):
+    """What a logger offers; ``step`` counts optimizer steps."""
+
+    images: int
+    """How many validation images to draw after every validation."""
+
+    def start(self, step: int, config: str) -> None:
+        """Begin, or go on after ``step``, discarding what was written beyond it; the config is YAML."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Write named numbers."""
+
+    def picture(self, step: int, name: str, picture: NDArray[np.uint8]) -> None:
+        """Write an RGB picture ``(H, W, 3)``."""
+
+    def finish(self, choices: Mapping[str, Any], scores: Mapping[str, float]) -> None:
+        """Write the run's hyper-parameters beside its best scores, and close."""
+
+
+class NoLogger:
+    """Writes nothing."""
+
+    images = 0
+
+    def __init__(self, folder: Path) -> None:
+        del folder
+
+    def start(self, step: int, config: str) -> None:
+        """Do nothing."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def picture(self, step: int, name: str, picture: NDArray[np.uint8]) -> None:
+        """Do nothing."""
+
+    def finish(self, choices: Mapping[str, Any], scores: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+
+class TensorBoard:
+    """Writes event files to ``tensorboard/`` in the run folder."""
+
+    def __init__(self, folder: Path, *, images: Annotated[int, Range(low=0)] = 4) -> None:
+        self.folder = folder / "tensorboard"
+        self.images = images
+
+    def start(self, step: int, config: str) -> None:
+        """Open the event file; the config is shown under Text."""
+        from torch.utils.tensorboard.writer import SummaryWriter  # a second to import, and of no use to other loggers
+
+        self.writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
+        if step == 0:
+            self.writer.add_text("config", f"```yaml\n{config}\n```")
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Write to Scalars."""
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+        self.writer.flush()
+
+    def picture(self, step: int, name: str, picture: NDArray[np.uint8]) -> None:
+        """Write to Images."""
+        self.writer.add_image(name, picture, step, dataformats="HWC")
+
+    def finish(self, choices: Mapping[str, Any], scores: Mapping[str, float]) -> None:
+        """Write to HParams, and close."""
+        self.writer.add_hparams(dict(choices), dict(scores), run_name=".")
+        self.writer.close()

@@ -1,0 +1,97 @@
+"""Parameter groups, and learning-rate schedules as pure functions of the step."""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Protocol
+
+from torch import nn
+from torch.optim import Optimizer
+
+from segtrain.config.signature import Range
+
+Warmup = Annotated[float, Range(low=0)]
+Fraction = Annotated[float, Range(low=0, high=1)]
+
+
+class Schedule(Protocol):
+    """A factor on the learning rate for each optimizer step."""
+
+    def __call__(self, step: int, total_steps: int) -> float:
+        """Return the factor of step ``step`` (0-based) out of ``total_steps``."""
+        ...
+
+
+class Constant:
+    """Linear warm-up, then 1."""
+
+    def __init__(self, *, warmup: Warmup = 0.0) -> None:
+        self.warmup = warmup
+
+    def __call__(self, step: int, total_steps: int) -> float:
+        """Return the factor of one step."""
+        return min(1.0, (step + 1) / (self.warmup_steps(total_steps) + 1))
+
+    def warmup_steps(self, total_steps: int) -> int:
+        """Return the steps of warm-up: a fraction of the total below 1, a count of steps from 1 on."""
+        return round(self.warmup * total_steps) if self.warmup < 1 else int(self.warmup)
+
+    def progress(self, step: int, total_steps: int) -> float:
+        """Return how much of what follows the warm-up is done, 0 to 1."""
+        warmup = self.warmup_steps(total_steps)
+        return min(1.0, max(0, step - warmup) / max(1, total_steps - warmup))
+
+
+class Cosine(Constant):
+    """Linear warm-up, then half a cosine from 1 to ``final`` (Loshchilov and Hutter 2017, without restarts)."""
+
+    def __init__(self, *, warmup: Warmup = 0.05, final: Fraction = 0.0) -> None:
+        super().__init__(warmup=warmup)
+        self.final = final
+
+    def __call__(self, step: int, total_steps: int) -> float:
+        """Return the factor of one step."""
+        decay = 0.5 * (1 + math.cos(math.pi * self.progress(step, total_steps)))
+        return super().__call__(step, total_steps) * (self.final + (1 - self.final) * decay)
+
+
+class Poly(Constant):
+    """Linear warm-up, then ``(1 - progress) ** power`` down to ``final`` (Chen et al. 2017, section 4.1)."""
+
+    def __init__(
+        self, *, warmup: Warmup = 0.0, power: Annotated[float, Range(above=0)] = 0.9, final: Fraction = 0.0
+    ) -> None:
+        super().__init__(warmup=warmup)
+        self.power, self.final = power, final
+
+    def __call__(self, step: int, total_steps: int) -> float:
+        """Return the factor of one step."""
+        decay = float((1 - self.progress(step, total_steps)) ** self.power)
+        return super().__call__(step, total_steps) * (self.final + (1 - self.final) * decay)
+
+
+def parameter_groups(
+    model: nn.Module, *, lr: float, weight_decay: float, encoder_lr_factor: float
+) -> list[dict[str, Any]]:
+    """Split trainable parameters by learning rate (encoder or not) and decay (weights; not norm, bias, scalars).
+
+    Each group carries ``base_lr``, which a schedule's factor multiplies.
+    """
+    sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in _trainable(model):
+        factor = encoder_lr_factor if name.startswith("encoder.") else 1.0
+        decay = weight_decay if parameter.ndim > 1 else 0.0
+        sorted_out.setdefault((lr * factor, decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": group_lr, "base_lr": group_lr, "weight_decay": decay}
+        for (group_lr, decay), parameters in sorted_out.items()
+    ]
+
+
+def _trainable(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
+    """Set every group's learning rate to its ``base_lr`` times the schedule's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor

@@ -1,0 +1,49 @@
+"""Pictures for people: an image with its true and predicted labels side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from segtrain.data.palette import colorize, overlay
+from segtrain.data.sample import Colour, Pixels
+
+_GAP = 4  # pixels of white between the parts
+_CAPTION = 14  # pixels for a line of text
+
+
+def as_rgb(image: Pixels) -> NDArray[np.uint8]:
+    """Show an image ``(H, W, C)`` of any type as RGB: the first three channels, or the only one as gray."""
+    scale = {"uint8": 1.0, "uint16": 1 / 257}.get(image.dtype.name, 255.0)
+    channels = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+    return np.clip(channels * scale, 0, 255).astype(np.uint8)
+
+
+def side_by_side(
+    image: Pixels,
+    truth: NDArray[np.integer],
+    prediction: NDArray[np.integer],
+    colours: Sequence[Colour],
+    *,
+    caption: str,
+) -> NDArray[np.uint8]:
+    """Draw image, truth and prediction next to each other: ``(H + caption, 3 W, 3)``."""
+    rgb = as_rgb(image)
+    parts = [rgb, overlay(rgb, truth, colours, alpha=0.7), colorize(prediction, colours)]
+    gap = np.full((len(rgb), _GAP, 3), 255, np.uint8)
+    row = np.concatenate([parts[0], gap, parts[1], gap, parts[2]], axis=1)
+    return np.concatenate([_text(caption, row.shape[1]), row])
+
+
+def stack(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Put pictures of any size below each other on white."""
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.concatenate(padded)
+
+
+def _text(words: str, width: int) -> NDArray[np.uint8]:
+    canvas = Image.new("RGB", (width, _CAPTION), "white")
+    ImageDraw.Draw(canvas).text((2, 1), words, fill="black")
+    return np.asarray(canvas)

@@ -1,0 +1,64 @@
+"""From one image to its label map, at the image's own size."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+
+from segtrain.data.palette import overlay
+from segtrain.data.sample import Colour, Pixels
+from segtrain.data.transforms import Fitting
+from segtrain.models import Segmenter
+from segtrain.pictures import as_rgb
+from segtrain.runtime import Runtime
+from segtrain.task import Task
+
+
+class Predictor:
+    """Applies a model to images as validation does: fitted to the training size, the same preprocessing.
+
+    Logits are resized to the image before the label is decided. Tiling and test-time augmentation will stand beside
+    `logits`, which is the one place where the model is called.
+    """
+
+    def __init__(
+        self, model: Segmenter, *, task: Task, runtime: Runtime, fitting: Fitting, palette: Sequence[Colour]
+    ) -> None:
+        self.model, self.task, self.runtime, self.fitting = model, task, runtime, fitting
+        self.palette = tuple(palette)
+        self.channels = model.in_channels
+
+    @torch.inference_mode()
+    def predict(self, image: Pixels) -> NDArray[np.uint8]:
+        """Return the labels ``(H, W)`` of an image ``(H, W, C)``."""
+        height, width = image.shape[:2]
+        logits = self.logits(image)
+        if logits.shape[-2:] != (height, width):
+            logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+        return self.task.predict(logits)[0].to(torch.uint8).cpu().numpy()
+
+    def logits(self, image: Pixels) -> torch.Tensor:
+        """Return float32 logits ``(1, C, h, w)`` of the fitted image, without the border that the fitting added."""
+        fitted = torch.from_numpy(np.ascontiguousarray(self.fitting.image(image))).permute(2, 0, 1).unsqueeze(0)
+        with self.runtime.autocast():
+            logits = self.model(self.model.normalize(self.runtime.images(fitted)))
+        height, width = self.fitting.content_size(image.shape[:2])
+        return logits[..., :height, :width].float()
+
+
+def write_labels(labels: NDArray[np.uint8], path: Path) -> None:
+    """Write label values as an 8-bit gray PNG, whatever tool reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(labels).save(path)
+
+
+def write_overlay(
+    image: Pixels, labels: NDArray[np.uint8], palette: Sequence[Colour], path: Path, *, alpha: float
+) -> None:
+    """Write the image with its labels coloured over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(overlay(as_rgb(image), labels, palette, alpha=alpha)).save(path, quality=90)

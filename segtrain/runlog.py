@@ -1,0 +1,134 @@
+"""What a run leaves behind: metrics.jsonl, scores.json, overview.png, and what it shows on the way."""
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segtrain.console import Display, out, score_table
+from segtrain.loggers import Logger
+from segtrain.profiling import Clock
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class RunLog:
+    """Writes one run's numbers and pictures to its folder, its logger and the terminal."""
+
+    def __init__(
+        self, folder: Path, logger: Logger, *, config: str = "", choices: Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder = folder
+        self.logger = logger
+        self.config = config
+        self.choices = dict(choices or {})
+        self.clock = Clock()
+        self.display = Display()
+        self.steps = 0  # since the last reading of the clock
+        self.metrics = folder / "metrics.jsonl"
+        self.metrics.touch()
+
+    @contextmanager
+    def running(self, step: int, total_steps: int) -> Iterator[None]:
+        """Open the logger and the progress display for the steps from ``step`` on."""
+        self.total_steps = total_steps
+        self.logger.start(step, self.config)
+        with self.display.running(step, total_steps):
+            self.restart_clock()
+            yield
+        best = read_scores(self.folder).get("val", {})
+        self.logger.finish(self.choices, {f"best/{name}": value for name, value in _numbers(best).items()})
+
+    def restart_clock(self) -> None:
+        """Leave out of the speed whatever came since the last reading."""
+        self.clock.restart()
+        self.steps = 0
+
+    def stepped(self, images: int) -> None:
+        """Count one optimizer step."""
+        self.clock.images += images
+        self.steps += 1
+        self.display.stepped()
+
+    def training(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
+        """Write the values of a log interval, and its speed."""
+        steps, reading = self.steps, self.clock.read()
+        self.steps = 0
+        self._append({"split": "train", "step": step, "epoch": epoch, **values, **reading})
+        self.logger.scalars(step, {f"train/{name}": value for name, value in {**values, **reading}.items()})
+        speed = {"steps_per_second": steps / reading["seconds"]}
+        self.display.training(epoch, step, self.total_steps, {**values, **reading, **speed})
+
+    def validation(
+        self, step: int, epoch: int, scores: Mapping[str, Any], *, losses: Mapping[str, float | None], is_best: bool
+    ) -> None:
+        """Write the scores of a validation; the best ones become the ``val`` entry of scores.json."""
+        self._append({"split": "val", "step": step, "epoch": epoch, **losses, **scores})
+        per_class = {f"val_iou/{name}": row["iou"] for name, row in scores["per_class"].items()}
+        values = {f"val/{name}": value for name, value in _numbers({**scores, **losses}).items()}
+        self.logger.scalars(step, {**values, **_numbers(per_class)})
+        title = f"validation after epoch {epoch + 1}, step {step}" + (" (best so far)" if is_best else "")
+        show_scores(title, scores)
+        if is_best:
+            write_scores(self.folder, "val", {**scores, "loss": losses["loss"], "step": step})
+
+    def overview(self, picture: NDArray[np.uint8]) -> None:
+        """Write overview.png."""
+        Image.fromarray(picture).save(self.folder / "overview.png")
+
+    def progress(self, items: Iterable[T], label: str, total: int) -> Iterator[T]:
+        """Pass items on under a progress bar."""
+        return self.display.progress(items, label, total)
+
+    def position(self) -> int:
+        """Return the length of metrics.jsonl in bytes."""
+        return self.metrics.stat().st_size
+
+    def rewind(self, position: int) -> None:
+        """Cut metrics.jsonl back to what a checkpoint knew of: the rest is about to be made again."""
+        if position < self.position():
+            with self.metrics.open("r+b") as file:
+                file.truncate(position)
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def show_scores(title: str, scores: Mapping[str, Any]) -> None:
+    """Print the table of a split, and log its line."""
+    out.print(score_table(title, scores))
+    log.info("%s: iou %s, f1 %s, accuracy %s", title, *(_short(scores[name]) for name in ("iou", "f1", "accuracy")))
+
+
+def _short(value: float | None) -> str:
+    return "absent" if value is None else f"{value:.4f}"
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Read scores.json; empty where there is none."""
+    file = folder / "scores.json"
+    scores: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return scores
+
+
+def write_scores(folder: Path, split: str, scores: Mapping[str, Any]) -> Path:
+    """Set one split's entry of scores.json, and return the file."""
+    file = folder / "scores.json"
+    text = json.dumps({**read_scores(folder), split: scores}, indent=2, allow_nan=False)
+    partial = file.with_name(".scores.json.partial")
+    partial.write_text(text + "\n")
+    partial.replace(file)
+    return file
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {k: float(v) for k, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}

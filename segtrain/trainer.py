@@ -1,0 +1,281 @@
+"""The training loop."""
+
+import math
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from segtrain.checkpoint import FORMAT, Checkpoints
+from segtrain.config.schema import CheckpointConfig, TrainerConfig
+from segtrain.data.feed import Feed
+from segtrain.data.sample import Batch
+from segtrain.ema import ModelEma
+from segtrain.errors import DivergedError, Interrupted
+from segtrain.evaluator import Evaluation, evaluate
+from segtrain.gallery import Gallery
+from segtrain.models import Segmenter
+from segtrain.optim import Schedule, set_learning_rate
+from segtrain.profiling import StepProfiler
+from segtrain.runlog import RunLog
+from segtrain.running_loss import RunningLoss
+from segtrain.runtime import Runtime, StopRequest, random_state, restore_random_state
+from segtrain.task import Task
+
+
+@dataclass
+class TrainState:
+    """Where the run stands; everything a resume needs beside weights, optimizer and random numbers."""
+
+    epoch: int = 0
+    batch: int = 0  # batches of this epoch that are done
+    step: int = 0  # optimizer steps that are done
+    best: float | None = None
+    waited: int = 0  # validations since the best one
+    kept: list[tuple[float, int]] = field(default_factory=list)  # scores and numbers of the k best epochs
+    log_bytes: int = 0  # length of metrics.jsonl
+
+
+class Trainer:
+    """Trains a model that is already on its device; holds what it is given and decides nothing about it."""
+
+    def __init__(
+        self,
+        model: Segmenter,
+        *,
+        task: Task,
+        loss: nn.Module,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        train: Feed,
+        val: Feed,
+        runtime: Runtime,
+        options: TrainerConfig,
+        saving: CheckpointConfig,
+        checkpoints: Checkpoints,
+        log: RunLog,
+        description: dict[str, Any],
+    ) -> None:
+        # what is trained
+        self.model, self.loss, self.optimizer, self.schedule = model, loss, optimizer, schedule
+        self.ema = ModelEma(model, decay=options.ema_decay) if options.ema_decay else None
+        self.scaler = runtime.grad_scaler()
+        # what feeds it, and how it runs
+        self.task, self.train, self.val, self.runtime = task, train, val, runtime
+        self.options, self.saving = options, saving
+        self.steps_per_epoch = math.ceil(len(train) / options.grad_accum_steps)
+        self.total_steps = options.max_steps or options.epochs * self.steps_per_epoch
+        # where it goes; `description` is what a checkpoint says of the model beside its weights
+        self.checkpoints, self.log, self.description = checkpoints, log, description
+        self.gallery = Gallery(val, runtime=runtime, task=task)
+        self.stop = StopRequest()
+        self.saved_at = time.monotonic()
+        self.recent_ids: dict[int, list[str]] = {}
+        # what a checkpoint carries
+        self.state = TrainState()
+        self.running = RunningLoss(runtime.device)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or too many validations brought nothing better."""
+        patience = self.options.patience
+        return self.state.step >= self.total_steps or (patience is not None and self.state.waited >= patience)
+
+    @property
+    def best_model(self) -> Segmenter:
+        """The weights to validate: the moving average where there is one."""
+        return self.ema.module if self.ema else self.model
+
+    def fit(self) -> None:
+        """Train to the end; Interrupted, with everything saved, when a signal asks to stop."""
+        with self.stop.listening(), self.log.running(self.state.step, self.total_steps):
+            if self.state.step == 0:
+                self.save()  # a run that is killed early can be resumed too, and an unwritable disk shows at once
+            while not self.finished:
+                self.train_epoch()
+                is_best = self.validation_is_due() and self.validate()
+                self.end_epoch()
+                self.save()
+                self.checkpoints.keep(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
+
+    def train_epoch(self) -> None:
+        """Run what is left of the epoch, or of ``max_steps``."""
+        self.model.train()
+        batches = self.log.clock.waiting(self.train.batches(self.state.epoch, self.state.batch))
+        with StepProfiler(self.options.profile_steps, self.log.folder) as profiler:
+            for window in windows(batches, self.options.grad_accum_steps):
+                self.running.add(self.train_step(window), self.state.step)
+                profiler.step()
+                self.end_step(window)
+                if self.state.step >= self.total_steps:
+                    return
+
+    def train_step(self, window: list[Batch]) -> Tensor:
+        """Make one optimizer step from the batches of an accumulation window; returns the loss, on the device.
+
+        Each batch weighs as many pixels as it has to learn from, so that a mean over pixels is the mean over the
+        window. Nothing here waits for the device.
+        """
+        set_learning_rate(self.optimizer, self.schedule(self.state.step, self.total_steps))
+        targets = [self.runtime.masks(batch["mask"]) for batch in window]
+        total = torch.zeros((), device=self.runtime.device)
+        for batch, target, weight in zip(window, targets, self.weights(targets), strict=True):
+            images = self.runtime.images(batch["image"])
+            with self.runtime.autocast():
+                logits = self.model(self.model.normalize(images))
+            loss = self.loss(logits, target) * weight
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        self.update_weights()
+        return total
+
+    def weights(self, targets: list[Tensor]) -> list[Tensor | float]:
+        """Return each batch's share of the window's valid pixels."""
+        if len(targets) == 1:
+            return [1.0]
+        valid = torch.stack([self.task.valid(target).sum() for target in targets])
+        return list(valid / valid.sum().clamp(min=1))
+
+    def update_weights(self) -> None:
+        """Clip the gradients in their true scale, step, and let the average follow."""
+        if self.options.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.update(self.state.step)
+
+    def end_step(self, window: list[Batch]) -> None:
+        """Count the step, and log, save or stop where that is due."""
+        ids = [name for batch in window for name in batch["id"]]
+        self.recent_ids[self.state.step] = ids
+        self.state.step += 1
+        self.state.batch += len(window)
+        self.log.stepped(len(ids))
+        if self.state.step % self.options.log_every == 0 or self.state.step == self.total_steps:
+            self.log_training()
+        self.leave_if_asked()
+        if self.saving_is_due():
+            self.save()
+
+    def log_training(self) -> None:
+        """Read the losses from the device and write them down."""
+        self.refuse_nonfinite()
+        terms = {f"loss/{name}": float(term) for name, term in getattr(self.loss, "last_terms", {}).items()}
+        lr = max(group["lr"] for group in self.optimizer.param_groups)
+        values = {"loss": self.running.read_window(), **terms, "lr": lr}
+        self.log.training(self.state.step, self.state.epoch, values)
+
+    def validation_is_due(self) -> bool:
+        """Whether this epoch ends with a validation; the last one always does."""
+        return self.finished or (self.state.epoch + 1) % self.options.val_every == 0
+
+    def validate(self) -> bool:
+        """Score the validation split and write it down; returns whether it is the best so far."""
+        self.refuse_nonfinite()
+        evaluation = evaluate(
+            self.best_model,
+            self.log.progress(self.val.batches(), "validating", len(self.val)),
+            task=self.task,
+            runtime=self.runtime,
+            loss=self.loss,
+            on_batch=self.leave_if_asked,
+        )
+        is_best = self.rank(evaluation)
+        losses = {"loss": evaluation.loss, "train_loss": self.running.read_epoch()}
+        self.log.validation(self.state.step, self.state.epoch, evaluation.scores, losses=losses, is_best=is_best)
+        self.gallery.show(self.best_model, evaluation, self.log, self.state.step, is_best=is_best)
+        return is_best
+
+    def rank(self, evaluation: Evaluation) -> bool:
+        """Compare with the best validation so far; a score that does not exist (no such class) is the worst."""
+        name = self.options.monitor.removeprefix("val/")
+        value = evaluation.scores[name] if name != "loss" else -(evaluation.loss or 0.0)
+        score = -math.inf if value is None or math.isnan(value) else value
+        state = self.state
+        is_best = state.best is None or score > state.best
+        state.best = score if state.best is None else max(score, state.best)
+        state.waited = 0 if is_best else state.waited + 1
+        ranked = sorted([*state.kept, (score, self.state.epoch)], reverse=True)
+        state.kept = ranked[: self.saving.keep_top_k]
+        return is_best
+
+    def end_epoch(self) -> None:
+        """Move on to the next epoch if this one is complete (``max_steps`` can end within one)."""
+        if self.state.batch >= len(self.train):
+            self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+
+    def saving_is_due(self) -> bool:
+        """Whether the user's steps or minutes since the last save are over."""
+        steps, minutes = self.saving.every_steps, self.saving.every_minutes
+        by_steps = steps is not None and self.state.step % steps == 0
+        return by_steps or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes)
+
+    def save(self) -> None:
+        """Write ``last.pt``; refuses to overwrite a good one with weights that are not finite."""
+        self.refuse_nonfinite()
+        self.state.log_bytes = self.log.position()
+        self.checkpoints.save(self.state_dict())
+        self.saved_at = time.monotonic()
+
+    def leave_if_asked(self, _images: int = 0) -> None:
+        """Save and raise Interrupted if a signal asked to stop."""
+        if self.stop.signal_number is not None:
+            self.save()
+            resume = f"segtrain resume={shlex.quote(str(self.log.folder))}"
+            raise Interrupted(f"stopped at step {self.state.step}; go on with: {resume}", self.stop.signal_number)
+
+    def refuse_nonfinite(self) -> None:
+        """Raise DivergedError where a loss since the last check, or a weight, is not finite; waits for the device."""
+        step = self.running.first_bad_step()
+        weights = torch.stack([parameter.detach().isfinite().all() for parameter in self.model.parameters()])
+        if step is None and bool(weights.all()):
+            self.recent_ids.clear()
+            return
+        where = self.state.step - 1 if step is None else step
+        what = "the weights are" if step is None else "the loss is"
+        raise DivergedError(
+            f"step {where + 1}: {what} not finite; images {', '.join(self.recent_ids.get(where, []))}; "
+            f"last good checkpoint {self.checkpoints.last}; try a lower optimizer.lr or trainer.precision=fp32"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a run needs to go on as if never stopped, and a model to be used without it."""
+        return {
+            "format": FORMAT,
+            **self.description,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "state": asdict(self.state),
+            "running": self.running.state_dict(),
+            "random": random_state(),
+        }
+
+    def load_state_dict(self, payload: Mapping[str, Any]) -> None:
+        """Take up a state; call it last, as it puts the random generators back."""
+        self.model.load_state_dict(payload["model"])
+        if self.ema:
+            self.ema.load_state_dict(payload["ema"] or payload["model"])
+        self.optimizer.load_state_dict(payload["optimizer"])
+        self.scaler.load_state_dict(payload["scaler"])
+        kept = [(score, epoch) for score, epoch in payload["state"]["kept"]]
+        self.state = TrainState(**{**payload["state"], "kept": kept})
+        self.running.load_state_dict(payload["running"])
+        restore_random_state(payload["random"])
+
+
+def windows(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Group batches into accumulation windows; the last one may be shorter."""
+    iterator = iter(batches)
+    while window := list(islice(iterator, size)):
+        yield window
