@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from segtrain.data.sample import Pixels
@@ -17,6 +16,7 @@ from segtrain.errors import DataError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
 """How a complete JPEG and a complete PNG end, by how they begin."""
+TAIL = 8  # bytes, no less than the longest ending
 GRAY_OR_RGB = ("1", "L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "F")
 """Modes of Pillow that are arrays as they stand."""
 
@@ -33,8 +33,8 @@ def read_image(path: Path, *, channels: int = 3) -> Pixels:
     return _with_channels(pixels if pixels.ndim == 3 else pixels[..., None], channels, path)
 
 
-def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Read a mask as ``(H, W)`` of the indices that the file holds, those into the palette where it has one.
+def read_mask(path: Path) -> Pixels:
+    """Read a mask as ``(H, W)`` of uint8 or uint16: the values in the file, indices into the palette where it has one.
 
     Raises `DataError` where the file is missing, damaged or holds colours.
     """
@@ -48,6 +48,24 @@ def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     if pixels.dtype.kind == "f" or pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
         raise DataError(f"{path}: the mask holds {pixels.dtype}, expected label values of 8 or 16 bits")
     return pixels.astype(np.uint8 if pixels.dtype.itemsize == 1 else np.uint16, copy=False)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Give the ``(H, W)`` of an image without decoding it where its ends tell that it is complete.
+
+    Raises `DataError` where the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+            file.seek(-min(TAIL, path.stat().st_size), io.SEEK_END)
+            if start in ENDINGS and file.read().endswith(ENDINGS[start]):
+                width, height = Image.open(path).size
+                return height, width
+    except (OSError, SyntaxError, ValueError):
+        pass  # decoding finds the reason
+    height, width = _decode(path).shape[:2]
+    return height, width
 
 
 def _decode(path: Path) -> Pixels:

@@ -3,16 +3,14 @@
 import logging
 import socket
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from segtrain.data.images import read_image, read_mask
+from segtrain.data.labels import UNKNOWN, LabelMap
 from segtrain.data.palette import palette
 from segtrain.data.sample import RawSample, Split
 from segtrain.errors import DataError
@@ -24,7 +22,6 @@ FOLDER = "oxford-iiit-pet"
 SIZE = "811 MB"  # images.tar.gz and annotations.tar.gz
 PATIENCE = 5.0  # seconds that a silent network is given
 BORDER_LABEL = {"pet": 1, "background": 0, "ignore": IGNORE_INDEX}
-UNKNOWN = 254
 
 
 class OxfordPets:
@@ -55,16 +52,15 @@ class OxfordPets:
         names = _names(self.folder / "annotations" / ("test.txt" if split == "test" else "trainval.txt"))
         parts = {"test": names, "val": names[9::10], "train": [name for i, name in enumerate(names) if i % 10 != 9]}
         self.ids = tuple(parts[split])
-        # trimap: 1 pet, 2 background, 3 border
-        self._labels = np.full(256, UNKNOWN, np.uint8)
-        self._labels[[1, 2, 3]] = 1, 0, BORDER_LABEL[border]
+        trimap = {1: 1, 2: 0, 3: BORDER_LABEL[border]}  # pet, background, border
+        self._labels = LabelMap(("background", "pet"), class_map=trimap)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> RawSample:
         image, trimap = self._paths(index)
-        mask = self._labels[read_mask(trimap)]
+        mask = self._labels(read_mask(trimap))
         if (mask == UNKNOWN).any():
             raise DataError(f"{trimap}: not a trimap of 1, 2 and 3; restore the file")
         return RawSample(read_image(image), mask, self.ids[index])

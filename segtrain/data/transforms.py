@@ -45,7 +45,7 @@ class Augment:
 class Fitting:
     """Brings images and masks to the image size; the same for training, evaluation and prediction.
 
-    ``size`` is ``(H, W)`` in pixels, a single number means a square. Raises `ConfigError` where none is given and one is needed.
+    ``size`` is ``(H, W)`` in pixels, a single number means a square. Raises `ConfigError` where it is missing.
     """
 
     def __init__(self, fit: Fit, size: int | Sequence[int] | None) -> None:
