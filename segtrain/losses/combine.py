@@ -19,9 +19,14 @@ class WeightedSum(nn.Module):
     def __init__(self, task: Task, *, terms: Mapping[str, Mapping[str, Any]]) -> None:
         super().__init__()
         self.task = task
+        if not terms:
+            raise ConfigError("loss.terms: holds nothing, expected at least one term of weight and loss; set loss=dice")
         for name, term in terms.items():
             if set(term) != {"weight", "loss"}:
-                raise ConfigError(f"loss.terms.{name}: holds {', '.join(term)}, expected weight and loss")
+                raise ConfigError(
+                    f"loss.terms.{name}: holds {', '.join(term) or 'nothing'}, expected weight and loss; "
+                    f"see configs/loss/ce_dice.yaml"
+                )
         self.weights = {name: float(term["weight"]) for name, term in terms.items()}
         self.losses = nn.ModuleDict({name: term["loss"] for name, term in terms.items()})
         self.last_terms: dict[str, Tensor] = {}

@@ -12,15 +12,16 @@ from segtrain.task import Task
 def dice_loss(
     logits: Tensor, target: Tensor, task: Task, *, smooth: float = 0.0, per_image: bool = False, log: bool = False
 ) -> Tensor:
-    """Compute 1 - 2 |P T| / (|P| + |T|), the mean over classes (Milletari et al. 2016, V-Net, section 3).
+    """Compute 1 - 2 |P T| / (|P| + |T|), the mean over classes (Drozdzal et al. 2016, skip connections, section 3).
 
-    ``smooth`` pixels are added to numerator and denominator; ``per_image`` scores each image on its own instead of the
-    batch as one; ``log`` takes -log of the score instead of 1 - score. A class that the truth does not hold costs the
-    share of valid pixels predicted as it, see `overlap_loss`.
+    Areas are sums of probabilities, not of their squares as in V-Net. ``smooth`` pixels are added to the overlap and to
+    the mean of both areas; ``per_image`` scores each image on its own instead of the batch as one; ``log`` takes -log
+    of the score instead of 1 - score. A class that the truth does not hold costs the share of valid pixels predicted
+    as it, see `overlap_loss`.
     """
     regions = soft_regions(logits, target, task, per_image=per_image)
-    areas = regions.predicted + regions.true + smooth
-    score = (2 * regions.overlap + smooth) / areas.clamp_min(EPSILON)
+    mean_area = (regions.predicted + regions.true) / 2
+    score = (regions.overlap + smooth) / (mean_area + smooth).clamp_min(EPSILON)
     return overlap_loss(score, regions, log=log)
 
 

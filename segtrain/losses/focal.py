@@ -31,6 +31,8 @@ class FocalLoss(nn.Module):
     def __init__(self, task: Task, *, gamma: float = 2.0, alpha: float | None = None) -> None:
         super().__init__()
         check_range("gamma", gamma, 0)
+        if alpha is not None:
+            check_range("alpha", alpha, 0, 1)
         self.task = task
         self.gamma = gamma
         self.alpha = alpha

@@ -12,9 +12,9 @@ from segtrain.task import Task
 def jaccard_loss(
     logits: Tensor, target: Tensor, task: Task, *, smooth: float = 0.0, per_image: bool = False, log: bool = False
 ) -> Tensor:
-    """Compute 1 - |P T| / |P or T|, the mean over classes (Rahman and Wang 2016, equations 3 to 5).
+    """Compute 1 - |P T| / |P or T|, the mean over classes (Rahman and Wang 2016, section 3).
 
-    ``smooth`` pixels are added to numerator and denominator; ``per_image`` scores each image on its own instead of the
+    ``smooth`` pixels are added to intersection and union; ``per_image`` scores each image on its own instead of the
     batch as one; ``log`` takes -log of the score instead of 1 - score. A class that the truth does not hold costs the
     share of valid pixels predicted as it, see `overlap_loss`.
     """

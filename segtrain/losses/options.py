@@ -11,7 +11,10 @@ from segtrain.errors import ConfigError
 def check_range(option: str, value: float, low: float, high: float = float("inf")) -> None:
     """Raise ConfigError unless low <= value < high."""
     if not low <= value < high:
-        raise ConfigError(f"loss.{option}: {value} is out of range, expected {low} <= {option} < {high}")
+        below = "" if high == float("inf") else f" < {high:g}"
+        raise ConfigError(
+            f"loss.{option}: {value:g} is out of range, expected {low:g} <= {option}{below}; set loss.{option}={low:g}"
+        )
 
 
 def weight_vector(option: str, values: Sequence[float] | None, names: Sequence[str]) -> Tensor | None:
