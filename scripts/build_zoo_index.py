@@ -13,6 +13,7 @@ import torch
 from timm.models import get_pretrained_cfg
 
 from segtrain.errors import ConfigError
+from segtrain.models.encoders import index
 from segtrain.models.encoders.timm_encoder import TimmEncoder
 
 TARGET = Path(__file__).parents[1] / "segtrain" / "models" / "encoders" / "index.json"
@@ -22,6 +23,7 @@ def main() -> None:
     """Write the table and print what was left out."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    index.UNUSABLE.clear()  # of the table that is about to be replaced
     statistics: list[list[list[float]]] = []
     encoders: dict[str, Any] = {}
     unusable: dict[str, list[str]] = defaultdict(list)

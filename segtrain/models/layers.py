@@ -1,11 +1,13 @@
 """Small blocks that several decoders share."""
 
+from collections.abc import Sequence
 from math import gcd
 from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Conv2dSame, LayerNorm2d
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
@@ -21,7 +23,7 @@ def make_norm(norm: Norm, channels: int) -> nn.Module:
     if norm == "group":
         return nn.GroupNorm(gcd(32, channels), channels)
     if norm == "layer":
-        return LayerNorm2d(channels)  # type: ignore[no-any-return]
+        return LayerNorm2d(channels)
     if norm == "instance":
         return nn.InstanceNorm2d(channels, affine=True)
     if norm == "none":
@@ -58,9 +60,10 @@ class SpatialChannelAttention(nn.Module):
         return weighted
 
 
-def resize(x: Tensor, size: tuple[int, int], *, mode: Interpolation = "nearest") -> Tensor:
+def resize(x: Tensor, size: Sequence[int], *, mode: Interpolation = "nearest") -> Tensor:
     """Resize ``(N, C, H, W)`` to ``size``; interpolating modes keep pixel centres (``align_corners=False``)."""
-    return x if x.shape[-2:] == torch.Size(size) else F.interpolate(x, size=size, mode=mode)
+    height, width = size
+    return x if x.shape[-2:] == (height, width) else F.interpolate(x, size=(height, width), mode=mode)
 
 
 def initialize_he(module: nn.Module) -> None:
@@ -80,22 +83,18 @@ class _InFp32(nn.Conv2d):
             return super().forward(x.float()).to(x.dtype)
 
 
-class _Conv2dInFp32(_InFp32):
-    pass
+class _SameInFp32(_InFp32, Conv2dSame):
+    """The same with TensorFlow's padding."""
 
 
-class _Conv2dSameInFp32(_InFp32, Conv2dSame):  # type: ignore[misc]
-    pass
-
-
-_IN_FP32: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: _Conv2dInFp32, Conv2dSame: _Conv2dSameInFp32}
+_IN_FP32: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: _InFp32, Conv2dSame: _SameInFp32}
 
 
 def keep_depthwise_in_fp32(model: nn.Module) -> int:
     """Let the depthwise convolutions with large kernels or strides compute in fp32 under autocast; return how many.
 
-    For bf16 on CPUs only: there their backward pass in the channels_last layout takes 3 to 8 times as long in bf16 as in
-    fp32 (measured with torch 2.14, oneDNN). Weights and ``state_dict`` stay as they are.
+    For bf16 on CPUs only: there their backward pass in the channels_last layout takes 3 to 8 times as long in bf16 as
+    in fp32 (measured with torch 2.14, oneDNN). Weights and ``state_dict`` stay as they are.
     """
     slow = [m for m in model.modules() if type(m) in _IN_FP32 and _is_slow_in_bf16(m)]
     for conv in slow:

@@ -39,9 +39,7 @@ class Unet(Decoder):
         self.skips = [skip_of.get(stride) for stride in self.block_strides]
 
         deepest = encoder_channels[-1]
-        self.center = nn.Identity()
-        if center:
-            self.center = nn.Sequential(*(ConvNormReLU(deepest, deepest, norm=norm) for _ in range(2)))
+        self.center = nn.Sequential(*(ConvNormReLU(deepest, deepest, norm=norm) for _ in range(2 if center else 0)))
         self.blocks = nn.ModuleList(
             UnetBlock(
                 in_channels + (0 if skip is None else encoder_channels[skip]),
@@ -91,7 +89,7 @@ class UnetBlock(nn.Module):
         self.conv2 = ConvNormReLU(out_channels, out_channels, norm=norm)
         self.attention2 = _make_attention(attention, out_channels)
 
-    def forward(self, x: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor | None, size: Sequence[int]) -> Tensor:
         """Go from a coarser map to ``(N, out_channels, *size)``; ``skip`` has that size."""
         x = resize(x, size, mode=self.interpolation)
         if skip is not None:

@@ -13,7 +13,7 @@ import timm
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
-from timm.models import get_pretrained_cfg
+from timm.models import get_pretrained_cfg, is_model_pretrained
 from torch import nn
 
 from segtrain.config.suggest import did_you_mean
@@ -40,9 +40,10 @@ def locate(weights: str, *, arch: str, tag: str) -> tuple[str, Path]:
         return tag, path
     if weights != "imagenet":
         tag = weights
-    cfg = get_pretrained_cfg(f"{arch}.{tag}" if tag else arch)
-    if cfg is None or not cfg.has_weights:
+    full_name = f"{arch}.{tag}" if tag else arch
+    if not is_model_pretrained(full_name):
         raise ConfigError(_no_such_tag(weights, arch))
+    cfg = get_pretrained_cfg(full_name)
     return tag, _fetch(cfg, f"{arch}.{cfg.tag}")
 
 
@@ -130,6 +131,7 @@ def checked_loading(path: Path, *, encoder: str) -> Iterator[list[Load]]:
         misshapen = [key for key, value in state.items() if key in own and value.shape != own[key].shape]
         result = original(module, {key: value for key, value in state.items() if key not in misshapen}, strict=False)
         loads.append(Load(module, list(result.missing_keys), [*result.unexpected_keys, *misshapen]))
+        result.unexpected_keys.clear()  # of the classifier, as a rule: timm would warn of them
         return result
 
     try:

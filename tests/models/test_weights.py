@@ -1,0 +1,186 @@
+import logging
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from segtrain.errors import ConfigError
+from segtrain.models.encoders import TimmEncoder
+from segtrain.models.encoders import weights as weight_files
+
+NAME = "mobilenetv3_small_050"
+LITE0 = Path(__file__).parents[3] / "shared" / "weights" / "tf_efficientnet_lite0.safetensors"
+
+
+@pytest.fixture(scope="module")
+def timm_model():
+    torch.manual_seed(0)
+    return timm.create_model(NAME)
+
+
+@pytest.fixture(scope="module")
+def saved(timm_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_file(timm_model.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(weight_files, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(weight_files, "get_hf_file_metadata", refuse)
+    monkeypatch.setattr(weight_files.urllib.request, "urlopen", refuse)
+
+
+def _message(name, **options):
+    with pytest.raises(ConfigError) as caught:
+        TimmEncoder(name, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def _features(timm_model, image):
+    return timm_model.forward_intermediates(image, intermediates_only=True)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt", ".bin"])
+@pytest.mark.parametrize("classifier", [True, False])
+def test_a_local_file_gives_the_features_of_the_model_that_wrote_it(timm_model, tmp_path, suffix, classifier):
+    path = tmp_path / f"model{suffix}"
+    state = {k: v for k, v in timm_model.state_dict().items() if classifier or not k.startswith("classifier")}
+    save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state}, path)
+    encoder = TimmEncoder(NAME, weights=str(path)).eval()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for ours, theirs in zip(encoder(image)[1:], _features(timm_model.eval(), image), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+def test_a_file_without_its_head_is_enough(timm_model, tmp_path):
+    encoder = TimmEncoder(NAME, weights=None)
+    used = {k: v for k, v in timm_model.state_dict().items() if k in encoder.model.state_dict()}
+    assert len(used) < len(timm_model.state_dict())
+    save_file(used, tmp_path / "body.safetensors")
+    TimmEncoder(NAME, weights=str(tmp_path / "body.safetensors"))
+
+
+def test_a_home_folder_is_expanded(saved, monkeypatch):
+    monkeypatch.setenv("HOME", str(saved.parent))
+    assert weight_files.locate("~/model.safetensors", arch=NAME, tag="")[1] == saved
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 13])
+def test_the_stem_is_adapted_to_the_number_of_channels(timm_model, saved, channels):
+    encoder = TimmEncoder(NAME, weights=str(saved), in_channels=channels)
+    stem, adapted = timm_model.conv_stem.weight, encoder.model.conv_stem.weight
+    expected = stem.sum(1, keepdim=True)
+    if channels > 1:
+        expected = torch.cat([stem] * 5, dim=1)[:, :channels] * 3 / channels
+    torch.testing.assert_close(adapted, expected)
+    assert encoder.out_channels[0] == channels
+    assert encoder.mean == tuple((0.485, 0.456, 0.406)[i % 3] for i in range(channels))
+
+
+def test_the_weights_of_another_model_are_refused_with_counts_and_examples(saved):
+    message = _message("resnet18", weights=str(saved))
+    assert str(saved) in message
+    assert "not the weights of resnet18: 100 missing tensors (such as conv1.weight, bn1.weight)" in message
+    assert "unexpected tensors (such as" in message
+
+
+def test_the_weights_of_a_wider_sibling_are_refused(saved):
+    assert "not the weights of mobilenetv3_small_100" in _message("mobilenetv3_small_100", weights=str(saved))
+
+
+def test_a_missing_file_is_named():
+    assert "no such file nowhere/x.pth" in _message(NAME, weights="nowhere/x.pth")
+
+
+def test_a_truncated_file_is_named(saved, tmp_path):
+    for suffix in (".safetensors", ".pth"):
+        path = tmp_path / f"short{suffix}"
+        path.write_bytes(saved.read_bytes()[:5000])
+        assert f"{path}: cannot be read as weights of {NAME}" in _message(NAME, weights=str(path))
+
+
+def test_a_pickle_with_a_payload_is_not_run(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "harm",)
+
+    torch.save({"state_dict": Payload()}, tmp_path / "evil.pth")
+    assert "cannot be read as weights" in _message(NAME, weights=str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_file_that_holds_no_weights_is_named(tmp_path):
+    torch.save([1, 2, 3], tmp_path / "list.pth")
+    assert "cannot be read as weights" in _message(NAME, weights=str(tmp_path / "list.pth"))
+
+
+def test_an_unknown_tag_lists_those_there_are():
+    message = _message("resnet34", weights="a1_in1")
+    assert "'a1_in1' is neither a file nor weights of resnet34, did you mean 'a1_in1k'?" in message
+    assert "tv_in1k" in message
+
+
+def test_a_model_without_weights_says_so():
+    assert "timm has no weights for efficientnet_b6" in _message("efficientnet_b6")
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [
+        (
+            "efficientnet-b4",
+            "tf_efficientnet_b4.aa_in1k are not cached.*https://huggingface.co/timm/tf_efficientnet_b4",
+        ),
+        ("resnet34.tv_in1k", "resnet34.tv_in1k are not cached"),
+        ("legacy_seresnet18", "https://github.com/"),
+    ],
+)
+def test_without_a_network_the_message_says_what_from_where_and_what_instead(no_network, name, origin):
+    with pytest.raises(ConfigError, match=origin) as caught:
+        TimmEncoder(name)
+    assert "encoder.weights=path/to/file.safetensors or encoder.weights=null" in str(caught.value)
+
+
+def test_cached_weights_need_no_network_and_are_not_announced(no_network, saved, monkeypatch, caplog):
+    monkeypatch.setattr(weight_files, "try_to_load_from_cache", lambda *_, **__: str(saved))
+    with caplog.at_level(logging.INFO, logger="segtrain"):
+        TimmEncoder(NAME)
+    assert caplog.messages == []
+
+
+def test_a_download_is_announced_with_its_size(saved, monkeypatch, caplog):
+    class Metadata:
+        size = 6_400_000
+
+    monkeypatch.setattr(weight_files, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(weight_files, "get_hf_file_metadata", lambda *_, **__: Metadata)
+    monkeypatch.setattr(weight_files, "hf_hub_download", lambda *_, **__: str(saved))
+    with caplog.at_level(logging.INFO, logger="segtrain"):
+        TimmEncoder(NAME)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"downloading {NAME}.lamb_in1k from https://huggingface.co/timm/")
+    assert caplog.messages[0].endswith("(6 MB)")
+
+
+def test_loading_leaves_torch_as_it_was(saved):
+    before = torch.nn.Module.load_state_dict
+    TimmEncoder(NAME, weights=str(saved))
+    assert torch.nn.Module.load_state_dict is before
+
+
+@pytest.mark.skipif(not LITE0.is_file(), reason=f"needs {LITE0}")
+def test_real_weights_fill_every_tensor_and_see_structure():
+    encoder = TimmEncoder("tf_efficientnet_lite0", weights=str(LITE0)).eval()
+    with torch.no_grad():
+        assert all(m.isfinite().all() and m.std() > 0.01 for m in encoder(torch.randn(1, 3, 64, 64)))
