@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segtrain.models.contract import Decoder, Encoder
+    from segtrain.models.depthwise import tile_depthwise
     from segtrain.models.factory import assemble, create_model
-    from segtrain.models.layers import keep_depthwise_in_fp32
     from segtrain.models.normalize import Normalize
     from segtrain.models.segmenter import SegmentationHead, Segmenter
 
@@ -18,7 +18,7 @@ _LAZY = {
     "Segmenter": "segmenter",
     "assemble": "factory",
     "create_model": "factory",
-    "keep_depthwise_in_fp32": "layers",
+    "tile_depthwise": "depthwise",
 }
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "Segmenter",
     "assemble",
     "create_model",
-    "keep_depthwise_in_fp32",
+    "tile_depthwise",
 ]
 
 

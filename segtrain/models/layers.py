@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from math import gcd
 from typing import Literal, TypeAlias
 
-import torch
 import torch.nn.functional as F
-from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
+from segtrain.models.depthwise import tile_depthwise as keep_depthwise_in_fp32  # noqa: F401  its name in runtime.py
 
 Norm: TypeAlias = Literal["batch", "group", "layer", "instance", "none"]
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic"]
@@ -73,36 +72,3 @@ def initialize_he(module: nn.Module) -> None:
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-
-class _InFp32(nn.Conv2d):
-    """A convolution that computes in fp32 under autocast, and returns the type that it was given."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float()).to(x.dtype)
-
-
-class _SameInFp32(_InFp32, Conv2dSame):
-    """The same with TensorFlow's padding."""
-
-
-_IN_FP32: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: _InFp32, Conv2dSame: _SameInFp32}
-
-
-def keep_depthwise_in_fp32(model: nn.Module) -> int:
-    """Let the depthwise convolutions with large kernels or strides compute in fp32 under autocast; return how many.
-
-    For bf16 on CPUs only: there their backward pass in the channels_last layout takes 3 to 8 times as long in bf16 as
-    in fp32 (measured with torch 2.14, oneDNN). Weights and ``state_dict`` stay as they are.
-    """
-    slow = [m for m in model.modules() if type(m) in _IN_FP32 and _is_slow_in_bf16(m)]
-    for conv in slow:
-        conv.__class__ = _IN_FP32[type(conv)]
-    return len(slow)
-
-
-def _is_slow_in_bf16(conv: nn.Module) -> bool:
-    assert isinstance(conv, nn.Conv2d)
-    depthwise = conv.groups == conv.in_channels > 1
-    return depthwise and (max(conv.kernel_size) >= 5 or max(conv.stride) >= 2)

@@ -140,7 +140,7 @@ def test_a_model_survives_deepcopy_and_pickle():
             "unet",
             "resnet18",
             {"channels": [64, 32]},
-            r"arch.channels: got 2 numbers.*arch.channels=\[256,128,64,32,16\]",
+            r"got 2 numbers.*arch.channels=\[256,128,64,32,16\]",
         ),
         ("fpn", "resnet18", {"segmentation_channels": 100}, "arch.segmentation_channels: 100 is no multiple of 32"),
         ("fpn", "resnet18", {"encoder_depth": 2}, "fpn needs 4 maps, this encoder gives 3.*encoder.depth=5"),

@@ -43,7 +43,7 @@ def locate(weights: str, *, arch: str, tag: str) -> tuple[str, Path]:
     full_name = f"{arch}.{tag}" if tag else arch
     if not is_model_pretrained(full_name):
         raise ConfigError(_no_such_tag(weights, arch))
-    cfg = get_pretrained_cfg(full_name)
+    cfg: Any = get_pretrained_cfg(full_name)
     return tag, _fetch(cfg, f"{arch}.{cfg.tag}")
 
 
