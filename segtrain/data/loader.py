@@ -151,18 +151,26 @@ def explain(error: Exception) -> Exception:
 
     torch notices that a worker was killed by a signal to the process, so this can surface anywhere in the main thread.
     """
+    message = _one_line(error)
+    if message is None:
+        return error
+    error.__traceback__ = None  # in a cycle with torch's frames: workers freed by way of it would take 5 s to end
+    return DataError(message)
+
+
+def _one_line(error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, DataError):
         # torch puts the worker's traceback into the message; the message that was meant follows the exception's name
-        return DataError(text.rpartition(f"{DataError.__module__}.{DataError.__qualname__}: ")[2].strip())
-    if isinstance(error, RuntimeError) and any(sign in text for sign in SHARED_MEMORY_SIGNS):
-        return DataError("data: the loader's workers ran out of shared memory (/dev/shm); set data.num_workers=0")
-    if isinstance(error, RuntimeError) and re.search(r"DataLoader worker \(pid.* (killed|exited)", text):
-        return DataError(
+        return text.rpartition(f"{DataError.__module__}.{DataError.__qualname__}: ")[2].strip()
+    if any(sign in text for sign in SHARED_MEMORY_SIGNS):
+        return "data: the loader's workers ran out of shared memory (/dev/shm); set data.num_workers=0"
+    if re.search(r"DataLoader worker \(pid.* (killed|exited)", text):
+        return (
             "data: a worker of the loader was killed, most likely because memory ran out; "
             "set data.num_workers=0, or a smaller data.batch_size or data.cache_mb"
         )
-    return error
+    return None
 
 
 def _start_worker(_number: int) -> None:

@@ -96,6 +96,9 @@ def _pair(size: int | Sequence[int]) -> Size:
 def _resize(pixels: Pixels, size: Size, interpolation: int) -> Pixels:
     if pixels.shape[:2] == size:
         return pixels
+    if pixels.ndim == 3 and pixels.shape[2] > 4:  # more than OpenCV averages at once
+        groups = [pixels[..., first : first + 4] for first in range(0, pixels.shape[2], 4)]
+        return np.concatenate([_resize(np.ascontiguousarray(group), size, interpolation) for group in groups], axis=2)
     resized = cv2.resize(pixels, size[::-1], interpolation=interpolation)
     return resized.reshape(*size, *pixels.shape[2:])  # OpenCV drops a channel axis of length 1
 

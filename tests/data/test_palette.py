@@ -1,0 +1,31 @@
+import numpy as np
+
+from segtrain.data.palette import BACKGROUND_COLOUR, IGNORE_COLOUR, colorize, overlay, palette
+
+
+def test_colours_are_distinct_and_begin_with_a_dark_background():
+    colours = palette(40)
+    assert colours[0] == BACKGROUND_COLOUR
+    assert len(set(colours)) == 40
+    assert IGNORE_COLOUR not in colours
+
+
+def test_more_colours_begin_with_the_same():
+    assert palette(9)[:4] == palette(4)
+
+
+def test_neighbouring_labels_are_easy_to_tell_apart():
+    colours = np.array(palette(12), float)
+    assert np.linalg.norm(np.diff(colours, axis=0), axis=1).min() > 100
+
+
+def test_labels_become_their_colours_and_ignored_pixels_gray():
+    painted = colorize(np.array([[0, 1], [255, 2]], np.uint8), palette(3))
+    assert painted.tolist() == [[list(palette(3)[0]), list(palette(3)[1])], [list(IGNORE_COLOUR), list(palette(3)[2])]]
+    assert painted.dtype == np.uint8
+
+
+def test_an_overlay_mixes_image_and_colours():
+    image = np.full((1, 1, 3), 200, np.uint8)
+    colours = [(0, 100, 255)]
+    assert overlay(image, np.zeros((1, 1), np.uint8), colours, alpha=0.25).tolist() == [[[150, 175, 214]]]
