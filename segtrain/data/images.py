@@ -1,6 +1,7 @@
 """Reading image and mask files; training and prediction both come through here.
 
-Pixels are taken as they are stored: the EXIF orientation of a photo is ignored, because masks have none.
+Pixels are taken as they are stored: the EXIF orientation of a photo is ignored, because masks have none. TIFF files of
+more than four channels are beyond both OpenCV and Pillow.
 """
 
 import io
@@ -74,9 +75,15 @@ def _decode(path: Path) -> Pixels:
     # OpenCV fills the missing part of a truncated JPEG with gray and says nothing
     if data.endswith(ENDINGS.get(data[:2], b"")):
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is not None:
+        if pixels is not None and not _multiplied_by_alpha(pixels, data):
             return _from_bgr(pixels)
     return _decode_with_pillow(path, data, palette=False)
+
+
+def _multiplied_by_alpha(pixels: Pixels, data: bytes) -> bool:
+    """Tell whether OpenCV darkened the colours where they are transparent, which it does to TIFF of 8 bits only."""
+    may_be = data[:2] in (b"II", b"MM") and pixels.shape[2:] == (4,) and pixels.dtype == np.uint8
+    return may_be and Image.open(io.BytesIO(data)).mode == "RGBA"  # without that mode, the fourth is another band
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import get_args
 
 import cv2
@@ -14,7 +15,13 @@ from segtrain.task import Mode
 
 Field = NDArray[np.float32]
 
-CLASS_NAMES = ("background", "disc", "square", "triangle", "star")
+OUTLINES = {"disc": (40, 0.0), "square": (4, math.pi / 4), "triangle": (3, -math.pi / 2), "star": (10, -math.pi / 2)}
+"""Corners of each shape, and the angle at which the first one lies when it stands upright."""
+
+CLASS_NAMES = ("background", *OUTLINES)
+RADIUS = 0.16, 0.30  # of a shape, in sizes of the image
+TILT = math.radians(15)  # shapes stand almost upright: a small network learns them within a minute
+SWING = 25  # greatest distance of a texture's two colours from its mean, in gray levels
 CONTRAST = 100  # least distance in RGB between a shape's colour and those already in the image
 GRAIN = 6  # standard deviation of the noise, in gray levels
 
@@ -51,35 +58,34 @@ class Shapes:
 
 def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw an image ``(size, size, 3)`` and its mask ``(size, size)``."""
-    y, x = np.mgrid[:size, :size].astype(np.float32) / size
     colours = [_new_colour(rng, [])]
-    canvas = _texture(rng, x, y, colours[0])
+    canvas = _texture(rng, size, colours[0])
     mask = np.zeros((size, size), np.uint8)
-    for _ in range(rng.integers(2, 5)):
+    for _ in range(rng.integers(1, 4)):
         label = int(rng.integers(1, len(CLASS_NAMES)))
         colours.append(_new_colour(rng, colours))
-        region = _region(rng, label, size)
-        np.copyto(canvas, _texture(rng, x, y, colours[-1]), where=region[..., None])
+        region = _region(rng, CLASS_NAMES[label], size)
+        np.copyto(canvas, _texture(rng, size, colours[-1]), where=region[..., None])
         mask[region] = label
-    canvas = cv2.GaussianBlur(canvas, (3, 3), float(rng.uniform(0.3, 0.8))).astype(np.float32)
+    canvas = cv2.GaussianBlur(canvas, (3, 3), float(rng.uniform(0.3, 0.8))).astype(np.float32, copy=False)
     canvas += GRAIN * rng.standard_normal(canvas.shape, np.float32)
     return np.clip(canvas, 0, 255).astype(np.uint8), mask
 
 
-def _region(rng: np.random.Generator, label: int, size: int) -> NDArray[np.bool_]:
-    """Place a shape at random: radius from 12 to 25 % of the image, most of it inside."""
-    radius = rng.uniform(0.12, 0.25) * size
+def _region(rng: np.random.Generator, name: str, size: int) -> NDArray[np.bool_]:
+    """Place a shape at random, most of it inside the image."""
+    radius = rng.uniform(*RADIUS) * size
     centre = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
-    corners = centre + radius * _outline(CLASS_NAMES[label], rng.uniform(0, 2 * math.pi))
+    corners = centre + radius * _outline(name, rng.uniform(-TILT, TILT))
     region = np.zeros((size, size), np.uint8)
     cv2.fillPoly(region, [np.rint(corners * 16).astype(np.int32)], 1, shift=4)  # in sixteenths of a pixel
-    return region.astype(bool)
+    return region.view(np.bool_)
 
 
-def _outline(name: str, turn: float) -> NDArray[np.float64]:
-    """Corners ``(K, 2)`` on the unit circle, for the star on a smaller one as well."""
-    count = {"disc": 40, "square": 4, "triangle": 3, "star": 10}[name]
-    angle = turn + 2 * math.pi * np.arange(count) / count
+def _outline(name: str, tilt: float) -> NDArray[np.float64]:
+    """Corners ``(K, 2)`` on the unit circle, every other one of the star on a smaller circle."""
+    count, first = OUTLINES[name]
+    angle = first + tilt + 2 * math.pi * np.arange(count) / count
     radius = np.where((np.arange(count) % 2 == 1) & (name == "star"), 0.42, 1.0)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
@@ -93,46 +99,55 @@ def _new_colour(rng: np.random.Generator, taken: list[Field]) -> Field:
     return best
 
 
-def _texture(rng: np.random.Generator, x: Field, y: Field, colour: Field) -> Field:
-    """Vary a colour over the image by a random pattern: ``(H, W, 3)``."""
-    pattern = PATTERNS[rng.integers(len(PATTERNS))]
-    swing = rng.uniform(-40, 40, 3).astype(np.float32)
-    field: Field = colour + swing * pattern(rng, x, y)[..., None]
+def _texture(rng: np.random.Generator, size: int, colour: Field) -> Field:
+    """Vary a colour over the image by a random pattern: ``(size, size, 3)``."""
+    pattern = PATTERNS[rng.integers(len(PATTERNS))](rng, size)
+    swing = rng.uniform(-SWING, SWING, 3).astype(np.float32)
+    field: Field = colour + swing * pattern[..., None]
     return field
 
 
-def _wave(rng: np.random.Generator, x: Field, y: Field) -> tuple[Field, Field]:
-    """Two square waves at right angles: signs ``(H, W)``, 4 to 10 periods over the image."""
+def _wave(rng: np.random.Generator, size: int) -> tuple[Field, Field]:
+    """Two square waves at right angles: signs ``(size, size)``, 4 to 10 periods over the image."""
     turn, phase, frequency = rng.uniform(0, math.pi), rng.uniform(0, 2 * math.pi), 2 * math.pi * rng.uniform(4, 10)
+    y, x = _grid(size)
     along = frequency * (x * math.cos(turn) + y * math.sin(turn)) + phase
     across = frequency * (y * math.cos(turn) - x * math.sin(turn)) + phase
     return np.sign(np.sin(along)), np.sign(np.sin(across))
 
 
-def _stripes(rng: np.random.Generator, x: Field, y: Field) -> Field:
-    return _wave(rng, x, y)[0]
+@cache
+def _grid(size: int) -> tuple[Field, Field]:
+    """Coordinates from 0 to 1: ``(size, 1)`` down and ``(1, size)`` across."""
+    ticks = np.arange(size, dtype=np.float32) / size
+    return ticks[:, None], ticks[None, :]
 
 
-def _checks(rng: np.random.Generator, x: Field, y: Field) -> Field:
-    along, across = _wave(rng, x, y)
+def _stripes(rng: np.random.Generator, size: int) -> Field:
+    return _wave(rng, size)[0]
+
+
+def _checks(rng: np.random.Generator, size: int) -> Field:
+    along, across = _wave(rng, size)
     return along * across
 
 
-def _gradient(rng: np.random.Generator, x: Field, y: Field) -> Field:
+def _gradient(rng: np.random.Generator, size: int) -> Field:
     turn = rng.uniform(0, 2 * math.pi)
+    y, x = _grid(size)
     return 2 * ((x - 0.5) * math.cos(turn) + (y - 0.5) * math.sin(turn))
 
 
-def _blotches(rng: np.random.Generator, x: Field, _: Field) -> Field:
+def _blotches(rng: np.random.Generator, size: int) -> Field:
     coarse = rng.uniform(-1.5, 1.5, (12, 12)).astype(np.float32)
-    return cv2.resize(coarse, x.shape[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32, copy=False)
 
 
-def _speckle(rng: np.random.Generator, x: Field, _: Field) -> Field:
-    return rng.uniform(-1, 1, x.shape).astype(np.float32)
+def _speckle(rng: np.random.Generator, size: int) -> Field:
+    return 2 * rng.random((size, size), np.float32) - 1
 
 
-PATTERNS: tuple[Callable[[np.random.Generator, Field, Field], Field], ...] = (
+PATTERNS: tuple[Callable[[np.random.Generator, int], Field], ...] = (
     _stripes,
     _checks,
     _gradient,
