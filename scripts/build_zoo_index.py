@@ -5,6 +5,7 @@ import logging
 import sys
 import warnings
 from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,54 +22,57 @@ TARGET = Path(__file__).parents[1] / "segtrain" / "models" / "encoders" / "index
 
 def main() -> None:
     """Write the table and print what was left out."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    index.UNUSABLE.clear()  # of the table that is about to be replaced
     statistics: list[list[list[float]]] = []
     encoders: dict[str, Any] = {}
     unusable: dict[str, list[str]] = defaultdict(list)
     tags = _tags()
-    for count, name in enumerate(sorted(timm.list_models())):
-        print(f"\r{count} {name:60}", end="", file=sys.stderr)
-        try:
-            encoder = _verified(name)
-        except (ConfigError, UnusableError) as problem:
-            unusable[str(problem)].append(name)
-            continue
-        pair = [_rounded(encoder.mean), _rounded(encoder.std)]
-        if pair not in statistics:
-            statistics.append(pair)
-        params = sum(parameter.numel() for parameter in encoder.parameters())
-        row = [params, encoder.strides, encoder.out_channels, statistics.index(pair), tags[name]]
-        encoders[name] = row
+    names = sorted(timm.list_models())
+    with ProcessPoolExecutor() as pool:
+        for name, found in zip(names, pool.map(_describe, names, chunksize=8), strict=True):
+            print(f"\r{name:60}", end="", file=sys.stderr, flush=True)
+            if isinstance(found, str):
+                unusable[found].append(name)
+                continue
+            *row, mean, std = found
+            if [mean, std] not in statistics:
+                statistics.append([mean, std])
+            encoders[name] = [*row, statistics.index([mean, std]), tags[name]]
     _write({"timm": timm.__version__, "statistics": statistics, "encoders": encoders, "unusable": unusable})
     for reason, names in unusable.items():
         print(f"{len(names)} left out, {reason}: {', '.join(names)}")
     print(f"{len(encoders)} encoders, strides {Counter(tuple(row[1]) for row in encoders.values())}")
 
 
-class UnusableError(Exception):
-    """The model cannot be an encoder."""
+def _describe(name: str) -> tuple[int, tuple[int, ...], tuple[int, ...], list[float], list[float]] | str:
+    """Return an encoder's parameters, strides, channels, mean and std, or the reason why it cannot be one."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    index.UNUSABLE.clear()  # of the table that is about to be replaced
+    try:
+        with torch.device("meta"):
+            encoder = TimmEncoder(name, weights=None).eval()
+    except ConfigError as error:
+        return str(error)
+    reason = _reject(encoder)
+    if reason:
+        return reason
+    params = sum(parameter.numel() for parameter in encoder.parameters())
+    return params, encoder.strides, encoder.out_channels, _rounded(encoder.mean), _rounded(encoder.std)
 
 
-def _verified(name: str) -> TimmEncoder:
-    """Build the encoder without memory, and have it take images of two sizes."""
-    with torch.device("meta"):
-        encoder = TimmEncoder(name, weights=None)
-    encoder.eval()
-    stride = max(encoder.strides)
-    for height, width in ((2 * stride, 3 * stride), (10 * stride, 7 * stride)):
-        try:
-            maps = encoder(torch.empty(1, 3, height, width, device="meta"))
-        except Exception as error:
-            raise UnusableError("it takes images of one size only") from error
-        expected = [
-            (1, channels, -(-height // s), -(-width // s))
-            for channels, s in zip(encoder.out_channels, encoder.strides, strict=True)
-        ]
-        if [tuple(m.shape) for m in maps] != expected:
-            raise UnusableError("its maps have not the strides that timm states")
-    return encoder
+def _reject(encoder: TimmEncoder) -> str:
+    """Have the encoder, built without memory, take an image of an unusual size; return what is wrong, or nothing."""
+    size = [count * max(encoder.strides) for count in (5, 3)]
+    try:
+        maps = encoder(torch.empty(1, 3, *size, device="meta"))
+    except Exception:  # each family of models has its own way to refuse
+        return "it takes images of one size only"
+    expected = [
+        (1, channels, size[0] // stride, size[1] // stride)
+        for channels, stride in zip(encoder.out_channels, encoder.strides, strict=True)
+    ]
+    return "" if [tuple(m.shape) for m in maps] == expected else "its maps have not the strides that timm states"
 
 
 def _tags() -> dict[str, list[str]]:

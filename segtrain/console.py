@@ -26,10 +26,11 @@ class _ConsoleHandler(logging.Handler):
 
 
 def start_logging() -> None:
-    """Show what segtrain logs on the console."""
+    """Show what segtrain logs on the console; timm only what it counts as an error."""
     log.setLevel(logging.INFO)
     log.handlers = [_ConsoleHandler()]
     log.propagate = False
+    logging.getLogger("timm").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -36,11 +36,11 @@ def evaluate(
 ) -> Evaluation:
     """Run the model over every batch in evaluation mode and put it back into the mode it was in.
 
-    The loss is averaged over images. ``on_batch`` is told the number of images after each batch; it may raise to stop.
+    The loss is averaged over batches by their valid pixels. ``on_batch`` is told the number of images after each batch; it may raise to stop.
     """
     was_training = model.training
     model.eval()
-    counts, ids, losses = [], [], []
+    counts, ids, losses, pixels = [], [], [], []
     for batch in batches:
         target = runtime.masks(batch["mask"])
         with runtime.autocast():
@@ -48,9 +48,11 @@ def evaluate(
         counts.append(count(task.predict(logits), target, task))
         ids += batch["id"]
         if loss is not None:
-            losses.append(loss(logits, target) * len(target))
+            losses.append(loss(logits, target))
+            pixels.append(task.valid(target).count_nonzero())
         on_batch(len(target))
     model.train(was_training)
     total = Counts.cat(counts).cpu()
-    mean_loss = float(torch.stack(losses).sum()) / len(ids) if losses else None
+    weights = torch.stack(pixels) if losses else torch.zeros(0)
+    mean_loss = float((torch.stack(losses) * weights).sum() / weights.sum().clamp(min=1)) if losses else None
     return Evaluation(total, tuple(ids), mean_loss, scores(total, task.class_names))

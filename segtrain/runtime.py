@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from segtrain.config.schema import Precision
 from segtrain.errors import ConfigError
-from segtrain.models.layers import keep_depthwise_in_fp32
+from segtrain.models.depthwise import tile_depthwise
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Runtime:
     def place(self, model: nn.Module) -> None:
         """Move a model to the device, in place, and lay it out for this runtime."""
         if self.device.type == "cpu" and self.precision == "bf16":
-            keep_depthwise_in_fp32(model)
+            tile_depthwise(model)
         model.to(self.device).to(memory_format=self.memory_format)
 
     def images(self, images: Tensor) -> Tensor:

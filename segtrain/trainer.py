@@ -139,7 +139,7 @@ class Trainer:
         """Return each batch's share of the window's valid pixels."""
         if len(targets) == 1:
             return [1.0]
-        valid = torch.stack([self.task.valid(target).sum() for target in targets])
+        valid = torch.stack([self.task.valid(target).count_nonzero() for target in targets])
         return list(valid / valid.sum().clamp(min=1))
 
     def update_weights(self) -> None:

@@ -119,7 +119,7 @@ def _wave(rng: np.random.Generator, size: int) -> tuple[Field, Field]:
 @cache
 def _grid(size: int) -> tuple[Field, Field]:
     """Coordinates from 0 to 1: ``(size, 1)`` down and ``(1, size)`` across."""
-    ticks = np.arange(size, dtype=np.float32) / size
+    ticks: Field = np.arange(size, dtype=np.float32) / np.float32(size)
     return ticks[:, None], ticks[None, :]
 
 

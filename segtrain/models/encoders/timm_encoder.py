@@ -102,7 +102,8 @@ def _outline(name: str, arch: str, drop_path_rate: float) -> tuple[list[int], di
         except RuntimeError as error:  # what timm raises for models made of one piece
             raise ConfigError(f"encoder.name: {name} yields no feature maps ({error})") from error
         else:
-            return [info["reduction"] for info in model.feature_info.info], options
+            # A feature without a module is listed but cannot be had (TResNet); as one of stride 1 it is never chosen.
+            return [info["reduction"] if info["module"] else 1 for info in model.feature_info.info], options
     raise ConfigError(f"encoder.drop_path_rate: {name} does not take it; set encoder.drop_path_rate=0") from refused
 
 

@@ -1,0 +1,41 @@
+# The two commands of the README, `make demo` and `make test`, do all the set-up they need by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test check lint types slow browser wheel clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[dev]'
+	touch $@
+
+demo: install ## train the embedded default: offline, about a minute on two CPU cores
+	$(BIN)/segtrain name=demo
+
+test: install ## the default test suite
+	$(BIN)/python -m pytest -n 2
+
+check: lint types test ## what CI runs
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+slow: install ## proofs that take minutes
+	$(BIN)/python -m pytest -m slow
+
+browser: install ## TensorBoard in headless Chromium, which must be installed
+	$(BIN)/python -m pytest -m browser
+
+wheel: install
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

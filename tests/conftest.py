@@ -1,0 +1,42 @@
+import logging
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+TINY = (
+    "data=shapes",
+    "data.size=32",
+    "data.image_size=32",
+    "data.train=40",
+    "data.val=8",
+    "data.test=8",
+    "data.batch_size=4",
+    "encoder=test_resnet",
+    "logger=none",
+)
+"""Overrides of a run that takes a second."""
+
+
+def pytest_collection_modifyitems(items):
+    import torch
+
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logging_afterwards():
+    """The command line configures the package's logger; caplog needs it to propagate."""
+    yield
+    logger = logging.getLogger("segtrain")
+    logger.handlers.clear()
+    logger.propagate = True
+
+
+@pytest.fixture
+def shared_pets():
+    if not (SHARED / "data" / "oxford-iiit-pet").is_dir():
+        pytest.skip("the pets subset is not on this machine")
+    return SHARED / "data"
