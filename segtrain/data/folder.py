@@ -91,7 +91,7 @@ class Folder:
 def _mode(mode: Mode | None, classes: Sequence[str]) -> Mode:
     """Check mode and class names against each other."""
     if not classes:
-        raise ConfigError("data.classes: no names, expected one for each mask value; set data.classes=[background,cat]")
+        raise ConfigError("data.classes: no names, expected one for each mask value, such as 'data.classes=[cat,dog]'")
     doubles = [name for name in dict.fromkeys(classes) if list(classes).count(name) > 1]
     if doubles:
         raise ConfigError(f"data.classes: {listing(doubles)} more than once, expected distinct names")
@@ -102,7 +102,7 @@ def _mode(mode: Mode | None, classes: Sequence[str]) -> Mode:
         raise ConfigError(f"data.mode: binary, but data.classes has {len(classes)} names; set data.mode=multiclass")
     if mode == "multiclass" and single:
         raise ConfigError(
-            f"data.mode: multiclass, but data.classes has one name; set data.classes=[background,{classes[0]}]"
+            f"data.mode: multiclass, but data.classes has one name; set 'data.classes=[background,{classes[0]}]'"
         )
     return "binary" if single else "multiclass"
 

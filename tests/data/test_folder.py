@@ -147,7 +147,7 @@ VALUE_PROBLEMS = [
         (0, 1, 2),
         ["cat", "dog"],
         {},
-        "set 'data.classes=[background,cat,dog]' if 0 is background, or data.ignore_index=2",
+        "set 'data.classes=[background,cat,dog]' if 0 is background",
     ),
     ((0, 9, 99), ["cat", "dog"], {}, "set 'data.classes=[background,cat,dog]' 'data.class_map={0: 0, 9: 1, 99: 2}'"),
     ((0, 1, 2), ["cat", "dog"], {"ignore_index": 0}, "add 'data.class_map={1: 0, 2: 1}'"),
@@ -189,8 +189,8 @@ def test_a_class_that_no_mask_holds_is_mentioned(tmp_path, caplog):
 def test_all_damaged_files_are_reported_at_once(tmp_path):
     make_root(tmp_path, count=20)
     image, mask = tmp_path / "images/cat_3.jpg", tmp_path / "masks/cat_5.png"
-    image.write_bytes(image.read_bytes()[:300])
-    mask.write_bytes(mask.read_bytes()[:60])
+    image.write_bytes(image.read_bytes()[:-200])
+    mask.write_bytes(mask.read_bytes()[:50])
     write_pair(tmp_path, "cat_7", size=(30, 24), images="elsewhere")
     lines = problem(tmp_path, val_fraction=0.0).splitlines()
     assert len(lines) == 3
@@ -255,7 +255,7 @@ CONFIG_PROBLEMS = [
     ({"mode": "multilabel"}, "data.mode: multilabel is not possible"),
     (
         {"class_map": {0: 0, 255: 2}},
-        "data.class_map: 255 -> 2, expected values 0..65535 and labels 0..1 (background, cat)",
+        "data.class_map: 255 -> 2, expected values 0..65535 and labels 0..1",
     ),
     ({"class_map": {-1: 0}}, "data.class_map: -1 -> 0"),
     ({"ignore_index": [-1]}, "data.ignore_index: [-1]"),
