@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "oxford-iiit-pet"
 SIZE = "811 MB"  # images.tar.gz and annotations.tar.gz
-PATIENCE = 5.0  # seconds that a silent network is given
+PATIENCE = 4.0  # seconds that a silent network is given
 BORDER_LABEL = {"pet": 1, "background": 0, "ignore": IGNORE_INDEX}
 
 
@@ -122,7 +122,7 @@ def _probe(url: str) -> None:
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    asking.join(PATIENCE + 1)
+    asking.join(PATIENCE)
     if failures:
         raise failures[0]
 
