@@ -78,9 +78,7 @@ def assert_same(first, second, where=""):
         assert first == second, where
 
 
-@pytest.mark.parametrize(
-    ("precision", "workers"), [("fp32", 0), ("fp32", 2), ("bf16", 0), ("bf16", 2), ("fp16", 0)]
-)
+@pytest.mark.parametrize(("precision", "workers"), [("fp32", 0), ("fp32", 2), ("bf16", 0), ("bf16", 2), ("fp16", 0)])
 def test_a_run_killed_in_mid_epoch_ends_as_one_that_never_stopped(tmp_path, precision, workers):
     options = (f"trainer.precision={precision}", f"data.num_workers={workers}")
     run(tmp_path / "whole", *options)

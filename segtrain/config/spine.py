@@ -25,7 +25,7 @@ PROVIDED: Mapping[str, frozenset[str]] = {
 
 
 def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[str]:
-    """List unknown, missing and wrong keys of a node; leaves are left to `check_leaves`, which imports what they name."""
+    """List unknown, missing and wrong keys of a node, but for its leaves: `check_leaves` imports what they name."""
     hints = get_type_hints(schema, include_extras=True)
     mixed = "leaf" in hints
     problems = []

@@ -1,0 +1,232 @@
+"""Training speed: segtrain against a plain fp32 loop around segmentation_models_pytorch, and against a bare step.
+
+Every contender lives in a process of its own and trains when it is its turn; turns alternate, so that a noisy machine
+is noisy for all. A turn is one epoch over the first images of the Oxford pets, loader start-up included.
+
+    python scripts/bench_train.py --root ../shared/data
+
+- ``plain``: SMP model, contiguous fp32, Adam, Dice, PIL loader with 2 workers: what people write by hand
+- ``segtrain``: the trainer as `segtrain experiment=pets_lite0` runs it, with 2 workers
+- ``memory``: the same trainer, fed from memory
+- ``bare``: forward, loss, backward, clip, step on the same model, batch and precision, and nothing else
+"""
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from segtrain.build import build_trainer
+from segtrain.commands.train import plan
+from segtrain.data.sample import Batch
+from segtrain.runtime import keep_freed_memory
+from segtrain.trainer import Trainer
+
+Turn = Callable[[], int]
+PAIRS = (("fpn", "tf_efficientnet_lite0"), ("unet", "resnet34"), ("fpn", "efficientnet-b4"))
+SMP_NAMES = {"tf_efficientnet_lite0": "tu-tf_efficientnet_lite0"}
+
+
+class PetsByHand(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """What a tutorial writes: open, resize, convert."""
+
+    def __init__(self, root: str, count: int) -> None:
+        from torchvision.datasets import OxfordIIITPet
+
+        self.pets, self.count = OxfordIIITPet(root, split="trainval", target_types="segmentation"), count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image, trimap = self.pets[index]
+        pixels = np.asarray(image.convert("RGB").resize((256, 256)), np.float32) / 255
+        mask = np.asarray(trimap.resize((256, 256), 0)) != 2
+        return torch.from_numpy((pixels - 0.45) / 0.23).permute(2, 0, 1).contiguous(), torch.from_numpy(mask).float()[
+            None
+        ]
+
+
+def plain(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
+    """Make the hand-written loop."""
+    import segmentation_models_pytorch as smp
+
+    kind = {"fpn": smp.FPN, "unet": smp.Unet}[arch]
+    model = kind(SMP_NAMES.get(encoder, encoder), encoder_weights=None, classes=1).train()
+    loss_function, optimizer = smp.losses.DiceLoss("binary"), torch.optim.Adam(model.parameters(), 2e-4)
+    dataset = PetsByHand(options.root, options.images)
+    loader = DataLoader(dataset, options.batch_size, shuffle=True, num_workers=options.workers, drop_last=True)
+
+    def turn() -> int:
+        images = 0
+        for image, mask in loader:
+            optimizer.zero_grad()
+            loss = loss_function(model(image), mask)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            images += len(image)
+        return images
+
+    return turn
+
+
+def make_trainer(arch: str, encoder: str, options: argparse.Namespace) -> Trainer:
+    """Build segtrain's own trainer from the command line that a user would type."""
+    keep_freed_memory()
+    planned = plan(
+        (
+            "experiment=pets_lite0",
+            f"arch={arch}",
+            f"encoder={encoder}",
+            "encoder.weights=null",
+            f"data.root={options.root}",
+            "data.download=false",
+            f"data.limit={options.images}",
+            f"data.batch_size={options.batch_size}",
+            f"data.num_workers={options.workers}",
+            "trainer.epochs=1000",
+            "logger=none",
+        ),
+        None,
+    )
+    folder = Path(tempfile.mkdtemp())
+    (folder / "checkpoints").mkdir()
+    return build_trainer(planned.job, folder)
+
+
+def epoch_of(trainer: Trainer) -> Turn:
+    """Train one epoch a turn."""
+    trainer.log.total_steps = trainer.total_steps
+
+    def turn() -> int:
+        trainer.train_epoch()
+        trainer.end_epoch()
+        return len(trainer.train) * trainer.train.order.batch_size
+
+    return turn
+
+
+def segtrain(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
+    """Make the trainer as it is."""
+    return epoch_of(make_trainer(arch, encoder, options))
+
+
+class MemoryFeed:
+    """Batches that are there already."""
+
+    def __init__(self, batches: list[Batch], order: Any) -> None:
+        self.kept, self.order = batches, order
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def batches(self, _epoch: int = 0, _batch: int = 0) -> Iterator[Batch]:
+        """Iterate over them."""
+        return iter(self.kept)
+
+
+def memory(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
+    """Make the trainer fed from memory."""
+    trainer = make_trainer(arch, encoder, options)
+    trainer.train = MemoryFeed(list(trainer.train.batches()), trainer.train.order)  # type: ignore[assignment]
+    return epoch_of(trainer)
+
+
+def bare(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
+    """Make the bare step loop, out of the parts of a trainer."""
+    trainer = make_trainer(arch, encoder, options)
+    batches, model, optimizer = list(trainer.train.batches()), trainer.model, trainer.optimizer
+
+    def turn() -> int:
+        model.train()
+        for batch in batches:
+            images, target = trainer.runtime.images(batch["image"]), trainer.runtime.masks(batch["mask"])
+            with trainer.runtime.autocast():
+                logits = model(model.normalize(images))
+            trainer.loss(logits, target).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return len(batches) * options.batch_size
+
+    return turn
+
+
+CONTENDERS = {"plain": plain, "segtrain": segtrain, "memory": memory, "bare": bare}
+
+
+def live(name: str, arch: str, encoder: str, options: argparse.Namespace, pipe: Connection) -> None:
+    """Take turns until told to stop; a turn answers with images per second."""
+    torch.manual_seed(0)
+    turn = CONTENDERS[name](arch, encoder, options)
+    while pipe.recv():
+        start = time.perf_counter()
+        pipe.send(turn() / (time.perf_counter() - start))
+
+
+def measure(arch: str, encoder: str, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Let all contenders train in alternation; the first turn of each warms up and is not counted."""
+    context = get_context("spawn")
+    pipes, processes = {}, []
+    for name in options.contenders:
+        pipes[name], theirs = context.Pipe()
+        processes.append(context.Process(target=live, args=(name, arch, encoder, options, theirs), daemon=False))
+        processes[-1].start()
+    speeds: dict[str, list[float]] = {name: [] for name in pipes}
+    for number in range(options.rounds + 1):
+        for name, pipe in pipes.items():
+            pipe.send(True)
+            speed = pipe.recv()
+            speeds[name] += [speed] if number else []
+    for pipe in pipes.values():
+        pipe.send(False)
+    for process in processes:
+        process.join()
+    return speeds
+
+
+def ratio(speeds: dict[str, list[float]], name: str, reference: str) -> float:
+    """Return the median over rounds of one speed over another."""
+    return statistics.median(a / b for a, b in zip(speeds[name], speeds[reference], strict=True))
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="../shared/data", help="the folder that holds oxford-iiit-pet/")
+    parser.add_argument("--images", type=int, default=96, help="images in a turn")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--pairs", nargs="+", default=["/".join(pair) for pair in PAIRS])
+    options = parser.parse_args()
+    wanted = [("segtrain", "plain"), ("memory", "bare"), ("segtrain", "bare")]
+    asked = [pair for pair in wanted if set(pair) <= set(options.contenders)]
+    found: dict[tuple[str, str], list[float]] = {pair: [] for pair in asked}
+    for model in options.pairs:
+        arch, encoder = model.split("/")
+        speeds = measure(arch, encoder, options)
+        medians = "  ".join(f"{name} {statistics.median(values):.2f}" for name, values in speeds.items())
+        print(f"{arch}/{encoder}: images/s {medians}")
+        for pair in asked:
+            found[pair].append(ratio(speeds, *pair))
+            print(f"    {pair[0]} / {pair[1]}: {found[pair][-1]:.3f}", flush=True)
+    for (name, reference), ratios in found.items():
+        print(f"geometric mean {name} / {reference}: {math.exp(statistics.mean(map(math.log, ratios))):.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""The loop, with a model of one convolution and batches made by hand."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from segtrain.checkpoint import Checkpoints
+from segtrain.config.schema import CheckpointConfig, TrainerConfig
+from segtrain.errors import DivergedError
+from segtrain.evaluator import evaluate
+from segtrain.loggers import NoLogger
+from segtrain.losses import CrossEntropyLoss
+from segtrain.models import Normalize
+from segtrain.optim import Constant, parameter_groups
+from segtrain.runlog import RunLog
+from segtrain.runtime import Runtime
+from segtrain.task import Multiclass
+from segtrain.trainer import Trainer, windows
+
+TASK = Multiclass(["a", "b", "c"])
+
+
+class Pointwise(nn.Module):
+    """The smallest segmenter."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 3, 1)
+        self.normalize = Normalize([0.5] * 3, [0.5] * 3)
+        self.in_channels = 3
+
+    def forward(self, image):
+        return self.encoder(image)
+
+
+def batch(size=2, ignored=0.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.randint(0, 3, (size, 8, 8), generator=generator, dtype=torch.uint8)
+    mask[torch.rand(mask.shape, generator=generator) < ignored] = 255
+    image = torch.randint(0, 256, (size, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    return {"image": image, "mask": mask, "id": [f"{seed}-{number}" for number in range(size)]}
+
+
+class Batches:
+    """A feed of batches that are there already."""
+
+    def __init__(self, batches):
+        self.kept = batches
+        self.dataset = ()
+
+    def __len__(self):
+        return len(self.kept)
+
+    def batches(self, epoch=0, first=0):
+        return iter(self.kept[first:])
+
+
+def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None, **options):
+    torch.manual_seed(0)
+    model = Pointwise()
+    defaults = {
+        "epochs": 1,
+        "max_steps": None,
+        "precision": precision,
+        "grad_accum_steps": 1,
+        "clip_norm": 1.0,
+        "ema_decay": None,
+        "val_every": 1,
+        "monitor": "val/iou",
+        "patience": None,
+        "log_every": 1000,
+        "channels_last": True,
+        "profile_steps": 0,
+    }
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(
+        model,
+        task=TASK,
+        loss=loss or CrossEntropyLoss(TASK),
+        optimizer=torch.optim.AdamW(
+            parameter_groups(model, lr=0.1, weight_decay=0.0, encoder_lr_factor=1.0), fused=True
+        ),
+        schedule=schedule or Constant(),
+        train=Batches(batches),
+        val=Batches([batch(seed=100)]),
+        runtime=Runtime(torch.device("cpu"), precision),
+        options=TrainerConfig(**{**defaults, **options}),
+        saving=CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=0),
+        checkpoints=Checkpoints(folder / "checkpoints"),
+        log=RunLog(folder, NoLogger(folder)),
+        description={"config": {}, "class_names": [], "mode": "multiclass", "palette": [], "normalize": {}},
+    )
+    trainer.log.total_steps = trainer.total_steps
+    trainer.gallery.show = lambda *_arguments, **_options: None
+    return trainer
+
+
+class CountReads(TorchDispatchMode):
+    """Counts how often a number is read from the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.reads = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.reads += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_an_optimizer_step_reads_nothing_from_the_device(tmp_path, precision):
+    window = [batch(seed=1, ignored=0.3), batch(seed=2)]
+    trainer = make_trainer(tmp_path, window * 3, precision=precision, grad_accum_steps=2, ema_decay=0.9)
+    trainer.running.add(trainer.train_step(window), 0)
+    with CountReads() as counted:
+        trainer.running.add(trainer.train_step(window), 1)
+        trainer.end_step(window)
+    assert counted.reads == 0
+    with CountReads() as counted:
+        trainer.log_training()
+    assert counted.reads > 0, "the counter counts nothing"
+
+
+def test_accumulated_batches_learn_as_one_large_batch_does(tmp_path):
+    small = [batch(2, ignored=0.9, seed=1), batch(2, seed=2), batch(1, ignored=0.5, seed=3)]
+    large = {key: torch.cat([part[key] for part in small]) for key in ("image", "mask")} | {"id": []}
+    accumulated = make_trainer(tmp_path, small, grad_accum_steps=3, clip_norm=None)
+    whole = make_trainer(tmp_path, [large], clip_norm=None)
+    accumulated.optimizer = torch.optim.SGD(accumulated.model.parameters(), lr=1.0)
+    whole.optimizer = torch.optim.SGD(whole.model.parameters(), lr=1.0)
+    for trainer in (accumulated, whole):
+        trainer.optimizer.param_groups[0]["base_lr"] = 1.0
+    loss = accumulated.train_step(small)
+    torch.testing.assert_close(loss, whole.train_step([large]))
+    torch.testing.assert_close(accumulated.model.encoder.weight, whole.model.encoder.weight)
+
+
+def test_the_last_window_of_an_epoch_may_be_shorter():
+    assert [len(window) for window in windows([batch()] * 5, 2)] == [2, 2, 1]
+
+
+def test_an_epoch_counts_its_optimizer_steps(tmp_path):
+    trainer = make_trainer(tmp_path, [batch(seed=number) for number in range(5)], grad_accum_steps=2, epochs=2)
+    trainer.fit()
+    assert (trainer.state.epoch, trainer.state.batch, trainer.state.step) == (2, 0, 6)
+
+
+def test_max_steps_can_end_within_an_epoch(tmp_path):
+    trainer = make_trainer(tmp_path, [batch(seed=number) for number in range(5)], max_steps=7)
+    trainer.fit()
+    assert (trainer.state.epoch, trainer.state.batch, trainer.state.step) == (1, 2, 7)
+
+
+def test_a_loss_that_is_not_finite_names_step_images_and_last_good_checkpoint(tmp_path):
+    class Exploding(CrossEntropyLoss):
+        def forward(self, logits, target):
+            self.calls = getattr(self, "calls", 0) + 1
+            return super().forward(logits, target) * (float("nan") if self.calls == 3 else 1.0)
+
+    batches = [batch(seed=number) for number in range(8)]
+    trainer = make_trainer(tmp_path, batches, loss=Exploding(TASK), log_every=5)
+    with pytest.raises(DivergedError, match=r"step 3: the loss is not finite; images 2-0, 2-1; .*last\.pt"):
+        trainer.fit()
+    kept = torch.load(trainer.checkpoints.last, weights_only=True)
+    assert kept["state"]["step"] == 0
+    assert all(value.isfinite().all() for value in kept["model"].values())
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()])
+    trainer.save()
+    with torch.no_grad():
+        trainer.model.encoder.weight[0] = float("inf")
+    trainer.state.step = 1
+    with pytest.raises(DivergedError, match="the weights are not finite"):
+        trainer.save()
+    assert torch.load(trainer.checkpoints.last, weights_only=True)["state"]["step"] == 0
+
+
+def test_training_stops_early_when_nothing_gets_better(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()], epochs=50, patience=3, schedule=lambda _step, _total: 0.0)
+    trainer.fit()
+    assert trainer.state.epoch == 4
+
+
+def test_the_k_best_epochs_keep_their_files(tmp_path):
+    trainer = make_trainer(tmp_path, [batch(seed=number) for number in range(3)], epochs=6)
+    trainer.saving = CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=2)
+    trainer.fit()
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("epoch*.pt"))
+    assert kept == sorted(f"epoch{epoch + 1:04d}.pt" for _, epoch in trainer.state.kept)
+    assert len(kept) == 2
+
+
+def test_checkpoints_come_every_so_many_steps(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()] * 7)
+    trainer.saving = CheckpointConfig(every_steps=3, every_minutes=None, keep_top_k=0)
+    saved = []
+    save = trainer.checkpoints.save
+    trainer.checkpoints.save = lambda payload: (saved.append(payload["state"]["step"]), save(payload))
+    trainer.fit()
+    assert saved == [0, 3, 6, 7]
+
+
+def test_the_average_is_what_gets_validated(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()], ema_decay=0.99)
+    assert trainer.best_model is trainer.ema.module
+    trainer.train_step([batch()])
+    assert not torch.equal(trainer.ema.module.encoder.weight, trainer.model.encoder.weight)
+
+
+def test_fp16_gradients_are_clipped_in_their_true_scale(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()], precision="fp16", clip_norm=1e-3)
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
+    trainer.optimizer.param_groups[0]["base_lr"] = 1.0
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    trainer.train_step([batch()])
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, trainer.model.parameters(), strict=True)]).norm()
+    assert moved.item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_evaluation_leaves_the_model_in_training_mode(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()])
+    trainer.model.train()
+    evaluate(trainer.model, [batch()], task=TASK, runtime=trainer.runtime)
+    assert trainer.model.training
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()])
+    images = [batch(1, ignored=0.2, seed=number) for number in range(4)]
+    merged = {key: torch.cat([part[key] for part in images]) for key in ("image", "mask")}
+    merged["id"] = [name for part in images for name in part["id"]]
+    options = {"task": TASK, "runtime": trainer.runtime, "loss": trainer.loss}
+    apart, together = evaluate(trainer.model, images, **options), evaluate(trainer.model, [merged], **options)
+    assert apart.scores == together.scores
+    assert apart.ids == together.ids
+    assert apart.loss == pytest.approx(together.loss)
+
+
+@pytest.mark.gpu
+def test_a_step_on_the_gpu_does_not_wait_for_it(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()] * 3)
+    device = torch.device("cuda")
+    trainer.runtime = Runtime(device, "fp16")
+    trainer.runtime.place(trainer.model)
+    trainer.running.sums, trainer.running.bad = trainer.running.sums.to(device), trainer.running.bad.to(device)
+    trainer.scaler = trainer.runtime.grad_scaler()
+    trainer.train_step([batch()])
+    torch.cuda.set_sync_debug_mode("error")
+    trainer.train_step([batch()])
+    torch.cuda.set_sync_debug_mode("default")
