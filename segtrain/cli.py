@@ -43,13 +43,19 @@ def _split_command(words: list[str]) -> tuple[str | None, list[str]]:
     if not words or "=" in words[0] or words[0].startswith("~"):
         return None, words
     if words[0] not in COMMANDS:
-        raise ConfigError(f"{words[0]}: no such command{did_you_mean(words[0], COMMANDS)}")
+        near = did_you_mean(words[0], COMMANDS, listed=0)
+        listed = f"; choose from {', '.join(COMMANDS)}, or write {words[0]}=..."
+        raise ConfigError(f"{words[0]}: neither a command nor key=value{near or listed}")
     return words[0], words[1:]
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; raises SegtrainError for what the user can mend."""
-    found = _parser().parse_intermixed_args(arguments)
+    parser = _parser()
+    found, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        raise ConfigError("\n".join(f"{word}: no such flag{did_you_mean(word, flags)}" for word in unknown))
     if found.version:
         show(f"segtrain {__version__}")
         return 0

@@ -12,6 +12,7 @@ import yaml
 from segtrain.commands.arguments import Arguments, show
 from segtrain.config.compose import Composed, compose, overlay, overrides_of, split_overrides
 from segtrain.config.schema import TrainConfig
+from segtrain.config.signature import MISSING
 from segtrain.config.spine import check_spine
 from segtrain.errors import ConfigError
 
@@ -48,7 +49,7 @@ def plan(overrides: Sequence[str], config_dir: Path | None) -> Run:
     if resume:
         return _plan_resume(Path(str(resume[-1])), overrides, config_dir)
     composed = compose("train", overrides, config_dir=config_dir)
-    return Run(_checked(composed.job), _free_folder(composed, overrides), tuple(overrides))
+    return Run(_rooted(composed.job), _free_folder(composed, overrides), tuple(overrides))
 
 
 def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Run:
@@ -57,26 +58,28 @@ def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) 
     file, payload = checkpoint.read_newest(path)
     own, changes = split_overrides(overrides, ("resume", "hydra"))
     checkpoint.check_targets(payload["config"], file, named_by_user=_named_targets(changes))
-    job = _checked({**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)})
+    job = {**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)}
+    problems = check_spine(job, TrainConfig)
+    if problems:
+        raise ConfigError("\n".join(problems))
     chosen = overrides_of(own, "hydra.run.dir")
     folder = Path(str(chosen[-1])) if chosen else checkpoint.run_folder(file)
     if folder is None:
         raise ConfigError(f"resume={path}: lies in no run folder; say where the run goes on: hydra.run.dir=...")
     log.info("going on from %s, step %d", file, payload["state"]["step"])
-    return Run(job, folder, tuple(overrides), payload)
+    return Run(_rooted(job), folder, tuple(overrides), payload)
 
 
 def _named_targets(overrides: Sequence[str]) -> list[str]:
     return [override.partition("=")[2] for override in overrides if override.partition("=")[0].endswith("._target_")]
 
 
-def _checked(job: dict[str, Any]) -> dict[str, Any]:
-    """Check the spine, and make the data's path independent of the current folder, so that any folder can resume."""
-    problems = check_spine(job, TrainConfig)
-    if problems:
-        raise ConfigError("\n".join(problems))
+def _rooted(job: dict[str, Any]) -> dict[str, Any]:
+    """Make the data's path independent of the current folder, so that any folder can resume."""
     root = job["data"].get("root")
-    return {**job, "data": {**job["data"], "root": str(Path(root).expanduser().absolute())}} if root else job
+    if not isinstance(root, str) or root in ("", MISSING):  # for the check of the leaves to report
+        return job
+    return {**job, "data": {**job["data"], "root": str(Path(root).expanduser().absolute())}}
 
 
 def _free_folder(composed: Composed, overrides: Sequence[str]) -> Path:

@@ -18,7 +18,7 @@ def run(arguments: Arguments) -> int:
     rows = index.find(pattern)
     if not archs and not rows:
         hint = did_you_mean(pattern, [*groups.choices("arch"), *index.names(), *ALIASES], listed=0)
-        raise ConfigError(f"zoo {pattern}: nothing matches{hint}")
+        raise ConfigError(f"zoo {pattern}: nothing matches{hint or '; `segtrain zoo` lists all'}")
     aliases = _aliases()
     lines = [f"architectures ({len(archs)})", *(f"  {name:<40} {groups.summary('arch', name)}" for name in archs)]
     lines += [f"encoders ({len(rows)})", f"  {'name':<40} {'params':>8}  {'strides':<15} channels"]

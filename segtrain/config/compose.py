@@ -14,17 +14,20 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, ValueType
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.config.groups import GROUPS, Groups
-from segtrain.config.suggest import suggest_key
+from segtrain.config.schema import EvalConfig, PredictConfig, TrainConfig
+from segtrain.config.spine import check_spine
+from segtrain.config.suggest import did_you_mean, suggest_key
 from segtrain.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-HYDRA_KEYS = ("hydra", "hydra.run", "hydra.run.dir", "hydra.sweep", "hydra.sweep.dir", "hydra.sweep.subdir")
+SCHEMAS: Mapping[str, type] = {"train": TrainConfig, "eval": EvalConfig, "predict": PredictConfig}
+HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,20 @@ class Composed:
 
 
 def parse_overrides(arguments: Sequence[str]) -> list[Override]:
-    """Parse ``key=value`` words; raises ConfigError for the first that is none."""
+    """Parse ``key=value`` words; raises ConfigError with a line for each that is none."""
     parser = OverridesParser.create()
-    parsed = []
+    parsed, problems = [], []
     for argument in arguments:
         try:
-            parsed.append(parser.parse_override(argument))
-        except OverrideParseException as error:
-            raise ConfigError(f"{argument}: {_not_an_override(argument, error)}") from None
+            override = parser.parse_override(argument)
+        except HydraException:  # its text is about the grammar's tokens
+            override = None
+        if override is None or not override.key_or_group:
+            problems.append(f"{argument}: {_not_an_override(argument)}")
+        else:
+            parsed.append(override)
+    if problems:
+        raise ConfigError("\n".join(problems))
     return parsed
 
 
@@ -79,35 +88,41 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _not_an_override(argument: str, error: Exception) -> str:
-    if "=" not in argument:
-        return f"expected key=value, such as {argument}=..."
-    key, _, value = argument.partition("=")
-    reason = " ".join(str(error).split("\nSee ")[0].split())
-    return f"cannot be read ({reason}); put special characters in quotes: '{key}=\"{value}\"'"
+def _not_an_override(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals:
+        return f"cannot be read, expected key=value; write {argument}=..."
+    if not re.fullmatch(r"[+~]{0,2}\w+([./@]\w+)*", key):
+        return f"{key!r} is no key, expected words with dots between them, such as trainer.epochs={value}"
+    plain = value.replace('"', "").replace("'", "")
+    return f"the value cannot be read, expected closed quotes and brackets; as a plain text: '{key}=\"{plain}\"'"
 
 
 def compose(primary: str, arguments: Sequence[str], *, config_dir: Path | None = None) -> Composed:
     """Compose ``configs/<primary>.yaml`` with overrides such as ``arch=fpn`` and ``trainer.epochs=8``.
 
-    Keys and choices that do not exist are all reported in one ConfigError, before anything is built.
+    Keys and choices that do not exist, and values that do not fit the spine, are all reported in one ConfigError,
+    before anything is built.
     """
     groups = Groups.find(config_dir)
     parsed = parse_overrides(arguments)
     _refuse_sweeps(parsed)
     choices = [override for override in parsed if groups.is_group(override.key_or_group)]
-    values = [override for override in parsed if override not in choices]
     problems = [p for override in choices if (p := groups.choice_problem(override))]
     known_choices = [override for override in choices if not groups.choice_problem(override)]
+    unknown = [override.key_or_group for override in choices if override not in known_choices]
+    values = [o for o in parsed if o not in choices and o.key_or_group.partition(".")[0] not in unknown]
     chosen = [word for override in known_choices for word in groups.expand(override)]
     with _hydra(groups.roots[0]):
         base = _compose(primary, [*groups.search_path(), *chosen])
         problems += [p for override in values if (p := _key_problem(override, base))]
-        if problems:
-            raise ConfigError("\n".join(problems))
-        lines = [str(override.input_line) for override in values]
+        lines = [str(override.input_line) for override in values if not _key_problem(override, base)]
         config = _compose(primary, [*groups.search_path(), *chosen, *lines]) if lines else base
-    return _resolve(config, known_choices, tuple(arguments))
+    composed = _resolve(config, known_choices, tuple(arguments))
+    problems += check_spine(composed.job, SCHEMAS[primary])
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return composed
 
 
 def overlay(job: Mapping[str, Any], arguments: Sequence[str], *, config_dir: Path | None = None) -> dict[str, Any]:
@@ -142,19 +157,26 @@ def _refuse_sweeps(parsed: Sequence[Override]) -> None:
 
 def _key_problem(override: Override, config: DictConfig) -> str | None:
     key = override.key_or_group
-    if override.type in (OverrideType.ADD, OverrideType.FORCE_ADD) or key.startswith("hydra."):
-        return (
-            None
-            if not key.startswith("hydra.") or key in HYDRA_KEYS
-            else f"{key}: unknown key{suggest_key(key, HYDRA_KEYS)}"
-        )
+    if key.partition(".")[0] == "hydra":
+        return _hydra_problem(override)
     tree = OmegaConf.to_container(config, resolve=False)
-    if _holds(tree, key.split(".")):
+    exists = _holds(tree, key.split("."))
+    if override.type is OverrideType.ADD and exists:
+        return f"{override.input_line}: is there already, expected a new key; write it without the +"
+    if exists or override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         return None
     known = [*_keys(tree), *GROUPS]
     if key in GROUPS or override.type is OverrideType.DEL:
         return f"{key}: there is nothing of that name to remove or replace"
     return f"{key}: unknown key{suggest_key(key, known)}"
+
+
+def _hydra_problem(override: Override) -> str | None:
+    key, value = override.key_or_group, override.value()
+    if key not in HYDRA_KEYS:
+        return f"{key}: unknown key{did_you_mean(key, HYDRA_KEYS)}"
+    is_folder = isinstance(value, str) and value != ""
+    return None if is_folder else f"{key}: expected a folder, got {value!r}; write {key}=outputs/my_run"
 
 
 def _holds(tree: Any, parts: Sequence[str]) -> bool:
@@ -169,8 +191,9 @@ def _holds(tree: Any, parts: Sequence[str]) -> bool:
 
 
 def _keys(tree: Any, path: str = "") -> Iterator[str]:
-    for key, value in tree.items() if isinstance(tree, Mapping) else ():
-        if key != "hydra" or path:
+    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in items:
+        if path or key != "hydra":
             yield f"{path}{key}"
             yield from _keys(value, f"{path}{key}.")
 
@@ -194,23 +217,32 @@ def _one_line(error: Exception) -> str:
     return re.sub(r"\s+", " ", " ".join(lines[:3]))
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+@contextmanager
+def _interpolating() -> Iterator[None]:
     try:
-        plain = OmegaConf.to_container(config, resolve=True)
+        yield
     except OmegaConfBaseException as error:
-        raise ConfigError(_one_line(error)) from None
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"{error.full_key}: {reason}, expected a value for each ${{...}}; write it out") from None
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    with _interpolating():
+        plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
 def _resolve(config: DictConfig, choices: Sequence[Override], arguments: tuple[str, ...]) -> Composed:
     OmegaConf.set_struct(config, False)
-    hydra = config.pop("hydra")
+    hydra = config.hydra
     picked = {**hydra.runtime.choices, **{o.key_or_group: o.value() for o in choices}}
-    if "name" in config and config.name is None:
+    tree = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(tree, dict)
+    if tree.get("name", "") is None:
         words = [str(picked[group]) for group in ("arch", "encoder", "data")]
         config.name = re.sub(r"[^\w.\-]+", "_", "-".join(words))
-    job = _plain(config)
-    folders = OmegaConf.create({**config, "hydra": hydra})
-    run_dir, sweep_dir = Path(folders.hydra.run.dir), Path(folders.hydra.sweep.dir)
+    job = _plain(OmegaConf.masked_copy(config, [str(key) for key in tree if key != "hydra"]))
+    with _interpolating():
+        run_dir, sweep_dir = Path(hydra.run.dir), Path(hydra.sweep.dir)
     return Composed(job=job, run_dir=run_dir, sweep_dir=sweep_dir, overrides=arguments)

@@ -57,7 +57,7 @@ class Groups:
 
     def is_group(self, key: str) -> bool:
         """Say whether a key names a group of choices."""
-        return key in GROUPS or ("." not in key and any((root / key).is_dir() for root in self.roots))
+        return key in GROUPS or (key.isidentifier() and any((root / key).is_dir() for root in self.roots))
 
     def choices(self, group: str) -> list[str]:
         """List a group's YAML files, sorted; names that start with ``_`` are parts of others."""

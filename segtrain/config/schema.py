@@ -11,6 +11,8 @@ from segtrain.config.signature import Range
 
 Leaf: TypeAlias = dict[str, Any]
 Count = Annotated[int, Range(low=1)]
+Pixels = Annotated[int, Range(low=8)]
+Seed = Annotated[int, Range(low=0, high=2**32 - 1)]  # what NumPy takes
 Natural = Annotated[int, Range(low=0)]
 NonNegative = Annotated[float, Range(low=0)]
 Positive = Annotated[float, Range(above=0)]
@@ -35,7 +37,7 @@ class DataConfig:
 
     batch_size: Count
     num_workers: Natural
-    image_size: Annotated[int, Range(low=8)] | tuple[int, int]
+    image_size: Pixels | tuple[Pixels, Pixels]
     split: Split
     limit: Count | None
     cache_mb: Natural
@@ -84,7 +86,7 @@ class TrainConfig:
     """One training run."""
 
     name: str
-    seed: Natural
+    seed: Seed
     device: str
     resume: str | None
     arch: Leaf

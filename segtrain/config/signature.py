@@ -1,6 +1,7 @@
 """The signature is the schema: check a config node against the callable that it will be handed to."""
 
 import inspect
+import math
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -13,6 +14,7 @@ from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 
 TARGET = "_target_"
+MISSING = "???"  # OmegaConf's mark of a value that the user has to give
 _RESERVED = frozenset({TARGET, "_partial_", "_convert_", "_recursive_", "_args_"})
 _WORDS = {int: "an integer", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
@@ -28,11 +30,13 @@ class Range:
     def problem(self, value: float) -> str | None:
         """Say what is expected instead, or None if the value is within the bounds."""
         if self.low is not None and not value >= self.low:
-            return f"expected at least {self.low:g}"
+            return f"expected at least {self.low}"
         if self.above is not None and not value > self.above:
-            return f"expected more than {self.above:g}"
+            return f"expected more than {self.above}"
         if self.high is not None and not value <= self.high:
-            return f"expected at most {self.high:g}"
+            return f"expected at most {self.high}"
+        if not math.isfinite(value):
+            return "expected a finite number"
         return None
 
 
@@ -45,10 +49,14 @@ def locate(target: str, path: str) -> Callable[..., Any]:
     try:
         module = import_module(module_name)
     except (ImportError, ValueError) as error:
-        raise ConfigError(f"{path}.{TARGET}: cannot import {target!r} ({error})") from None
+        raise ConfigError(
+            f"{path}.{TARGET}: cannot import {target!r} ({error}), expected the dotted path of a class or function; "
+            "correct it, or install its package"
+        ) from None
     if not callable(getattr(module, name, None)):
-        known = (key for key in dir(module) if not key.startswith("_"))
-        raise ConfigError(f"{path}.{TARGET}: {module_name} has no {name!r}{did_you_mean(name, known, listed=0)}")
+        known = (key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
+        hint = did_you_mean(name, known, listed=0) or f", expected one of its own; correct {path}.{TARGET}"
+        raise ConfigError(f"{path}.{TARGET}: {module_name} has no class or function {name!r}{hint}")
     found: Callable[..., Any] = getattr(module, name)
     return found
 
@@ -79,7 +87,7 @@ def check_call(
             continue
         if key not in tunable:
             problems += [] if open_ended else [f"{where}: unknown key{did_you_mean(str(key), tunable)}"]
-        elif value == "???":
+        elif value == MISSING:
             problems.append(f"{where}: missing; add {where}=...")
         else:
             problems += check_value(value, hints.get(key, Any), where, provided=provided)
@@ -137,9 +145,18 @@ def mismatch(value: Any, annotation: Any) -> str | None:
         return _container_mismatch(value, origin, arguments)
     if annotation is Path:
         return mismatch(value, str)
-    if annotation not in _WORDS and annotation is not None:
-        return None  # a type of its own: its constructor is the judge
-    return None if _is_a(value, annotation) else f"expected {_WORDS[annotation]}, got {value!r}"
+    if annotation is None or annotation in _WORDS:
+        return None if _is_a(value, annotation) else f"expected {_WORDS[annotation]}, got {_shown(value)}"
+    if annotation in (Any, object) or not inspect.isclass(annotation):
+        return None
+    is_node = isinstance(value, Mapping) and TARGET in value  # nothing else builds a class of its own
+    return None if is_node else f"expected a mapping with {TARGET}, got {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    """Write a value as YAML has it."""
+    words: dict[Any, str] = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else repr(value)
 
 
 def _is_a(value: Any, plain: type) -> bool:
@@ -153,7 +170,7 @@ def _is_a(value: Any, plain: type) -> bool:
 def _out_of_bounds(value: Any, extras: Sequence[Any]) -> str | None:
     for extra in extras:
         if isinstance(extra, Range) and isinstance(value, int | float) and (problem := extra.problem(value)):
-            return f"{problem}, got {value!r}"
+            return f"{problem}, got {_shown(value)}"
     return None
 
 
@@ -161,28 +178,37 @@ def _no_member(value: Any, members: Sequence[Any]) -> str | None:
     problems = [mismatch(value, member) for member in members]
     if None in problems:
         return None
+    if isinstance(value, list):  # whoever gives a list wants to know what is wrong with it
+        problems = [p for p, m in zip(problems, members, strict=True) if _is_container(m)] or problems
     choices = [str(c) for member in members if get_origin(member) is Literal for c in get_args(member)]
     if choices and isinstance(value, str) and str not in members:
         return _not_a_choice(value, choices)
     expected = [problem.split(", got ")[0].removeprefix("expected ") for problem in problems if problem]
-    return f"expected {' or '.join(dict.fromkeys(expected))}, got {value!r}"
+    return f"expected {' or '.join(dict.fromkeys(expected))}, got {_shown(value)}"
+
+
+def _is_container(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    return inspect.isclass(origin) and issubclass(origin, Mapping | Sequence | AbstractSet)
 
 
 def _not_a_choice(value: Any, choices: list[str]) -> str:
-    return f"expected one of {', '.join(choices)}, got {value!r}{did_you_mean(str(value), choices, listed=0)}"
+    return f"expected one of {', '.join(choices)}, got {_shown(value)}{did_you_mean(str(value), choices, listed=0)}"
 
 
 def _container_mismatch(value: Any, origin: type, arguments: Sequence[Any]) -> str | None:
     if issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
-            return f"expected a mapping such as {{a: 1}}, got {value!r}"
+            return f"expected a mapping such as {{a: 1}}, got {_shown(value)}"
         pairs = zip(arguments, ("key", "value"), strict=False)
         found = [(mismatch(item, kind), word) for kind, word in pairs for item in getattr(value, f"{word}s")()]
-        return next((f"{word}: {problem}" for problem, word in found if problem), None)
+        return next(
+            (problem.replace(", got ", f" for each {word}, got ", 1) for problem, word in found if problem), None
+        )
     if not issubclass(origin, Sequence | AbstractSet):
         return None
     if not isinstance(value, list | tuple):
-        return f"expected a list such as [a,b], got {value!r}"
+        return f"expected a list such as [a,b], got {_shown(value)}"
     fixed = origin is tuple and Ellipsis not in arguments
     if fixed and len(value) != len(arguments):
         return f"expected a list of {len(arguments)}, got {value!r}"

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from segtrain.config.schema import Leaf
-from segtrain.config.signature import check_leaf, check_value
+from segtrain.config.signature import MISSING, check_leaf, check_value
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 
@@ -33,15 +33,16 @@ def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[s
         where = f"{path}.{key}" if path else key
         if key == "leaf":
             continue
-        if key not in node or node[key] == "???":
+        if key not in node or node[key] == MISSING:
             problems.append(f"{where}: missing; add {where}=...")
         elif is_dataclass(kind) or kind == Leaf:
             problems += _check_inner(node[key], kind, where)
         else:
             problems += check_value(node[key], kind, where)
     if not mixed:
-        unknown = (str(key) for key in node if key not in hints)
-        problems += [f"{f'{path}.' if path else ''}{key}: unknown key{did_you_mean(key, hints)}" for key in unknown]
+        start = f"{path}." if path else ""
+        unknown = [str(key) for key in node if key not in hints]
+        problems += [f"{start}{key}: unknown key{did_you_mean(key, hints, listed=16)}" for key in unknown]
     return problems
 
 

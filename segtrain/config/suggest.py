@@ -20,12 +20,12 @@ def suggest_key(key: str, known: Iterable[str]) -> str:
     """
     keys = sorted(set(known))
     same_leaf = [candidate for candidate in keys if candidate.rpartition(".")[2] == key.rpartition(".")[2]]
-    near = same_leaf or get_close_matches(key, keys, n=1, cutoff=0.7)
+    near = get_close_matches(key, same_leaf, n=1, cutoff=0.0) or get_close_matches(key, keys, n=1, cutoff=0.7)
     if not near and "." not in key:
         leaves = {candidate.rpartition(".")[2]: candidate for candidate in keys}
         near = [leaves[leaf] for leaf in get_close_matches(key, leaves, n=1, cutoff=0.7)]
     if near:
         return f", did you mean {near[0]!r}?"
     parent = key.rpartition(".")[0]
-    siblings = [candidate.rpartition(".")[2] for candidate in keys if candidate.rpartition(".")[0] == parent]
+    siblings = [leaf for above, _, leaf in (key.rpartition(".") for key in keys) if above == parent and leaf[0] != "_"]
     return f"; {parent or 'the top level'} has {', '.join(siblings)}" if siblings else ""
