@@ -9,7 +9,6 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
-from segtrain.models.depthwise import tile_depthwise as keep_depthwise_in_fp32  # noqa: F401  its name in runtime.py
 
 Norm: TypeAlias = Literal["batch", "group", "layer", "instance", "none"]
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic"]

@@ -16,7 +16,6 @@ SAMPLE = [
     "dla34",
     "swin_t",
     "vit_tiny_patch16_224",
-    "volo_d1_224",
 ]
 
 
