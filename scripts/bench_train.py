@@ -159,7 +159,7 @@ def bare(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return len(batches) * options.batch_size
+        return len(batches) * int(options.batch_size)
 
     return turn
 

@@ -1,4 +1,4 @@
-"""Describe every timm model that yields features in segtrain/models/encoders/index.json; takes some minutes."""
+"""Describe every timm model that yields features in segtrain/catalog/index.json; takes some minutes."""
 
 import json
 import logging
@@ -13,11 +13,11 @@ import timm
 import torch
 from timm.models import get_pretrained_cfg
 
+from segtrain.catalog import index
 from segtrain.errors import ConfigError
-from segtrain.models.encoders import index
 from segtrain.models.encoders.timm_encoder import TimmEncoder
 
-TARGET = Path(__file__).parents[1] / "segtrain" / "models" / "encoders" / "index.json"
+TARGET = Path(__file__).parents[1] / "segtrain" / "catalog" / "index.json"
 
 
 def main() -> None:

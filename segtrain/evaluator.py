@@ -36,7 +36,8 @@ def evaluate(
 ) -> Evaluation:
     """Run the model over every batch in evaluation mode and put it back into the mode it was in.
 
-    The loss is averaged over batches by their valid pixels. ``on_batch`` is told the number of images after each batch; it may raise to stop.
+    The loss is averaged over batches by their valid pixels. ``on_batch`` is told the number of images after each batch;
+    it may raise to stop.
     """
     was_training = model.training
     model.eval()

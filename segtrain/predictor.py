@@ -45,7 +45,7 @@ class Predictor:
         """Return float32 logits ``(1, C, h, w)`` of the fitted image, without the border that the fitting added."""
         fitted = torch.from_numpy(np.ascontiguousarray(self.fitting.image(image))).permute(2, 0, 1).unsqueeze(0)
         with self.runtime.autocast():
-            logits = self.model(self.model.normalize(self.runtime.images(fitted)))
+            logits: torch.Tensor = self.model(self.model.normalize(self.runtime.images(fitted)))
         height, width = self.fitting.content_size(image.shape[:2])
         return logits[..., :height, :width].float()
 

@@ -1,11 +1,11 @@
 """``segtrain zoo [pattern]``: list architectures and encoders whose name matches."""
 
+from segtrain.catalog import index
+from segtrain.catalog.names import ALIASES, resolve
 from segtrain.commands.arguments import Arguments, show
 from segtrain.config.groups import Groups
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
-from segtrain.models.encoders import index
-from segtrain.models.encoders.names import ALIASES, resolve
 
 
 def run(arguments: Arguments) -> int:

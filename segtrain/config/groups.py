@@ -5,10 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segtrain.catalog import index as encoders
+from segtrain.catalog.names import ALIASES, resolve
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
-from segtrain.models.encoders import index as encoders
-from segtrain.models.encoders.names import ALIASES, resolve
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

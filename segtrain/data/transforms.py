@@ -56,21 +56,21 @@ class Fitting:
 
     def image(self, image: Pixels) -> Pixels:
         """Fit an image ``(H, W, C)``; shrinking averages, enlarging interpolates linearly."""
-        height, width = self._inner(image.shape[:2])
+        height, width = self.content_size(image.shape[:2])
         shrinks = height * width < image.shape[0] * image.shape[1]
         return self._fill(_resize(image, (height, width), cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), 0)
 
     def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Fit a mask ``(H, W)``; the added border is ignored."""
         # INTER_NEAREST would be half a pixel off the image: it takes corners, not centres
-        return self._fill(_resize(mask, self._inner(mask.shape), cv2.INTER_NEAREST_EXACT), IGNORE_INDEX)
+        return self._fill(_resize(mask, self.content_size(mask.shape), cv2.INTER_NEAREST_EXACT), IGNORE_INDEX)
 
     def __call__(self, raw: RawSample) -> RawSample:
         """Fit both."""
         return RawSample(self.image(raw.image), self.mask(raw.mask), raw.id)
 
-    def _inner(self, own: Sequence[int]) -> Size:
-        """Size of the part of the result that is not filled."""
+    def content_size(self, own: Sequence[int]) -> Size:
+        """Return the height and width that an image of that height and width fills of the result; the rest is border."""
         if self.size is None or self.fit == "none":
             return own[0], own[1]
         if self.fit == "stretch":

@@ -5,8 +5,8 @@ import pytest
 import timm
 from timm.models import get_pretrained_cfg
 
+from segtrain.catalog.names import ALIASES, resolve
 from segtrain.models.encoders import TimmEncoder, index
-from segtrain.models.encoders.names import ALIASES, resolve
 
 SAMPLE = [
     "resnet18",
@@ -21,7 +21,7 @@ SAMPLE = [
 
 def test_names_and_index_need_neither_torch_nor_timm():
     program = (
-        "import sys, segtrain.models.encoders.names, segtrain.models.encoders.index as index; "
+        "import sys, segtrain.catalog.names, segtrain.catalog.index as index; "
         "assert index.find('resnet'); print(sorted({'torch', 'timm', 'numpy'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -8,10 +8,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from segtrain.catalog import index, names
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Encoder
-from segtrain.models.encoders import index, names
 from segtrain.models.encoders import weights as weight_files
 
 _SIZE_OPTIONS: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
@@ -24,7 +24,7 @@ _PLAIN_MAPS = 4
 class TimmEncoder(Encoder):
     """A timm model's feature maps with strides up to ``2**depth``; the last map of each stride.
 
-    ``name`` is timm's, with or without ``.tag``, or an alias of :mod:`segtrain.models.encoders.names`. ``weights`` is
+    ``name`` is timm's, with or without ``.tag``, or an alias of :mod:`segtrain.catalog.names`. ``weights`` is
     ``imagenet`` (those that go with the name), ``None`` (random), a file or one of timm's tags. Where ``in_channels``
     is not 3, the stem's weights are summed over the channels (1) or repeated times ``3 / in_channels``. Encoders that
     start at stride 4 have no map of stride 2. Raises ``ConfigError`` for what timm lacks and for weights that do not

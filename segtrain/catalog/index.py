@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from segtrain.models.encoders.names import ALIASES, resolve
+from segtrain.catalog.names import ALIASES, resolve
 
 _TABLE = json.loads(Path(__file__).with_name("index.json").read_text(encoding="utf-8"))
 

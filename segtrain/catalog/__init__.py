@@ -1,0 +1,1 @@
+"""What encoders there are, known without torch and timm: names, aliases, and a shipped table."""
