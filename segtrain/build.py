@@ -1,5 +1,6 @@
 """The composition root: the only place that turns a checked config into objects."""
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -55,8 +56,10 @@ def _explained(error: Exception, node: Leaf, path: str) -> SegtrainError:
         cause = cause.__cause__
     if isinstance(cause, SegtrainError):
         return cause
+    inner = re.match("Error in call to target '(.+?)'", str(error))  # a node within this one
+    name = inner[1] if inner else node[TARGET]
     root = error.__cause__ or error
-    return ConfigError(f"{path}: {node[TARGET]} refuses its arguments: {' '.join(str(root).split())}")
+    return ConfigError(f"{path}: {name} refuses its arguments: {' '.join(str(root).split())}; correct them")
 
 
 def build_source(config: TrainConfig, split: Split) -> Source:
@@ -182,8 +185,11 @@ def resume(trainer: Trainer, payload: Mapping[str, Any]) -> None:
     try:
         trainer.load_state_dict(payload)
     except (RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"resume: the checkpoint does not fit the config: {reason}") from error
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(
+            f"resume: the checkpoint does not fit the config ({reason}...), expected the model and the optimizer that "
+            "it was saved with; leave out what changes them"
+        ) from error
     trainer.log.rewind(trainer.state.log_bytes)
 
 
@@ -196,8 +202,8 @@ def restore(payload: Mapping[str, Any], path: Path) -> tuple[Segmenter, Task]:
     try:
         model.load_state_dict(payload.get("ema") or payload["model"])
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path}: its weights do not fit its own config: {reason}") from error
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path}: its weights do not fit its own config ({reason}...); take another") from error
     return model.eval(), task
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import pickle
 import shutil
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +20,17 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 TRUSTED = ("segtrain.", "torch.optim.", "torch.nn.", "albumentations.")
-_NEEDED = frozenset({"format", "model", "config", "class_names", "mode", "palette", "normalize", "state"})
+_NEEDED = {
+    "format": int,
+    "model": Mapping,
+    "config": Mapping,
+    "class_names": list,
+    "mode": str,
+    "palette": list,
+    "normalize": Mapping,
+    "state": Mapping,
+}
+_EXPECTED = "expected a checkpoint or a run folder of segtrain; give outputs/<name>/<time>"
 
 
 def write(payload: Mapping[str, Any], path: Path) -> None:
@@ -46,19 +57,24 @@ def read(path: Path) -> dict[str, Any]:
     Raises CheckpointError for a file that is missing, truncated, foreign, or that carries pickled code.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        raise CheckpointError(f"{path}: no such file, {_EXPECTED}")
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # of a foreign file, which is refused below
+            payload = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         hint = (
             "is not a checkpoint" if not zipfile.is_zipfile(path) else "holds pickled objects, which could run any code"
         )
-        raise CheckpointError(f"{path}: {hint}; expected a file that segtrain wrote") from None
+        raise CheckpointError(f"{path}: {hint}, {_EXPECTED}") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError, zipfile.BadZipFile):
-        raise CheckpointError(f"{path}: is truncated or damaged; use another checkpoint of the run") from None
-    missing = _NEEDED - set(payload) if isinstance(payload, Mapping) else _NEEDED
+        raise CheckpointError(
+            f"{path}: is truncated or damaged, expected a whole file; use another of the run"
+        ) from None
+    held = payload if isinstance(payload, Mapping) else {}
+    missing = [name for name, kind in _NEEDED.items() if not isinstance(held.get(name), kind)]
     if missing:
-        raise CheckpointError(f"{path}: was not written by segtrain (it lacks {', '.join(sorted(missing))})")
+        raise CheckpointError(f"{path}: is not a checkpoint (it lacks {', '.join(missing)}), {_EXPECTED}")
     if payload["format"] != FORMAT:
         raise CheckpointError(
             f"{path}: has format {payload['format']}, expected {FORMAT}; use the segtrain that wrote it"
@@ -102,8 +118,8 @@ def find(path: Path, *, best: bool) -> Path:
     """Return the checkpoint that a run folder or a file stands for; raises CheckpointError when there is none."""
     found = candidates(path, best=best)
     if not found:
-        what = "no such file or folder" if not path.exists() else "holds no checkpoint (checkpoints/last.pt)"
-        raise CheckpointError(f"{path}: {what}")
+        what = "holds no checkpoints/last.pt" if path.exists() else "no such file or folder"
+        raise CheckpointError(f"{path}: {what}, {_EXPECTED}")
     return found[0]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.folders import make_folder
 from segtrain.config.compose import compose, overlay, split_overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
@@ -46,6 +47,8 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     if source.class_names != task.class_names:
         have, want = ", ".join(source.class_names), ", ".join(task.class_names)
         raise ConfigError(f"data: has the classes {have}, the checkpoint was trained on {want}; set data.classes")
+    folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
+    make_folder(folder, key="output")
     runtime = make_runtime(config.device, config.precision, channels_last=run_config.trainer.channels_last)
     runtime.place(model)
     feed = build.build_feed(run_config, source, runtime, training=False)
@@ -54,6 +57,4 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
         batches = display.progress(feed.batches(), split, len(feed))
         result = evaluate(model, batches, task=task, runtime=runtime)
     show_scores(f"{split} split, {len(source)} images, {file}", result.scores)
-    folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
-    folder.mkdir(parents=True, exist_ok=True)
     log.info("written to %s", write_scores(folder, split, result.scores))

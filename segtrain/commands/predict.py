@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.folders import make_folder
 from segtrain.config.compose import compose
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
@@ -27,7 +28,7 @@ def run(arguments: Arguments) -> int:
     images = list_images(Path(config.input))
     failed = predict(config, images)
     if failed:
-        raise DataError(f"{config.input}: {len(failed)} of {len(images)} images could not be read, see above")
+        raise DataError("\n".join(failed))
     return 0
 
 
@@ -36,15 +37,17 @@ def list_images(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise DataError(f"input={path}: no such file or folder")
+        raise DataError(
+            f"input={path}: no such file or folder, expected an image or a folder of images; correct input=..."
+        )
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not found:
-        raise DataError(f"input={path}: holds no images; expected {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"input={path}: holds no images, expected {', '.join(sorted(SUFFIXES))}; correct input=...")
     return found
 
 
-def predict(config: PredictConfig, images: list[Path]) -> list[Path]:
-    """Write a mask and an overlay for each image; returns those that could not be read."""
+def predict(config: PredictConfig, images: list[Path]) -> list[str]:
+    """Write a mask and an overlay for each image; returns the reasons of those that could not be read."""
     from segtrain.build import load_predictor
     from segtrain.console import Display, start_logging
     from segtrain.data.images import read_image
@@ -52,16 +55,18 @@ def predict(config: PredictConfig, images: list[Path]) -> list[Path]:
 
     start_logging()
     predictor = load_predictor(Path(config.ckpt), device=config.device, precision=config.precision)
+    targets = list(_targets(config, images))
+    make_folder(Path(config.output), key="output")
     failed = []
     display = Display()
     with display.running(0, len(images)):
-        for image_path, target in _targets(config, images):
+        for image_path, target in targets:
             display.stepped()
             try:
                 image = read_image(image_path, channels=predictor.channels)
             except DataError as error:
                 log.warning("%s", error)
-                failed.append(image_path)
+                failed.append(str(error))
                 continue
             labels = predictor.predict(image)
             write_labels(labels, target.with_suffix(".png"))

@@ -14,8 +14,11 @@ from typing import Any
 from rich.table import Table
 
 from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.folders import make_folder
 from segtrain.commands.train import plan, train
 from segtrain.config.compose import compose, expand_sweep
+from segtrain.config.schema import TrainConfig
+from segtrain.config.spine import check_leaves, to_config
 from segtrain.console import out
 from segtrain.errors import ConfigError, Interrupted, SegtrainError
 
@@ -49,6 +52,8 @@ def run(arguments: Arguments) -> int:
     if arguments.cfg:
         show("\n".join(" ".join(job.overrides) for job in jobs))
         return 0
+    check_jobs(jobs, arguments.config_dir)
+    make_folder(jobs[0].folder.parent, key="hydra.sweep.dir")
     monitor = plan(jobs[0].overrides, arguments.config_dir).job["trainer"]["monitor"].removeprefix("val/")
     for job in jobs:
         log.info("job %d of %d: %s", job.number + 1, len(jobs), " ".join(job.varied))
@@ -79,6 +84,14 @@ def plan_jobs(arguments: Arguments) -> list[Job]:
     if problems:
         raise ConfigError("\n".join(problems))
     return jobs
+
+
+def check_jobs(jobs: Sequence[Job], config_dir: Path | None) -> None:
+    """Raise ConfigError with the mistakes that only the signatures of what would be built show, in any job."""
+    configs = [to_config(plan(job.overrides, config_dir).job, TrainConfig) for job in jobs]
+    problems = dict.fromkeys(problem for config in configs for problem in check_leaves(config))
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def run_job(job: Job, config_dir: Path | None) -> None:

@@ -2,7 +2,9 @@
 
 import logging
 import re
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,10 @@ from typing import Any
 import yaml
 
 from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.folders import make_folder
 from segtrain.config.compose import Composed, compose, overlay, overrides_of, split_overrides
-from segtrain.config.schema import TrainConfig
 from segtrain.config.signature import MISSING
-from segtrain.config.spine import check_spine
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, SegtrainError
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,9 @@ def run(arguments: Arguments) -> int:
 
 def plan(overrides: Sequence[str], config_dir: Path | None) -> Run:
     """Compose a run and check its spine, without importing torch unless a checkpoint has to be read."""
-    resume = overrides_of(overrides, "resume")
-    if resume:
-        return _plan_resume(Path(str(resume[-1])), overrides, config_dir)
+    resume = [None, *overrides_of(overrides, "resume")][-1]
+    if resume is not None:
+        return _plan_resume(Path(str(resume)), overrides, config_dir)
     composed = compose("train", overrides, config_dir=config_dir)
     return Run(_rooted(composed.job), _free_folder(composed, overrides), tuple(overrides))
 
@@ -59,13 +60,12 @@ def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) 
     own, changes = split_overrides(overrides, ("resume", "hydra"))
     checkpoint.check_targets(payload["config"], file, named_by_user=_named_targets(changes))
     job = {**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)}
-    problems = check_spine(job, TrainConfig)
-    if problems:
-        raise ConfigError("\n".join(problems))
     chosen = overrides_of(own, "hydra.run.dir")
     folder = Path(str(chosen[-1])) if chosen else checkpoint.run_folder(file)
     if folder is None:
-        raise ConfigError(f"resume={path}: lies in no run folder; say where the run goes on: hydra.run.dir=...")
+        raise ConfigError(
+            f"resume={path}: lies in no run folder, expected outputs/<name>/<time>; add hydra.run.dir=..."
+        )
     log.info("going on from %s, step %d", file, payload["state"]["step"])
     return Run(_rooted(job), folder, tuple(overrides), payload)
 
@@ -104,10 +104,16 @@ def train(planned: Run) -> dict[str, Any]:
 
     start_logging()
     keep_freed_memory()
-    make_folder(planned)
+    made = make_folder(planned.folder, key="hydra.run.dir")
+    (planned.folder / "checkpoints").mkdir(exist_ok=True)
     with logging_to(planned.folder / "train.log"):
         log.info("run folder %s", planned.folder)
-        trainer = build_trainer(planned.job, planned.folder, resumed=planned.resumed)
+        try:
+            trainer = build_trainer(planned.job, planned.folder, resumed=planned.resumed)
+        except SegtrainError:
+            take_back(planned.folder, made)
+            raise
+        write_request(planned)
         if trainer.finished:
             limit = "trainer.max_steps" if trainer.options.max_steps else "trainer.epochs"
             log.info(
@@ -119,12 +125,17 @@ def train(planned: Run) -> dict[str, Any]:
     return dict(read_scores(planned.folder).get("val", {}))
 
 
-def make_folder(planned: Run) -> None:
-    """Create the run folder and write down what was asked for; raises ConfigError where that is not possible."""
-    try:
-        (planned.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        (planned.folder / "config.yaml").write_text(yaml.safe_dump(planned.job, sort_keys=False))
-        with (planned.folder / "overrides.txt").open("a") as file:
-            file.write(" ".join(re.sub(r"^(.*\s.*)$", r"'\1'", word) for word in planned.overrides) + "\n")
-    except OSError as error:
-        raise ConfigError(f"{planned.folder}: cannot be written ({error.strerror}); choose hydra.run.dir=...") from None
+def write_request(planned: Run) -> None:
+    """Write down what was asked for, once all of it could be built."""
+    (planned.folder / "config.yaml").write_text(yaml.safe_dump(planned.job, sort_keys=False))
+    with (planned.folder / "overrides.txt").open("a") as file:
+        file.write(" ".join(re.sub(r"^(.*\s.*)$", r"'\1'", word) for word in planned.overrides) + "\n")
+
+
+def take_back(folder: Path, made: Sequence[Path]) -> None:
+    """Remove the folder of a run that could not be built, and those around it, as far as they were made for it."""
+    if folder in made:
+        shutil.rmtree(folder)
+    for path in (folder / "checkpoints", *made):
+        with suppress(OSError):  # not empty: checkpoints of the run that goes on, or another run beside this one
+            path.rmdir()

@@ -14,11 +14,11 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, ValueType
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain.config.groups import GROUPS, Groups
+from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
 from segtrain.config.schema import EvalConfig, PredictConfig, TrainConfig
 from segtrain.config.spine import check_spine
 from segtrain.config.suggest import did_you_mean, suggest_key
@@ -58,14 +58,24 @@ def parse_overrides(arguments: Sequence[str]) -> list[Override]:
     return parsed
 
 
+def parse_one_job(arguments: Sequence[str]) -> list[Override]:
+    """Parse overrides that describe one job; raises ConfigError for a list of choices, ``a=1,2``, as well."""
+    parsed = parse_overrides(arguments)
+    swept = [str(override.input_line) for override in parsed if override.is_sweep_override()]
+    remedy = "add -m to run every combination, or put it in [brackets]"
+    if swept:
+        raise ConfigError("\n".join(f"{word}: is a list of choices, expected one; {remedy}" for word in swept))
+    return parsed
+
+
 def overrides_of(arguments: Sequence[str], key: str) -> list[Any]:
     """Return the values that the overrides give to a key, in order."""
-    return [override.value() for override in parse_overrides(arguments) if override.key_or_group == key]
+    return [override.value() for override in parse_one_job(arguments) if override.key_or_group == key]
 
 
 def split_overrides(arguments: Sequence[str], own: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Split overrides into those whose first word is in ``own``, and the rest."""
-    parsed = parse_overrides(arguments)
+    parsed = parse_one_job(arguments)
     mine = [override.key_or_group.partition(".")[0] in own for override in parsed]
     words = list(zip(arguments, mine, strict=True))
     return tuple(word for word, is_own in words if is_own), tuple(word for word, is_own in words if not is_own)
@@ -105,8 +115,7 @@ def compose(primary: str, arguments: Sequence[str], *, config_dir: Path | None =
     before anything is built.
     """
     groups = Groups.find(config_dir)
-    parsed = parse_overrides(arguments)
-    _refuse_sweeps(parsed)
+    parsed = parse_one_job(arguments)
     choices = [override for override in parsed if groups.is_group(override.key_or_group)]
     problems = [p for override in choices if (p := groups.choice_problem(override))]
     known_choices = [override for override in choices if not groups.choice_problem(override)]
@@ -119,40 +128,52 @@ def compose(primary: str, arguments: Sequence[str], *, config_dir: Path | None =
         lines = [str(override.input_line) for override in values if not _key_problem(override, base)]
         config = _compose(primary, [*groups.search_path(), *chosen, *lines]) if lines else base
     composed = _resolve(config, known_choices, tuple(arguments))
-    problems += check_spine(composed.job, SCHEMAS[primary])
+    problems += _stray_problems(composed.job) + check_spine(composed.job, SCHEMAS[primary])
     if problems:
         raise ConfigError("\n".join(problems))
     return composed
 
 
+def _stray_problems(job: dict[str, Any]) -> list[str]:
+    """Take groups that only change other groups' keys out of a job: there, they are files without their first line."""
+    stray = [group for group in GLOBAL_GROUPS if job.pop(group, None) is not None]
+    return [
+        f"{group}: the YAML file sets keys below {group!r}, expected the top level; begin it with '# @package _global_'"
+        for group in stray
+    ]
+
+
 def overlay(job: Mapping[str, Any], arguments: Sequence[str], *, config_dir: Path | None = None) -> dict[str, Any]:
-    """Lay overrides on top of a job that was composed before (a checkpoint's); a group's choice replaces its node."""
+    """Lay overrides on top of a job that was composed before (a checkpoint's); a group's choice replaces its node.
+
+    Raises ConfigError with every problem of the keys and of the spine.
+    """
     groups = Groups.find(config_dir)
     config = OmegaConf.create(dict(job))
     problems = []
-    for override in parse_overrides(arguments):
+    for override in parse_one_job(arguments):
         if groups.is_group(override.key_or_group):
-            _replace_group(config, override, config_dir)
+            problems += _replace_group(config, override, config_dir)
         elif problem := _key_problem(override, config):
             problems.append(problem)
         else:
             OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+    changed = _plain(config)
+    problems += check_spine(changed, TrainConfig)
     if problems:
         raise ConfigError("\n".join(problems))
-    return _plain(config)
+    return changed
 
 
-def _replace_group(config: DictConfig, override: Override, config_dir: Path | None) -> None:
+def _replace_group(config: DictConfig, override: Override, config_dir: Path | None) -> list[str]:
     group = override.key_or_group
-    if group in ("experiment", "debug"):
-        raise ConfigError(f"{override.input_line}: cannot be changed for a run that exists; start a new run instead")
-    config[group] = compose("train", [str(override.input_line)], config_dir=config_dir).job[group]
-
-
-def _refuse_sweeps(parsed: Sequence[Override]) -> None:
-    swept = [str(override.input_line) for override in parsed if override.is_sweep_override()]
-    if swept:
-        raise ConfigError(f"{swept[0]}: is a list of choices; add -m to run every combination, or put it in [brackets]")
+    if group not in config:
+        return [f"{override.input_line}: cannot be changed for a run that exists; start a new run instead"]
+    try:
+        config[group] = compose("train", [str(override.input_line)], config_dir=config_dir).job[group]
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _key_problem(override: Override, config: DictConfig) -> str | None:
@@ -207,14 +228,24 @@ def _hydra(root: Path) -> Iterator[None]:
 def _compose(primary: str, overrides: list[str]) -> DictConfig:
     try:
         return hydra_compose(primary, overrides=overrides, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except yaml.MarkedYAMLError as error:
+        at = f"{error.problem_mark.name}:{error.problem_mark.line + 1}" if error.problem_mark else "a config file"
+        raise ConfigError(f"{at}: not YAML ({error.problem}), expected key: value lines; mend the file") from None
+    except MissingConfigException as error:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        hint = did_you_mean(choice, error.options or ())
+        raise ConfigError(f"{group}={choice}: no such choice, but a config file asks for it{hint}") from None
+    except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from None
 
 
 def _one_line(error: Exception) -> str:
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip() and "Config search path" not in line]
-    return re.sub(r"\s+", " ", " ".join(lines[:3]))
+    text = re.sub(r"\s+", " ", " ".join(lines[:3]))
+    if unknown := re.match(r"In '(.+?)': Could not override '(.+?)'", text):
+        return f"{unknown[1]}.yaml: {unknown[2]!r} is no group to override{did_you_mean(unknown[2], GROUPS)}"
+    return text
 
 
 @contextmanager

@@ -26,6 +26,8 @@ GROUPS = (
     "debug",
     "experiment",
 )
+GLOBAL_GROUPS = ("debug", "experiment")
+"""Those that have no node of their own and change the others' keys."""
 
 
 def config_root() -> Path:
@@ -76,7 +78,7 @@ class Groups:
         """Say what is wrong with ``group=choice``, or None."""
         group, choice = override.key_or_group, override.value()
         if choice is None or override.is_delete():
-            required = group not in ("debug", "experiment")
+            required = group not in GLOBAL_GROUPS
             return f"{group}: cannot be left out{did_you_mean('', self.choices(group))}" if required else None
         if not isinstance(choice, str | int):
             return f"{override.input_line}: expected the name of one choice{did_you_mean('', self.choices(group))}"

@@ -64,7 +64,7 @@ def locate(target: str, path: str) -> Callable[..., Any]:
 def check_leaf(node: Mapping[str, Any], path: str, *, provided: Collection[str] = ()) -> list[str]:
     """Check a node with a ``_target_`` against its signature; ``provided`` names what the code hands in itself."""
     if TARGET not in node:
-        return [f"{path}: has no {TARGET}, the dotted path of the class or function to build"]
+        return [f"{path}: has no {TARGET}, expected the dotted path of a class or function; add {path}.{TARGET}=..."]
     try:
         target = locate(str(node[TARGET]), path)
     except ConfigError as error:

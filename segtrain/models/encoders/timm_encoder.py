@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import cycle, islice
-from typing import Any
+from typing import Annotated, Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
 from segtrain.catalog import index, names
+from segtrain.config.signature import Range
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Encoder
@@ -39,7 +40,7 @@ class TimmEncoder(Encoder):
         *,
         weights: str | None = "imagenet",
         in_channels: int = 3,
-        depth: int = 5,
+        depth: Annotated[int, Range(low=1, high=5)] = 5,
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
