@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +29,7 @@ _NEEDED = {
     "normalize": Mapping,
     "state": Mapping,
 }
+_ZIP = b"PK"  # how the files that torch writes begin
 _EXPECTED = "expected a checkpoint or a run folder of segtrain; give outputs/<name>/<time>"
 
 
@@ -62,15 +62,8 @@ def read(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # of a foreign file, which is refused below
             payload = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        hint = (
-            "is not a checkpoint" if not zipfile.is_zipfile(path) else "holds pickled objects, which could run any code"
-        )
-        raise CheckpointError(f"{path}: {hint}, {_EXPECTED}") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError, zipfile.BadZipFile):
-        raise CheckpointError(
-            f"{path}: is truncated or damaged, expected a whole file; use another of the run"
-        ) from None
+    except Exception as error:  # a file that is none can raise anything
+        raise CheckpointError(f"{path}: {_unreadable(path, error)}") from None
     held = payload if isinstance(payload, Mapping) else {}
     missing = [name for name, kind in _NEEDED.items() if not isinstance(held.get(name), kind)]
     if missing:
@@ -80,6 +73,16 @@ def read(path: Path) -> dict[str, Any]:
             f"{path}: has format {payload['format']}, expected {FORMAT}; use the segtrain that wrote it"
         )
     return dict(payload)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        start = file.read(len(_ZIP))
+    if start and start != _ZIP:
+        return f"is not a checkpoint, {_EXPECTED}"
+    if isinstance(error, pickle.UnpicklingError):
+        return f"holds pickled objects, which could run any code, {_EXPECTED}"
+    return "is truncated or damaged, expected a whole file; use another of the run"
 
 
 def check_targets(config: Any, path: Path, *, named_by_user: Sequence[str] = ()) -> None:
@@ -138,19 +141,17 @@ def read_newest(path: Path) -> tuple[Path, dict[str, Any]]:
     Raises CheckpointError when none can; a path to a file is read as it is.
     """
     find(path, best=False)
-    first_error: CheckpointError | None = None
+    problems = []
     for file in candidates(path, best=False):
         try:
             payload = read(file)
         except CheckpointError as error:
-            first_error = first_error or error
-            log.warning("%s", error)
+            problems.append(str(error))
             continue
-        if first_error:
-            log.warning("going on from %s instead", file)
+        for problem in problems:
+            log.warning("%s; going on from %s instead", problem, file.name)
         return file, payload
-    assert first_error is not None
-    raise first_error
+    raise CheckpointError("\n".join(problems))
 
 
 def run_folder(checkpoint: Path) -> Path | None:

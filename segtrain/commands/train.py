@@ -55,7 +55,9 @@ def plan(overrides: Sequence[str], config_dir: Path | None) -> Run:
 
 def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Run:
     from segtrain import checkpoint
+    from segtrain.console import start_logging
 
+    start_logging()
     file, payload = checkpoint.read_newest(path)
     own, changes = split_overrides(overrides, ("resume", "hydra"))
     checkpoint.check_targets(payload["config"], file, named_by_user=_named_targets(changes))

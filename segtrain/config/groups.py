@@ -49,7 +49,9 @@ class Groups:
         if config_dir is None:
             return cls((config_root(),))
         if not config_dir.is_dir():
-            raise ConfigError(f"--config-dir {config_dir}: no such folder")
+            raise ConfigError(
+                f"--config-dir {config_dir}: no such folder, expected one with YAML groups; correct --config-dir"
+            )
         return cls((config_root(), config_dir.resolve()))
 
     def search_path(self) -> list[str]:

@@ -53,10 +53,10 @@ def verify_pairs(pairs: Sequence[Pair], labels: LabelMap, class_names: Sequence[
 
 def wrong_size(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
     """Describe a mask that does not fit its image; sizes are ``(H, W)``."""
-    turned = "; EXIF orientation is ignored, store the photo's pixels upright" if image == mask[::-1] else ""
-    return (
-        f"{pair.mask}: mask of {mask[1]}x{mask[0]} pixels for an image of {image[1]}x{image[0]} ({pair.image}){turned}"
-    )
+    turned = image == mask[::-1]
+    remedy = "EXIF orientation is ignored, store the photo's pixels upright" if turned else "bring both to one size"
+    sizes = f"mask of {mask[1]}x{mask[0]} pixels for an image of {image[1]}x{image[0]}"
+    return f"{pair.mask}: {sizes} ({pair.image}); {remedy}"
 
 
 def _look(pair: Pair) -> Finding:
