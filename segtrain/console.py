@@ -104,8 +104,8 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
     """Lay out the scores of a split: one row for each class, and their mean."""
     columns = ("iou", "f1", "precision", "recall", "accuracy")
     absent = scores["absent"]
-    note = f"mean over classes; left out as absent: {', '.join(absent)}" if absent else "mean over classes"
-    caption = f"image-wise iou {_score(scores['iou_imagewise'])} · {note}"
+    note = f" · absent, and left out of the mean: {', '.join(absent)}" if absent else ""
+    caption = f"image-wise iou {_score(scores['iou_imagewise'])}{note}"
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     table.add_column("class")
     for column in columns:

@@ -121,7 +121,7 @@ def seed_everything(seed: int) -> None:
 
 def random_state() -> dict[str, Any]:
     """Capture the generators of Python, NumPy and torch as what a checkpoint may hold: numbers, lists and tensors."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()  # type: ignore[misc]
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
     version, words, spare = random.getstate()
     return {
         "python": [version, list(words), spare],

@@ -29,6 +29,9 @@ from segtrain.runtime import Runtime, StopRequest, random_state, restore_random_
 from segtrain.task import Task
 
 
+_NAMED = 8  # images of a batch that an error line names
+
+
 @dataclass
 class TrainState:
     """Where the run stands; everything a resume needs beside weights, optimizer and random numbers."""
@@ -242,8 +245,10 @@ class Trainer:
             return
         where = self.state.step - 1 if step is None else step
         what = "the weights are" if step is None else "the loss is"
+        ids = self.recent_ids.get(where, [])
+        names = ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
         raise DivergedError(
-            f"step {where + 1}: {what} not finite; images {', '.join(self.recent_ids.get(where, []))}; "
+            f"step {where + 1}: {what} not finite; images {names}; "
             f"last good checkpoint {self.checkpoints.last}; try a lower optimizer.lr or trainer.precision=fp32"
         )
 

@@ -11,11 +11,10 @@ from segtrain.commands.folders import make_folder
 from segtrain.config.compose import compose
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
+from segtrain.data.images import SUFFIXES
 from segtrain.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 
 def run(arguments: Arguments) -> int:
@@ -42,7 +41,7 @@ def list_images(path: Path) -> list[Path]:
         )
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not found:
-        raise DataError(f"input={path}: holds no images, expected {', '.join(sorted(SUFFIXES))}; correct input=...")
+        raise DataError(f"input={path}: holds no images, expected {', '.join(SUFFIXES)}; correct input=...")
     return found
 
 

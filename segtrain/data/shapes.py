@@ -22,14 +22,17 @@ CLASS_NAMES = ("background", *OUTLINES)
 RADIUS = 0.16, 0.30  # of a shape, in sizes of the image
 TILT = math.radians(15)  # shapes stand almost upright: a small network learns them within a minute
 SWING = 25  # greatest distance of a texture's two colours from its mean, in gray levels
+GROUND = 30, 135  # range of the background's channels, in gray levels
+PAINT = 105, 225  # of a shape's: brighter on the whole, so that a small network soon sees that something is there
 CONTRAST = 100  # least distance in RGB between a shape's colour and those already in the image
 GRAIN = 6  # standard deviation of the noise, in gray levels
 
 
 class Shapes:
-    """Overlapping discs, squares, triangles and stars, coloured and textured like the background they lie on.
+    """Overlapping discs, squares, triangles and stars, textured like the background they lie on.
 
-    Colour and texture say nothing about the class; a model has to see the outline. A sample is a pure function of
+    Shapes are brighter than the ground on the whole, but colour and texture say nothing about which shape it is; a model
+    has to see the outline. A sample is a pure function of
     ``(seed, split, index)``: nothing is stored, nothing is read. Image ``(size, size, 3)``.
     """
 
@@ -39,7 +42,7 @@ class Shapes:
     channels = 3
 
     def __init__(
-        self, *, split: Split, size: int = 96, train: int = 512, val: int = 128, test: int = 128, seed: int = 0
+        self, *, split: Split, size: int = 64, train: int = 512, val: int = 128, test: int = 128, seed: int = 0
     ) -> None:
         self.size = size
         self.ids = tuple(f"{split}-{index:05d}" for index in range({"train": train, "val": val, "test": test}[split]))
@@ -58,12 +61,12 @@ class Shapes:
 
 def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw an image ``(size, size, 3)`` and its mask ``(size, size)``."""
-    colours = [_new_colour(rng, [])]
+    colours = [_new_colour(rng, GROUND, [])]
     canvas = _texture(rng, size, colours[0])
     mask = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(1, 4)):
         label = int(rng.integers(1, len(CLASS_NAMES)))
-        colours.append(_new_colour(rng, colours))
+        colours.append(_new_colour(rng, PAINT, colours))
         region = _region(rng, CLASS_NAMES[label], size)
         np.copyto(canvas, _texture(rng, size, colours[-1]), where=region[..., None])
         mask[region] = label
@@ -90,9 +93,9 @@ def _outline(name: str, tilt: float) -> NDArray[np.float64]:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
-def _new_colour(rng: np.random.Generator, taken: list[Field]) -> Field:
+def _new_colour(rng: np.random.Generator, span: tuple[int, int], taken: list[Field]) -> Field:
     """Pick a colour that stands out from those already there, as far as sixteen tries find one."""
-    tries = rng.uniform(40, 215, (16, 3)).astype(np.float32)
+    tries = rng.uniform(*span, (16, 3)).astype(np.float32)
     distance = np.linalg.norm(tries[:, None] - np.array(taken).reshape(1, -1, 3), axis=-1)
     nearest = np.minimum(distance.min(axis=1, initial=CONTRAST), CONTRAST)
     best: Field = tries[np.argmax(nearest)]

@@ -70,7 +70,7 @@ class Fitting:
         return RawSample(self.image(raw.image), self.mask(raw.mask), raw.id)
 
     def content_size(self, own: Sequence[int]) -> Size:
-        """Return the height and width that an image of that height and width fills of the result; the rest is border."""
+        """Return the height and width of the result that an image of that height and width fills."""
         if self.size is None or self.fit == "none":
             return own[0], own[1]
         if self.fit == "stretch":

@@ -27,6 +27,8 @@ class WeightedSum(nn.Module):
                     f"loss.terms.{name}: holds {', '.join(term) or 'nothing'}, expected weight and loss; "
                     f"see configs/loss/ce_dice.yaml"
                 )
+            if not isinstance(term["weight"], int | float):
+                raise ConfigError(f"loss.terms.{name}.weight: expected a number, got {term['weight']!r}")
         self.weights = {name: float(term["weight"]) for name, term in terms.items()}
         self.losses = nn.ModuleDict({name: term["loss"] for name, term in terms.items()})
         self.last_terms: dict[str, Tensor] = {}

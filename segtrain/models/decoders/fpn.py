@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segtrain.config.signature import Range
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder
 from segtrain.models.layers import Interpolation, initialize_he, resize
@@ -29,9 +30,9 @@ class FPN(Decoder):
         encoder_channels: Sequence[int],
         encoder_strides: Sequence[int],
         *,
-        pyramid_channels: int = 256,
-        segmentation_channels: int = 128,
-        dropout: float = 0.2,
+        pyramid_channels: Annotated[int, Range(low=1)] = 256,
+        segmentation_channels: Annotated[int, Range(low=1)] = 128,
+        dropout: Annotated[float, Range(low=0, high=1)] = 0.2,
         merge: Literal["add", "cat"] = "add",
         interpolation: Interpolation = "nearest",
     ) -> None:

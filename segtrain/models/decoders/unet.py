@@ -1,11 +1,12 @@
 """U-Net (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597)."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from segtrain.config.signature import Range
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder
 from segtrain.models.layers import ConvNormReLU, Interpolation, Norm, SpatialChannelAttention, initialize_he, resize
@@ -25,7 +26,7 @@ class Unet(Decoder):
         encoder_channels: Sequence[int],
         encoder_strides: Sequence[int],
         *,
-        channels: Sequence[int] = (256, 128, 64, 32, 16),
+        channels: Sequence[Annotated[int, Range(low=1)]] = (256, 128, 64, 32, 16),
         norm: Norm = "batch",
         attention: Literal["scse"] | None = None,
         interpolation: Interpolation = "nearest",
