@@ -53,8 +53,8 @@ class Display:
         self.bars: Progress | None = None
 
     @contextmanager
-    def running(self, step: int, total_steps: int) -> Iterator[None]:
-        """Show a bar over the optimizer steps while the context is open, on a terminal."""
+    def running(self, step: int, total_steps: int, *, label: str = "training") -> Iterator[None]:
+        """Show a bar over the steps while the context is open, on a terminal."""
         if not out.is_terminal:
             yield
             return
@@ -67,7 +67,7 @@ class Display:
         )
         parts = [TextColumn(column) if isinstance(column, str) else column for column in columns]
         with Progress(*parts, console=out, transient=True) as self.bars:
-            self.steps = self.bars.add_task("training", total=total_steps, completed=step, status="")
+            self.steps = self.bars.add_task(label, total=total_steps, completed=step, status="")
             yield
         self.bars = None
 

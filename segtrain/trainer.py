@@ -28,7 +28,6 @@ from segtrain.running_loss import RunningLoss
 from segtrain.runtime import Runtime, StopRequest, random_state, restore_random_state
 from segtrain.task import Task
 
-
 _NAMED = 8  # images of a batch that an error line names
 
 

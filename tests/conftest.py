@@ -1,5 +1,8 @@
 import logging
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, and small tensors need no team
 
 import pytest
 

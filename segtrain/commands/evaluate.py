@@ -53,8 +53,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     runtime.place(model)
     feed = build.build_feed(run_config, source, runtime, training=False)
     display = Display()
-    with display.running(0, len(feed)):
-        batches = display.progress(feed.batches(), split, len(feed))
-        result = evaluate(model, batches, task=task, runtime=runtime)
-    show_scores(f"{split} split, {len(source)} images, {file}", result.scores)
+    with display.running(0, len(feed), label=split):
+        result = evaluate(model, feed.batches(), task=task, runtime=runtime, on_batch=lambda _images: display.stepped())
+    show_scores(f"{split} split, {len(result.ids)} images, {file}", result.scores)
     log.info("written to %s", write_scores(folder, split, result.scores))

@@ -58,7 +58,7 @@ def predict(config: PredictConfig, images: list[Path]) -> list[str]:
     make_folder(Path(config.output), key="output")
     failed = []
     display = Display()
-    with display.running(0, len(images)):
+    with display.running(0, len(images), label="predicting"):
         for image_path, target in targets:
             display.stepped()
             try:

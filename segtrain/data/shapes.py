@@ -31,9 +31,9 @@ GRAIN = 6  # standard deviation of the noise, in gray levels
 class Shapes:
     """Overlapping discs, squares, triangles and stars, textured like the background they lie on.
 
-    Shapes are brighter than the ground on the whole, but colour and texture say nothing about which shape it is; a model
-    has to see the outline. A sample is a pure function of
-    ``(seed, split, index)``: nothing is stored, nothing is read. Image ``(size, size, 3)``.
+    Shapes are brighter than the ground on the whole, but colour and texture say nothing about which shape it is; a
+    model has to see the outline. A sample is a pure function of ``(seed, split, index)``: nothing is stored, nothing is
+    read. Image ``(size, size, 3)``.
     """
 
     mode: Mode = "multiclass"
