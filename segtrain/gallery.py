@@ -1,6 +1,7 @@
 """Validation images with truth and prediction: a fixed few over time, and the best and the worst of the moment."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class Gallery:
         """Hand the fixed images to the logger, and write the overview of the best validation."""
         count = min(log.logger.images, len(self.dataset))
         fixed = [number * len(self.dataset) // count for number in range(count)]
-        for number, picture in enumerate(self.draw(model, fixed)):
+        for number, picture in enumerate(self.draw(model, fixed) if fixed else []):
             log.logger.picture(step, f"val/{number}", picture)
         if is_best:
             log.overview(self.extremes(model, evaluation))
@@ -48,15 +49,15 @@ class Gallery:
         """Draw samples by index, one picture each."""
         was_training = model.training
         model.eval()
-        pictures = []
-        for number, index in enumerate(indices):
-            batch = collate([self.dataset[0, index]])
-            with self.runtime.autocast():
-                logits = model(model.normalize(self.runtime.images(batch["image"])))
-            label = self.task.predict(logits)[0].cpu().numpy()
-            caption = "  ".join([batch["id"][0], *notes[number : number + 1], "image | truth | prediction"])
-            image = batch["image"][0].permute(1, 2, 0).numpy()
-            truth = batch["mask"][0].numpy()
-            pictures.append(side_by_side(image, truth, label, self.dataset.source.palette, caption=caption))
+        batch = collate([self.dataset[0, index] for index in indices])
+        with self.runtime.autocast():
+            logits = model(model.normalize(self.runtime.images(batch["image"])))
+        labels = self.task.predict(logits).cpu().numpy()
         model.train(was_training)
-        return pictures
+        images, truths = batch["image"].permute(0, 2, 3, 1).numpy(), batch["mask"].numpy()
+        captions = [f"{name}  {note}" for name, note in zip_longest(batch["id"], notes, fillvalue="")]
+        colours = self.dataset.source.palette
+        return [
+            side_by_side(image, truth, label, colours, caption=caption)
+            for image, truth, label, caption in zip(images, truths, labels, captions, strict=True)
+        ]

@@ -19,11 +19,11 @@ OUTLINES = {"disc": (40, 0.0), "square": (4, math.pi / 4), "triangle": (3, -math
 """Corners of each shape, and the angle at which the first one lies when it stands upright."""
 
 CLASS_NAMES = ("background", *OUTLINES)
-RADIUS = 0.16, 0.30  # of a shape, in sizes of the image
-TILT = math.radians(15)  # shapes stand almost upright: a small network learns them within a minute
+RADIUS = 0.14, 0.25  # of a shape, in sizes of the image
+TILT = math.radians(10)  # shapes stand almost upright: a small network learns them within a minute
 SWING = 25  # greatest distance of a texture's two colours from its mean, in gray levels
-GROUND = 30, 135  # range of the background's channels, in gray levels
-PAINT = 105, 225  # of a shape's: brighter on the whole, so that a small network soon sees that something is there
+GROUND = 30, 150  # range of the background's channels, in gray levels
+PAINT = 90, 225  # of a shape's: brighter on the whole, so that a small network soon sees that something is there
 CONTRAST = 100  # least distance in RGB between a shape's colour and those already in the image
 GRAIN = 6  # standard deviation of the noise, in gray levels
 
@@ -42,7 +42,7 @@ class Shapes:
     channels = 3
 
     def __init__(
-        self, *, split: Split, size: int = 64, train: int = 512, val: int = 128, test: int = 128, seed: int = 0
+        self, *, split: Split, size: int = 64, train: int = 2048, val: int = 128, test: int = 128, seed: int = 0
     ) -> None:
         self.size = size
         self.ids = tuple(f"{split}-{index:05d}" for index in range({"train": train, "val": val, "test": test}[split]))

@@ -34,7 +34,7 @@ class Unet(Decoder):
     ) -> None:
         super().__init__()
         self.block_strides = _strides_below(encoder_strides[-1])
-        _check_channels(channels, self.block_strides)
+        channels = _finest(channels, self.block_strides)
         # The image itself is no skip: the paper's finest one has seen two convolutions.
         skip_of = {stride: i for i, stride in enumerate(encoder_strides) if stride > 1}
         self.skips = [skip_of.get(stride) for stride in self.block_strides]
@@ -111,10 +111,12 @@ def _strides_below(stride: int) -> list[int]:
     return [2**power for power in reversed(range((stride - 1).bit_length()))]
 
 
-def _check_channels(channels: Sequence[int], block_strides: Sequence[int]) -> None:
-    if len(channels) != len(block_strides):
+def _finest(channels: Sequence[int], block_strides: Sequence[int]) -> Sequence[int]:
+    """Take the numbers of the finest steps, one for each stride; raises ConfigError if there are too few."""
+    if len(channels) < len(block_strides):
         fitting = ",".join(str(2 ** (8 - step)) for step in range(len(block_strides)))
         raise ConfigError(
             f"arch.channels: got {len(channels)} numbers, this encoder asks for {len(block_strides)}, "
             f"one for each stride of {block_strides}; for example arch.channels=[{fitting}]"
         )
+    return channels[len(channels) - len(block_strides) :]
