@@ -15,7 +15,7 @@ from rich.table import Table
 log = logging.getLogger("segtrain")
 T = TypeVar("T")
 
-out = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+out = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 """The one console; whatever is printed while a bar is shown goes through it."""
 
 

@@ -148,8 +148,8 @@ def test_a_sweep_ranks_its_jobs_and_goes_on_after_one_that_fails(tmp_path, capsy
     assert len(rows) == 4
     assert [row["error"] == "" for row in rows] == [True, True, False, False]
     assert float(rows[0]["iou"]) >= float(rows[1]["iou"])
-    assert all("1e30" in row["varied"] for row in rows[2:])
-    assert re.search(r"job \d .*1e30.* failed: step \d: the (loss|weights)", capsys.readouterr().err)
+    assert all("1e+30" in row["varied"] for row in rows[2:])
+    assert re.search(r"job \d .*1e\+30.* failed: step \d: the (loss|weights)", capsys.readouterr().err)
     assert all((tmp_path / str(number) / "scores.json").exists() for number in (0, 2))
 
 

@@ -40,20 +40,19 @@ def test_what_fits_has_no_problems(node):
         ({}, "leaf.size: missing; add leaf.size=..."),
         ({"size": 3, "rat": 1}, "leaf.rat: unknown key, did you mean 'rate'?"),
         ({"size": "x"}, "leaf.size: expected an integer, got 'x'"),
-        ({"size": True}, "leaf.size: expected an integer, got True"),
+        ({"size": True}, "leaf.size: expected an integer, got true"),
         ({"size": 1.5}, "leaf.size: expected an integer, got 1.5"),
         ({"size": 3, "rate": 2}, "leaf.rate: expected at most 1, got 2"),
         ({"size": 3, "rate": "high"}, "leaf.rate: expected a number, got 'high'"),
         ({"size": 3, "mode": "fsat"}, "leaf.mode: expected one of fast, slow, got 'fsat', did you mean 'fast'?"),
         ({"size": 3, "weights": 1.0}, "leaf.weights: expected a list such as [a,b] or null, got 1.0"),
-        ({"size": 3, "weights": ["a"]}, "got 'a'"),
-        ({"size": 3, "names": {"a": "b"}}, "got 'b'"),
+        ({"size": 3, "weights": ["a"]}, "leaf.weights: expected a number, got ['a']"),
+        ({"size": 3, "names": {"a": "b"}}, "leaf.names: expected an integer for each value or null, got {'a': 'b'}"),
         ({"size": 3, "shape": [1, 2, 3]}, "leaf.shape: expected a list of 2, got [1, 2, 3]"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(node, problem):
-    (found,) = check_call(node, build, "leaf")
-    assert problem in found or problem.split(", got")[0] in found
+    assert check_call(node, build, "leaf") == [problem]
 
 
 def test_all_problems_are_found_at_once():

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from segtrain.catalog import index
 from segtrain.errors import ConfigError
-from segtrain.models.encoders import TimmEncoder, index
+from segtrain.models.encoders import TimmEncoder
 from segtrain.models.encoders.timm_encoder import choose_maps
 
 KINDS = {

@@ -5,8 +5,9 @@ import pytest
 import timm
 from timm.models import get_pretrained_cfg
 
+from segtrain.catalog import index
 from segtrain.catalog.names import ALIASES, resolve
-from segtrain.models.encoders import TimmEncoder, index
+from segtrain.models.encoders import TimmEncoder
 
 SAMPLE = [
     "resnet18",
