@@ -170,20 +170,27 @@ class Checkpoints:
         """The file that a resume takes first."""
         return self.folder / "last.pt"
 
-    def save(self, payload: Mapping[str, Any]) -> None:
-        """Write ``last.pt``, keeping the one before as ``previous.pt``."""
+    def save(self, payload: Mapping[str, Any], *, best: bool = False, epochs: Sequence[int] | None = None) -> None:
+        """Write ``last.pt``, keeping the one before as ``previous.pt``; at the end of an epoch, keep copies of it too.
+
+        ``best`` makes it ``best.pt``; ``epochs`` are those (0-based) that have a file of their own, others lose theirs.
+        Copies come before ``last.pt`` moves on: a run killed in between makes the same ones again.
+        """
         fresh = self.folder / "next.pt"
         write(payload, fresh)
+        if best:
+            _copy(fresh, self.folder / "best.pt")
+        if epochs is not None:
+            self._keep_epochs(fresh, epochs)
         if self.last.exists():
             self.last.replace(self.folder / "previous.pt")
         fresh.replace(self.last)
 
-    def keep(self, *, best: bool, epochs: Sequence[int]) -> None:
-        """Keep what was saved last as ``best.pt`` if it is, and have files for exactly these epochs (0-based)."""
+    def _keep_epochs(self, fresh: Path, epochs: Sequence[int]) -> None:
         wanted = {self.folder / f"epoch{epoch + 1:04d}.pt" for epoch in epochs}
         present = set(self.folder.glob("epoch*.pt"))
-        for path in sorted(wanted - present) + [self.folder / "best.pt"] * best:
-            _copy(self.last, path)
+        for path in wanted - present:
+            _copy(fresh, path)
         for path in present - wanted:
             path.unlink()
 

@@ -3,7 +3,7 @@
 import math
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -71,8 +71,7 @@ class Trainer:
         # what feeds it, and how it runs
         self.task, self.train, self.val, self.runtime = task, train, val, runtime
         self.options, self.saving = options, saving
-        self.steps_per_epoch = math.ceil(len(train) / options.grad_accum_steps)
-        self.total_steps = options.max_steps or options.epochs * self.steps_per_epoch
+        self.total_steps = options.max_steps or options.epochs * math.ceil(len(train) / options.grad_accum_steps)
         # where it goes; `description` is what a checkpoint says of the model beside its weights
         self.checkpoints, self.log, self.description = checkpoints, log, description
         self.gallery = Gallery(val, runtime=runtime, task=task)
@@ -103,8 +102,7 @@ class Trainer:
                 self.train_epoch()
                 is_best = self.validation_is_due() and self.validate()
                 self.end_epoch()
-                self.save()
-                self.checkpoints.keep(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
+                self.save(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
 
     def train_epoch(self) -> None:
         """Run what is left of the epoch, or of ``max_steps``."""
@@ -221,11 +219,11 @@ class Trainer:
         by_steps = steps is not None and self.state.step % steps == 0
         return by_steps or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes)
 
-    def save(self) -> None:
-        """Write ``last.pt``; refuses to overwrite a good one with weights that are not finite."""
+    def save(self, *, best: bool = False, epochs: Sequence[int] | None = None) -> None:
+        """Write ``last.pt`` and the copies that are due; refuses to replace it by weights that are not finite."""
         self.refuse_nonfinite()
         self.state.log_bytes = self.log.position()
-        self.checkpoints.save(self.state_dict())
+        self.checkpoints.save(self.state_dict(), best=best, epochs=epochs)
         self.saved_at = time.monotonic()
 
     def leave_if_asked(self, _images: int = 0) -> None:

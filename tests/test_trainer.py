@@ -198,7 +198,7 @@ def test_checkpoints_come_every_so_many_steps(tmp_path):
     trainer.saving = CheckpointConfig(every_steps=3, every_minutes=None, keep_top_k=0)
     saved = []
     save = trainer.checkpoints.save
-    trainer.checkpoints.save = lambda payload: (saved.append(payload["state"]["step"]), save(payload))
+    trainer.checkpoints.save = lambda payload, **kept: (saved.append(payload["state"]["step"]), save(payload, **kept))
     trainer.fit()
     assert saved == [0, 3, 6, 7]
 
@@ -251,3 +251,22 @@ def test_a_step_on_the_gpu_does_not_wait_for_it(tmp_path):
     torch.cuda.set_sync_debug_mode("error")
     trainer.train_step([batch()])
     torch.cuda.set_sync_debug_mode("default")
+
+
+def test_the_best_checkpoint_is_there_before_the_last_one_moves_on(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"epoch": 1})
+    monkeypatch.setattr(type(tmp_path), "replace", killed_when_rotating(type(tmp_path).replace))
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save({"epoch": 2}, best=True, epochs=[1])
+    found = {name: torch.load(tmp_path / name)["epoch"] for name in ("last.pt", "best.pt", "epoch0002.pt")}
+    assert found == {"last.pt": 1, "best.pt": 2, "epoch0002.pt": 2}
+
+
+def killed_when_rotating(replace):
+    def stand_in(path, target):
+        if path.name == "last.pt":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    return stand_in

@@ -7,7 +7,7 @@ import yaml
 
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
-from segtrain.config.compose import compose, overlay, split_overrides
+from segtrain.config.compose import compose, named_targets, overlay, split_overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError
@@ -39,7 +39,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     file = checkpoint.find(Path(config.ckpt), best=True)
     payload = checkpoint.read(file)
     job = overlay(payload["config"], changes, config_dir=config_dir)
-    checkpoint.check_targets(job, file, named_by_user=[word.partition("=")[2] for word in changes])
+    checkpoint.check_targets(job, file, named_by_user=named_targets(changes))
     run_config = build.checked_config(job)
     model, task = build.restore(payload, file)
     split = run_config.data.split

@@ -13,7 +13,7 @@ import yaml
 
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
-from segtrain.config.compose import Composed, compose, overlay, overrides_of, split_overrides
+from segtrain.config.compose import Composed, compose, named_targets, overlay, overrides_of, split_overrides
 from segtrain.config.signature import MISSING
 from segtrain.errors import ConfigError, SegtrainError
 
@@ -60,7 +60,7 @@ def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) 
     start_logging()
     file, payload = checkpoint.read_newest(path)
     own, changes = split_overrides(overrides, ("resume", "hydra"))
-    checkpoint.check_targets(payload["config"], file, named_by_user=_named_targets(changes))
+    checkpoint.check_targets(payload["config"], file, named_by_user=named_targets(changes))
     job = {**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)}
     chosen = overrides_of(own, "hydra.run.dir")
     folder = Path(str(chosen[-1])) if chosen else checkpoint.run_folder(file)
@@ -70,10 +70,6 @@ def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) 
         )
     log.info("going on from %s, step %d", file, payload["state"]["step"])
     return Run(_rooted(job), folder, tuple(overrides), payload)
-
-
-def _named_targets(overrides: Sequence[str]) -> list[str]:
-    return [override.partition("=")[2] for override in overrides if override.partition("=")[0].endswith("._target_")]
 
 
 def _rooted(job: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
 from segtrain.config.schema import EvalConfig, PredictConfig, TrainConfig
+from segtrain.config.signature import TARGET
 from segtrain.config.spine import check_spine
 from segtrain.config.suggest import did_you_mean, suggest_key
 from segtrain.errors import ConfigError
@@ -32,12 +33,11 @@ HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 
 @dataclass(frozen=True)
 class Composed:
-    """A composed job: the resolved mapping, where Hydra would run it, and what was chosen and typed."""
+    """A composed job: the resolved mapping, and where Hydra would run it."""
 
     job: dict[str, Any]
     run_dir: Path
     sweep_dir: Path
-    overrides: tuple[str, ...]
 
 
 def parse_overrides(arguments: Sequence[str]) -> list[Override]:
@@ -71,6 +71,12 @@ def parse_one_job(arguments: Sequence[str]) -> list[Override]:
 def overrides_of(arguments: Sequence[str], key: str) -> list[Any]:
     """Return the values that the overrides give to a key, in order."""
     return [override.value() for override in parse_one_job(arguments) if override.key_or_group == key]
+
+
+def named_targets(arguments: Sequence[str]) -> list[str]:
+    """Return the dotted paths that overrides give to a ``_target_``."""
+    pairs = (argument.partition("=") for argument in arguments)
+    return [value for key, _, value in pairs if key.endswith(f".{TARGET}")]
 
 
 def split_overrides(arguments: Sequence[str], own: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -127,7 +133,7 @@ def compose(primary: str, arguments: Sequence[str], *, config_dir: Path | None =
         problems += [p for override in values if (p := _key_problem(override, base))]
         lines = [str(override.input_line) for override in values if not _key_problem(override, base)]
         config = _compose(primary, [*groups.search_path(), *chosen, *lines]) if lines else base
-    composed = _resolve(config, known_choices, tuple(arguments))
+    composed = _resolve(config, known_choices)
     problems += _stray_problems(composed.job) + check_spine(composed.job, SCHEMAS[primary])
     if problems:
         raise ConfigError("\n".join(problems))
@@ -264,7 +270,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def _resolve(config: DictConfig, choices: Sequence[Override], arguments: tuple[str, ...]) -> Composed:
+def _resolve(config: DictConfig, choices: Sequence[Override]) -> Composed:
     OmegaConf.set_struct(config, False)
     hydra = config.hydra
     picked = {**hydra.runtime.choices, **{o.key_or_group: o.value() for o in choices}}
@@ -276,4 +282,4 @@ def _resolve(config: DictConfig, choices: Sequence[Override], arguments: tuple[s
     job = _plain(OmegaConf.masked_copy(config, [str(key) for key in tree if key != "hydra"]))
     with _interpolating():
         run_dir, sweep_dir = Path(hydra.run.dir), Path(hydra.sweep.dir)
-    return Composed(job=job, run_dir=run_dir, sweep_dir=sweep_dir, overrides=arguments)
+    return Composed(job=job, run_dir=run_dir, sweep_dir=sweep_dir)
