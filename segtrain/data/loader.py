@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import cv2
@@ -141,9 +142,24 @@ def make_loader(
 def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
     """Iterate over a loader; what goes wrong in a worker is raised as a `DataError` of one line, as without workers."""
     try:
-        yield from loader
+        with _sigterm_blocked():
+            iterator = iter(loader)
+        yield from iterator
     except (DataError, RuntimeError) as error:
         raise explain(error) from None
+
+
+@contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Let workers that start meanwhile, and every thread of theirs from the first on, inherit a blocked SIGTERM."""
+    if not hasattr(signal, "sigwaitinfo"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def explain(error: Exception) -> Exception:
@@ -179,7 +195,6 @@ def _start_worker(_number: int) -> None:
     os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 

@@ -228,13 +228,23 @@ def test_bugs_keep_their_tracebacks_in_and_out_of_workers(text):
     assert explain(error) is error
 
 
+@pytest.fixture
+def two_threads():
+    """A pool of torch's, which every forked worker starts anew before any code of ours runs in it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_workers_outlive_signals_that_are_meant_for_the_main_process():
     dataset = make_dataset()
     order = make_order(dataset)
     loader = make_loader(dataset, order, num_workers=2)
     iterator = batches(loader)
     got = [next(iterator), next(iterator)]  # one of each worker: both are up
-    for worker in loader._iterator._workers:
+    for worker in 5 * loader._iterator._workers:
         subprocess.run(["kill", "-INT", str(worker.pid)], check=True)
         subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
     time.sleep(0.2)
