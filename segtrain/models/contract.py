@@ -1,18 +1,43 @@
 """What the parts of a segmentation model promise each other."""
 
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
 from torch import Tensor, nn
+
+Layout: TypeAlias = Literal["pyramid", "tokens"]
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What an architecture asks of its encoder where the user leaves it open.
+
+    ``depth`` halvings, ``output_stride`` as the coarsest stride, reached with dilation where it is below ``2**depth``.
+    With the layout ``tokens`` the encoder is a plain vision transformer that gives maps of one stride, and after them
+    their prefix tokens.
+    """
+
+    depth: int = 5
+    output_stride: int = 32
+    layout: Layout = "pyramid"
 
 
 class Encoder(nn.Module):
     """Turns an image into maps of decreasing resolution: ``forward(image) -> list[Tensor]``, finest first.
 
-    The image is float ``(N, out_channels[0], H, W)``, with H and W multiples of the largest stride. Map *i* is
-    ``(N, out_channels[i], H / strides[i], W / strides[i])``; map 0 is the image itself. ``mean`` and ``std`` are those
-    of the training images behind the weights, on a scale from 0 to 1, one number for each image channel.
+    The image is float ``(N, out_channels[0], H, W)``, with H and W multiples of ``size_multiple``. Map *i* is
+    ``(N, out_channels[i], H / strides[i], W / strides[i])``; map 0 is the image itself. Dilated encoders have several
+    maps of the coarsest stride. ``mean`` and ``std`` are those of the training images behind the weights, on a scale
+    from 0 to 1, one number for each image channel.
+
+    In the layout ``tokens`` as many tensors follow the maps as there are maps besides the image: their prefix tokens,
+    class token first, ``(N, prefix_tokens, out_channels[i])``.
     """
 
     out_channels: tuple[int, ...]
     strides: tuple[int, ...]
+    size_multiple: int
+    prefix_tokens: int = 0
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -24,9 +49,11 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Turns an encoder's maps into one: ``forward(features) -> (N, out_channels, H / out_stride, W / out_stride)``.
 
-    ``head_kernel_size`` is the size of the convolution that predicts classes from that map.
+    ``head_kernel_size`` is the size of the convolution that predicts classes from that map. ``demands`` is what the
+    architecture's paper takes for an encoder.
     """
 
+    demands: ClassVar[Demands] = Demands()
     out_channels: int
     out_stride: int
     head_kernel_size: int
