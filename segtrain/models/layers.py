@@ -29,6 +29,20 @@ def make_norm(norm: Norm, channels: int) -> nn.Module:
     raise ConfigError(f"norm: unknown choice {norm!r}, expected one of batch, group, layer, instance, none")
 
 
+class PooledBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation for maps that may shrink to one pixel, as after global pooling.
+
+    A batch of one leaves a single value per channel there, which has no variance. Training then normalises with the
+    running statistics, as inference does, and leaves them as they are.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``(N, C, H, W)``."""
+        if self.training and input.numel() == input.shape[1]:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
 class ConvNormReLU(nn.Sequential):
     """A same-size convolution, a normalisation and a ReLU; the convolution has a bias where nothing normalises."""
 
