@@ -1,7 +1,6 @@
 """Friendly encoder names: the one table that maps what other libraries call an encoder to timm's name for it."""
 
-PREFIXES = ("tu-", "timm-")
-"""What segmentation_models_pytorch puts before a timm name."""
+_V3_WIDTHS = ("075", "100", "minimal_100")
 
 # The EfficientNets of segmentation_models_pytorch carry the TensorFlow weights trained with AutoAugment; so do ours.
 ALIASES: dict[str, str] = {
@@ -13,14 +12,16 @@ ALIASES: dict[str, str] = {
     "efficientnet_v2_s": "tf_efficientnetv2_s.in1k",
     "efficientnet_v2_m": "tf_efficientnetv2_m.in1k",
     "efficientnet_v2_l": "tf_efficientnetv2_l.in1k",
+    **{f"timm-mobilenetv3_{s}_{w}": f"tf_mobilenetv3_{s}_{w}" for s in ("small", "large") for w in _V3_WIDTHS},
     "mobilenet_v2": "mobilenetv2_100",
     "mobilenet_v3_small": "mobilenetv3_small_100",
     "mobilenet_v3_large": "mobilenetv3_large_100",
-    "se_resnet50": "seresnet50",
-    "se_resnet101": "legacy_seresnet101",
-    "se_resnet152": "legacy_seresnet152",
-    "se_resnext50_32x4d": "seresnext50_32x4d",
-    "se_resnext101_32x4d": "seresnext101_32x4d",
+    "senet154": "legacy_senet154",
+    **{f"se_resnet{depth}": f"legacy_seresnet{depth}" for depth in (50, 101, 152)},
+    **{f"se_resnext{depth}_32x4d": f"legacy_seresnext{depth}_32x4d" for depth in (50, 101)},
+    "inceptionv4": "inception_v4",
+    "inceptionresnetv2": "inception_resnet_v2",
+    "xception": "legacy_xception",
     "swin_t": "swin_tiny_patch4_window7_224",
     "swin_s": "swin_small_patch4_window7_224",
     "swin_b": "swin_base_patch4_window7_224",
@@ -32,10 +33,12 @@ ALIASES: dict[str, str] = {
 def resolve(name: str) -> str:
     """Return timm's name for an encoder, with ``.tag`` where the alias means certain weights.
 
-    A name that is no alias comes back without its prefix; whether timm has it is not decided here.
+    A name that is no alias comes back without its prefix; whether timm has it is not decided here. What follows
+    ``tu-`` is timm's own name: ``tu-senet154`` is not the network that others call senet154.
     """
     if name in ALIASES:
         return ALIASES[name]
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
+    if name.startswith("tu-"):
+        return name.removeprefix("tu-")
+    name = name.removeprefix("timm-")
     return ALIASES.get(name, name)
