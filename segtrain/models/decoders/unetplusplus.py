@@ -1,0 +1,79 @@
+"""U-Net++ (Zhou et al. 2018, https://arxiv.org/abs/1807.10165)."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+
+from segtrain.config.signature import Range
+from segtrain.models.contract import Decoder
+from segtrain.models.decoders.steps import Steps
+from segtrain.models.decoders.unet import UnetBlock
+from segtrain.models.layers import Interpolation, Norm, initialize_he, resize
+
+
+class UnetPlusPlus(Decoder):
+    """Fills the way from each encoder map to the decoder with nodes, each joined to all before it at its stride.
+
+    A row holds the maps of one stride: the encoder's at its end, the decoder's at its front, the nodes between. Each
+    but the last is made of the one below it in the coarser row and all to its right. ``channels`` are those of the
+    fronts, coarsest row first; the nodes between have as many as the encoder's map. A stride without an encoder map has
+    the front alone. Raises ``ConfigError`` if there are fewer channels than the encoder asks for.
+
+    segmentation_models_pytorch also stores ``center.*`` (VGG) and, with scSE, ``blocks.<last>.attention1.*``; it uses
+    neither.
+    """
+
+    head_kernel_size = 3
+
+    def __init__(
+        self,
+        encoder_channels: Sequence[int],
+        encoder_strides: Sequence[int],
+        *,
+        channels: Sequence[Annotated[int, Range(low=1)]] = (256, 128, 64, 32, 16),
+        norm: Norm = "batch",
+        attention: Literal["scse"] | None = None,
+        interpolation: Interpolation = "nearest",
+    ) -> None:
+        super().__init__()
+        self.steps = Steps.of(encoder_strides)
+        channels = self.steps.finest(channels)
+        self.interpolation: Interpolation = interpolation
+
+        self.blocks = nn.ModuleDict()
+        coarser = [encoder_channels[-1]]
+        skips = self.steps.skip_channels(encoder_channels)
+        for level, (stride, skip, front) in enumerate(zip(self.steps.strides, skips, channels, strict=True)):
+            row = [skip] if skip else []
+            for node in reversed(range(len(coarser) if skip else 1)):
+                out_channels = skip if node else front
+                self.blocks[f"x_{node}_{level}"] = UnetBlock(
+                    coarser[node] + sum(row),
+                    out_channels,
+                    norm=norm,
+                    attention=attention,
+                    attend_input=stride > 1,
+                    interpolation=interpolation,
+                )
+                row = [out_channels, *row]
+            coarser = row
+        self.out_channels = channels[-1]
+        self.out_stride = 1
+        initialize_he(self)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Merge the encoder's maps, finest first, into ``(N, out_channels, H, W)``."""
+        coarser = [features[-1]]
+        for level, (skip, size) in enumerate(self.steps.targets(features)):
+            row = [] if skip is None else [skip]
+            for node in reversed(range(len(coarser) if row else 1)):
+                joined = _join(resize(coarser[node], size, mode=self.interpolation), row)
+                row = [self.blocks[f"x_{node}_{level}"](joined, None, size), *row]
+            coarser = row
+        return coarser[0]
+
+
+def _join(x: Tensor, others: list[Tensor]) -> Tensor:
+    return torch.cat([x, *others], dim=1) if others else x

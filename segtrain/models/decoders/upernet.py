@@ -1,0 +1,116 @@
+"""UPerNet, unified perceptual parsing (Xiao et al. 2018, https://arxiv.org/abs/1807.10221)."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from segtrain.config.signature import Range
+from segtrain.errors import ConfigError
+from segtrain.models.contract import Decoder
+from segtrain.models.layers import ConvNormReLU, Norm, PooledBatchNorm2d, initialize_he, make_norm, resize
+
+_FINEST_STRIDE = 4
+_MIN_LEVELS = 2
+
+
+class UPerNet(Decoder):
+    """Pools the coarsest map at several scales, builds a top-down pyramid over the maps from stride 4 on, and fuses it.
+
+    Each map is first normalised over its channels. ``pool_sizes`` are the heights and widths of the pooled maps. Raises
+    ``ConfigError`` for an encoder with fewer than two maps from stride 4 on, and for a ``norm`` that has nothing to
+    average in a map of one pixel.
+
+    segmentation_models_pytorch keeps batch normalisation in ``psp.out_conv`` whatever its ``decoder_use_norm`` is.
+    """
+
+    head_kernel_size = 1
+
+    def __init__(
+        self,
+        encoder_channels: Sequence[int],
+        encoder_strides: Sequence[int],
+        *,
+        channels: Annotated[int, Range(low=1)] = 256,
+        norm: Norm = "batch",
+        pool_sizes: Sequence[Annotated[int, Range(low=1)]] = (1, 2, 3, 6),
+    ) -> None:
+        super().__init__()
+        strides = [stride for stride in encoder_strides if stride >= _FINEST_STRIDE]
+        _check_options(encoder_strides, len(strides), norm, channels, pool_sizes)
+        self.levels = len(strides)
+        maps = encoder_channels[-self.levels :]
+        self.feature_norms = nn.ModuleList(make_norm("layer", width) for width in maps)
+        self.psp = PyramidPooling(maps[-1], channels, pool_sizes=pool_sizes, norm=norm)
+        self.fpn_lateral_blocks = nn.ModuleList(Lateral(width, channels, norm=norm) for width in reversed(maps[:-1]))
+        self.fpn_conv_blocks = nn.ModuleList(ConvNormReLU(channels, channels, norm=norm) for _ in maps[:-1])
+        self.fusion_block = ConvNormReLU(self.levels * channels, channels, norm=norm)
+        self.out_channels = channels
+        self.out_stride = strides[0]
+        initialize_he(self)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Merge the encoder's maps, finest first, into one at ``out_stride``."""
+        maps = [norm(x) for norm, x in zip(self.feature_norms, features[-self.levels :], strict=True)]
+        level = self.psp(maps[-1])
+        pyramid = [level]
+        for lateral, conv, x in zip(self.fpn_lateral_blocks, self.fpn_conv_blocks, reversed(maps[:-1]), strict=True):
+            level = lateral(level, x)
+            pyramid.insert(0, conv(level))
+        size = pyramid[0].shape[-2:]
+        return self.fusion_block(torch.cat([resize(x, size, mode="bilinear") for x in pyramid], dim=1))  # type: ignore[no-any-return]
+
+
+class PyramidPooling(nn.Module):
+    """Joins a map with its averages over 1, 4, 9, ... regions (Zhao et al. 2017), for ``pool_sizes`` 1, 2, 3, ...."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, pool_sizes: Sequence[int], norm: Norm) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(size), _pooled_conv(in_channels, out_channels, norm))
+            for size in pool_sizes
+        )
+        self.out_conv = ConvNormReLU(in_channels + len(pool_sizes) * out_channels, out_channels, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the size of the map."""
+        pooled = [resize(block(x), x.shape[-2:], mode="bilinear") for block in self.blocks]
+        return self.out_conv(torch.cat([x, *pooled], dim=1))  # type: ignore[no-any-return]
+
+
+class Lateral(nn.Module):
+    """One step down the pyramid: the coarser level, upsampled, plus the encoder's map through a 1x1 convolution."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: Norm) -> None:
+        super().__init__()
+        self.conv_norm_relu = ConvNormReLU(in_channels, out_channels, kernel_size=1, norm=norm)
+
+    def forward(self, coarser: Tensor, x: Tensor) -> Tensor:
+        """Return a level of the size of ``x``."""
+        level: Tensor = resize(coarser, x.shape[-2:], mode="bilinear") + self.conv_norm_relu(x)
+        return level
+
+
+def _pooled_conv(in_channels: int, out_channels: int, norm: Norm) -> ConvNormReLU:
+    conv = ConvNormReLU(in_channels, out_channels, kernel_size=1, norm=norm)
+    if norm == "batch":
+        conv[1] = PooledBatchNorm2d(out_channels)
+    return conv
+
+
+def _check_options(
+    encoder_strides: Sequence[int], levels: int, norm: Norm, channels: int, pool_sizes: Sequence[int]
+) -> None:
+    if levels < _MIN_LEVELS:
+        raise ConfigError(
+            f"arch: upernet needs {_MIN_LEVELS} maps of stride {_FINEST_STRIDE} or more, this encoder gives strides "
+            f"{list(encoder_strides)}; raise encoder.depth, for example encoder.depth=5"
+        )
+    pools_to_a_pixel = 1 in pool_sizes
+    one_channel_groups = norm == "group" and 32 % channels == 0
+    if pools_to_a_pixel and (norm == "instance" or one_channel_groups):
+        raise ConfigError(
+            f"arch.norm: {norm} has nothing to average in a map of one pixel and {channels} channels, "
+            "as arch.pool_sizes asks for; for example arch.norm=layer"
+        )
