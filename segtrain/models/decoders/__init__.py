@@ -1,10 +1,14 @@
 """One architecture in each file; ``configs/arch`` lists them."""
 
+from segtrain.models.decoders.deeplabv3 import DeepLabV3
+from segtrain.models.decoders.deeplabv3plus import DeepLabV3Plus
 from segtrain.models.decoders.fpn import FPN
 from segtrain.models.decoders.linknet import Linknet
 from segtrain.models.decoders.manet import MAnet
+from segtrain.models.decoders.pan import PAN
+from segtrain.models.decoders.pspnet import PSPNet
 from segtrain.models.decoders.unet import Unet
 from segtrain.models.decoders.unetplusplus import UnetPlusPlus
 from segtrain.models.decoders.upernet import UPerNet
 
-__all__ = ["FPN", "Linknet", "MAnet", "UPerNet", "Unet", "UnetPlusPlus"]
+__all__ = ["FPN", "PAN", "DeepLabV3", "DeepLabV3Plus", "Linknet", "MAnet", "PSPNet", "UPerNet", "Unet", "UnetPlusPlus"]

@@ -1,0 +1,87 @@
+"""Atrous spatial pyramid pooling, which DeepLabV3 and DeepLabV3+ share (Chen et al. 2017, section 3.3)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segtrain.models.layers import PooledBatchNorm2d
+
+
+class ASPP(nn.Module):
+    """Looks at one map at several rates at once, and at its mean: ``(N, C, H, W) -> (N, out_channels, H, W)``.
+
+    The branches are a 1x1 convolution, a 3x3 convolution for each rate, and the pooled map.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, atrous_rates: Sequence[int], separable: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        conv3x3 = SeparableConv2d if separable else AtrousConv2d
+        self.convs = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), *norm_relu(out_channels)),
+                *(
+                    nn.Sequential(conv3x3(in_channels, out_channels, rate=rate), *norm_relu(out_channels))
+                    for rate in atrous_rates
+                ),
+                nn.Sequential(
+                    nn.AdaptiveAvgPool2d(1),
+                    nn.Conv2d(in_channels, out_channels, 1, bias=False),
+                    PooledBatchNorm2d(out_channels),
+                    nn.ReLU(inplace=True),
+                ),
+            ]
+        )
+        self.project = nn.Sequential(
+            nn.Conv2d(len(self.convs) * out_channels, out_channels, 1, bias=False),
+            *norm_relu(out_channels),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Join the branches."""
+        *dense, pooled = (conv(x) for conv in self.convs)
+        project, *rest = self.project
+        # The pooled branch is the same at every pixel: projecting it apart saves a fifth of the work.
+        to_dense, to_pooled = project.weight.split([len(dense) * pooled.shape[1], pooled.shape[1]], dim=1)
+        x = F.conv2d(torch.cat(dense, dim=1), to_dense) + F.conv2d(pooled, to_pooled)
+        for layer in rest:
+            x = layer(x)
+        return x
+
+
+class AtrousConv2d(nn.Conv2d):
+    """A same-size 3x3 convolution whose taps lie ``rate`` pixels apart; taps that meet nothing but padding cost nothing.
+
+    On a map of at most ``rate`` rows that is the upper and the lower row of taps, and so for columns: the kernel
+    degenerates to 1x1 (Chen et al. 2017, section 3.3), as on a 32x32 map at rate 36.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, rate: int = 1, groups: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=rate, dilation=rate, groups=groups, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve ``(N, C, H, W)``."""
+        rate = int(self.dilation[0])
+        reaches = [rate < length for length in input.shape[-2:]]
+        rows, columns = (slice(None) if reach else slice(1, 2) for reach in reaches)
+        padding = [rate if reach else 0 for reach in reaches]
+        return F.conv2d(input, self.weight[..., rows, columns], None, 1, padding, rate, self.groups)
+
+
+class SeparableConv2d(nn.Sequential):
+    """A 3x3 convolution within each channel, then a 1x1 convolution across them."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, rate: int = 1) -> None:
+        super().__init__(
+            AtrousConv2d(in_channels, in_channels, rate=rate, groups=in_channels),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        )
+
+
+def norm_relu(channels: int) -> list[nn.Module]:
+    """What follows every convolution of the DeepLab family."""
+    return [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]

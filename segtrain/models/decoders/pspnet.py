@@ -1,0 +1,81 @@
+"""Pyramid scene parsing network (Zhao et al. 2017, https://arxiv.org/abs/1612.01105)."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segtrain.config.signature import Range
+from segtrain.errors import ConfigError
+from segtrain.models.contract import Decoder, Demands
+from segtrain.models.layers import ConvNormReLU, Norm, initialize_he
+
+
+class PSPNet(Decoder):
+    """Averages the coarsest map over grids of ``pool_sizes`` cells a side and joins it with these averages.
+
+    ``channels`` are those of the result; each grid gets an equal share of the map's own channels. Raises ``ConfigError``
+    for more grids than the map has channels.
+    """
+
+    demands = Demands(depth=3)
+    head_kernel_size = 3
+
+    def __init__(
+        self,
+        encoder_channels: Sequence[int],
+        encoder_strides: Sequence[int],
+        *,
+        channels: Annotated[int, Range(low=1)] = 512,
+        pool_sizes: Sequence[Annotated[int, Range(low=1)]] = (1, 2, 3, 6),
+        norm: Norm = "batch",
+        dropout: Annotated[float, Range(low=0, high=1)] = 0.2,
+    ) -> None:
+        super().__init__()
+        self.psp = PyramidPooling(encoder_channels[-1], pool_sizes=pool_sizes, norm=norm)
+        self.conv = ConvNormReLU(self.psp.out_channels, channels, kernel_size=1, norm=norm)
+        self.dropout = nn.Dropout2d(dropout)
+        self.out_channels = channels
+        self.out_stride = encoder_strides[-1]
+        initialize_he(self)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Refine the coarsest of the encoder's maps."""
+        return self.dropout(self.conv(self.psp(features[-1])))  # type: ignore[no-any-return]
+
+
+class PyramidPooling(nn.Module):
+    """Appends to a map its averages over several grids: ``(N, C, H, W) -> (N, out_channels, H, W)``."""
+
+    def __init__(self, in_channels: int, *, pool_sizes: Sequence[int], norm: Norm) -> None:
+        super().__init__()
+        if not 0 < len(pool_sizes) <= in_channels:
+            raise ConfigError(
+                f"arch.pool_sizes: {len(pool_sizes)} grids cannot share the {in_channels} channels of the coarsest map; "
+                "for example arch.pool_sizes=[1,2,3,6]"
+            )
+        share = in_channels // len(pool_sizes)
+        self.blocks = nn.ModuleList(GridAverage(in_channels, share, cells=cells, norm=norm) for cells in pool_sizes)
+        self.out_channels = in_channels + share * len(pool_sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Put the averages before the map."""
+        return torch.cat([*(block(x) for block in self.blocks), x], dim=1)
+
+
+class GridAverage(nn.Module):
+    """Averages a map over ``cells`` x ``cells`` cells, reduces the channels, and resizes it back.
+
+    A grid of one cell is never normalised: there, statistics of one image do not exist. Maps smaller than the grid work.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, cells: int, norm: Norm) -> None:
+        super().__init__()
+        conv = ConvNormReLU(in_channels, out_channels, kernel_size=1, norm="none" if cells == 1 else norm)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(cells), conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the size of the map."""
+        return F.interpolate(self.pool(x), x.shape[-2:], mode="bilinear", align_corners=True)
