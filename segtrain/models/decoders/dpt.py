@@ -1,0 +1,228 @@
+"""Dense prediction transformer (Ranftl et al. 2021, https://arxiv.org/abs/2103.13413)."""
+
+import logging
+import math
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeAlias
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segtrain.config.signature import Range
+from segtrain.errors import ConfigError
+from segtrain.models.contract import Decoder, Demands
+from segtrain.models.layers import ConvNormReLU, Norm, PooledBatchNorm2d, initialize_he, make_norm
+
+logger = logging.getLogger(__name__)
+
+Readout: TypeAlias = Literal["cat", "add", "ignore"]
+
+_FINEST = 4
+_OUT_STRIDE = 2
+
+
+class DPT(Decoder):
+    """Reassembles a transformer's maps at strides 4, 8, 16 and 32, and fuses them from coarse to fine, up to stride 2.
+
+    ``readout`` says what becomes of the prefix tokens that come with each map: ``cat`` projects the class token and a
+    pixel to a new pixel, ``add`` adds the mean of the tokens, ``ignore`` drops them. An encoder without them means
+    ``ignore``. Where there are fewer maps than ``intermediate_channels``, those at the coarse end are left out; where
+    there are more, the last ones are taken. Patches may have any size: 14 pixels count as 16 until the last upsampling.
+    Maps that form a pyramid already do as well. Raises ``ConfigError`` for an unknown ``readout`` and for no channels.
+
+    Weights of segmentation_models_pytorch load under the names that :func:`rename_smp_key` gives them.
+    """
+
+    demands = Demands(depth=4, layout="tokens")
+    head_kernel_size = 1
+
+    def __init__(
+        self,
+        encoder_channels: Sequence[int],
+        encoder_strides: Sequence[int],
+        encoder_prefix_tokens: int = 0,
+        *,
+        readout: Readout = "cat",
+        intermediate_channels: Sequence[Annotated[int, Range(low=1)]] = (256, 512, 1024, 1024),
+        fusion_channels: Annotated[int, Range(low=1)] = 256,
+        norm: Norm = "batch",
+        dropout: Annotated[float, Range(low=0, high=1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        _check_options(readout, intermediate_channels)
+        if readout != "ignore" and not encoder_prefix_tokens:
+            logger.info("arch.readout: %s does nothing, as this encoder has no class token", readout)
+            readout = "ignore"
+        self.num_maps = len(encoder_channels) - 1
+        channels = encoder_channels[1:][-len(intermediate_channels) :]
+        strides = encoder_strides[1:][-len(intermediate_channels) :]
+
+        self.projection_blocks = nn.ModuleList(_READOUTS[readout](width) for width in channels)
+        self.reassemble_blocks = nn.ModuleList(
+            Reassemble(width, intermediate, fusion_channels, scale=_nominal(stride) / (_FINEST * 2**i))
+            for i, (width, intermediate, stride) in enumerate(
+                zip(channels, intermediate_channels, strides, strict=False)
+            )
+        )
+        self.fusion_blocks = nn.ModuleList(Fusion(fusion_channels, norm=norm) for _ in channels)
+        self.head = nn.Sequential(*ConvNormReLU(fusion_channels, fusion_channels, norm=norm), nn.Dropout(dropout))
+        self.out_channels = fusion_channels
+        self.out_stride = _OUT_STRIDE
+        _initialize(self)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Merge the image, its maps and their prefix tokens into ``(N, out_channels, H / 2, W / 2)``."""
+        height, width = features[0].shape[-2:]
+        maps = features[1 : self.num_maps + 1]
+        tokens: Sequence[Tensor | None] = features[self.num_maps + 1 :] or [None] * self.num_maps
+        unused = self.num_maps - len(self.reassemble_blocks)
+        levels = [
+            reassemble(readout(x, prefix))
+            for reassemble, readout, x, prefix in zip(
+                self.reassemble_blocks, self.projection_blocks, maps[unused:], tokens[unused:], strict=True
+            )
+        ]
+        sizes = [(-(-height // _OUT_STRIDE), -(-width // _OUT_STRIDE)), *(level.shape[-2:] for level in levels[:-1])]
+        fused: Tensor | None = None
+        for fuse, level, size in zip(self.fusion_blocks, levels[::-1], sizes[::-1], strict=True):
+            fused = fuse(level, fused, size)
+        return self.head(fused)  # type: ignore[no-any-return]
+
+
+class IgnoreReadout(nn.Module):
+    """Leaves the map as it is."""
+
+    def __init__(self, channels: int) -> None:  # noqa: ARG002 - all three are built alike
+        super().__init__()
+
+    def forward(self, x: Tensor, tokens: Tensor | None) -> Tensor:  # noqa: ARG002
+        """Return the map ``(N, C, h, w)``."""
+        return x
+
+
+class AddReadout(IgnoreReadout):
+    """Adds the mean of the prefix tokens to every pixel; the paper has one token (section 3.1)."""
+
+    def forward(self, x: Tensor, tokens: Tensor | None) -> Tensor:
+        """Join a map ``(N, C, h, w)`` and tokens ``(N, prefix_tokens, C)``."""
+        assert tokens is not None
+        return x + tokens.mean(1)[..., None, None]
+
+
+class CatReadout(nn.Module):
+    """Projects every pixel together with the class token to the channels of the map (section 3.1)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.project = nn.Sequential(nn.Linear(2 * channels, channels), nn.GELU())
+
+    def forward(self, x: Tensor, tokens: Tensor | None) -> Tensor:
+        """Join a map ``(N, C, h, w)`` and tokens ``(N, prefix_tokens, C)``, of which the first is the class token."""
+        assert tokens is not None
+        linear, activation = self.project
+        assert isinstance(linear, nn.Linear)
+        # What the layer makes of the class token is the same at every pixel.
+        of_pixel, of_token = linear.weight.chunk(2, dim=1)
+        token = F.linear(tokens[:, 0], of_token, linear.bias)
+        return activation(F.conv2d(x, of_pixel[..., None, None]) + token[..., None, None])  # type: ignore[no-any-return]
+
+
+_READOUTS: dict[str, type[nn.Module]] = {"cat": CatReadout, "add": AddReadout, "ignore": IgnoreReadout}
+
+
+class Reassemble(nn.Module):
+    """Gives a map its place in the pyramid: ``scale`` times the size, a power of two (section 3.1)."""
+
+    def __init__(self, in_channels: int, channels: int, out_channels: int, *, scale: float) -> None:
+        super().__init__()
+        self.project_to_out_channel = nn.Conv2d(in_channels, channels, 1)
+        self.upsample: nn.Module = nn.Identity()
+        if scale > 1:
+            self.upsample = nn.ConvTranspose2d(channels, channels, int(scale), stride=int(scale))
+        elif scale < 1:
+            self.upsample = nn.Conv2d(channels, channels, 3, stride=int(1 / scale), padding=1)
+        self.project_to_feature_dim = nn.Conv2d(channels, out_channels, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn ``(N, C, h, w)`` into ``(N, out_channels, scale * h, scale * w)``, rounded up."""
+        return self.project_to_feature_dim(self.upsample(self.project_to_out_channel(x)))  # type: ignore[no-any-return]
+
+
+class Fusion(nn.Module):
+    """Adds what comes from the coarser level, refines and upsamples (RefineNet, Lin et al. 2017, as in figure 1)."""
+
+    def __init__(self, channels: int, *, norm: Norm) -> None:
+        super().__init__()
+        self.residual_conv_block1 = ResidualUnit(channels, norm=norm)
+        self.residual_conv_block2 = ResidualUnit(channels, norm=norm)
+        self.project = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, level: Tensor, coarser: Tensor | None, size: Sequence[int]) -> Tensor:
+        """Return ``(N, C, *size)``; the maps are of one shape."""
+        x = self.residual_conv_block1(level)
+        if coarser is not None:
+            x = x + coarser
+        # The projection is the last layer of the paper's block; before the upsampling it does the same on fewer pixels.
+        x = self.project(self.residual_conv_block2(x))
+        return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+class ResidualUnit(nn.Module):
+    """Two pre-activated convolutions around a shortcut (He et al. 2016, https://arxiv.org/abs/1603.05027)."""
+
+    def __init__(self, channels: int, *, norm: Norm) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none")
+        self.norm_1 = _make_norm(norm, channels)
+        self.conv_2 = nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none")
+        self.norm_2 = _make_norm(norm, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape."""
+        residual = self.norm_1(self.conv_1(x.relu()))
+        residual = self.norm_2(self.conv_2(residual.relu()))
+        refined: Tensor = x + residual
+        return refined
+
+
+_SMP_KEYS = (
+    (re.compile(r"^segmentation_head\.head\.4\."), "segmentation_head.0."),
+    (re.compile(r"^segmentation_head\.head\."), "decoder.head."),
+    (re.compile(r"\.batch_norm_([12])\."), r".norm_\1."),
+)
+
+
+def rename_smp_key(key: str) -> str:
+    """Translate the name of a decoder's or head's tensor in a DPT of segmentation_models_pytorch 0.6."""
+    for pattern, renamed in _SMP_KEYS:
+        key = pattern.sub(renamed, key)
+    return key
+
+
+def _nominal(stride: int) -> int:
+    """Return the nearest power of two: 16 for patches of 14 pixels."""
+    return 1 << round(math.log2(stride))
+
+
+def _make_norm(norm: Norm, channels: int) -> nn.Module:
+    # A level of stride 32 has a single pixel when the image has 32.
+    return PooledBatchNorm2d(channels) if norm == "batch" else make_norm(norm, channels)
+
+
+def _initialize(decoder: DPT) -> None:
+    initialize_he(decoder)
+    for layer in decoder.projection_blocks.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+def _check_options(readout: str, intermediate_channels: Sequence[int]) -> None:
+    if readout not in _READOUTS:
+        raise ConfigError(f"arch.readout: unknown choice {readout!r}, expected one of {', '.join(_READOUTS)}")
+    if not intermediate_channels:
+        raise ConfigError(
+            "arch.intermediate_channels: got no numbers, expected one for each map; "
+            "for example arch.intermediate_channels=[256,512,1024,1024]"
+        )
