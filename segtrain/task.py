@@ -74,6 +74,22 @@ class Task:
         """
         raise NotImplementedError
 
+    def surrogate_errors(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Say how wrong each logit is, for losses that sort pixels by it; ``truth`` is the `one_hot` of the target.
+
+        The hinge 1 - margin, at least 0, where the sign of a logit decides; its shape is that of the logits.
+        """
+        return (1 - logits * (2 * truth - 1)).relu()
+
+    def channel_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Give each logit a weight, ``(N, out_channels, H, W)``: 0 where ignored, 1 elsewhere without weights.
+
+        ``weights`` are floats, one for each of ``label_names``: for a binary task they go by the true label, otherwise
+        by the channel.
+        """
+        valid = self.valid(target).expand(-1, self.out_channels, -1, -1)
+        return valid if weights is None else weights.view(-1, 1, 1) * valid
+
     def label_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
         """Give each true label its weight, in the target's shape: 0 where it is ignored, 1 elsewhere without weights.
 
@@ -116,6 +132,10 @@ class Binary(Task):
         nll = binary_nll(logits, self.one_hot(target, logits), label_smoothing=label_smoothing)
         return nll.squeeze(1)
 
+    def channel_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Weigh by the true label: ``(N, 1, H, W)``."""
+        return self.label_weights(target, weights).unsqueeze(1)
+
 
 class Multiclass(Task):
     """Exactly one of several classes at every pixel."""
@@ -148,6 +168,10 @@ class Multiclass(Task):
             logits, label, ignore_index=self.ignore_index, label_smoothing=label_smoothing, reduction="none"
         )
         return nll.view_as(target)
+
+    def surrogate_errors(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Take the distance between the probability of each class and its truth, as the largest logit decides."""
+        return (truth - self.activation(logits)).abs()
 
 
 class Multilabel(Task):

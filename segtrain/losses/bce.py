@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from segtrain.losses.options import check_range, weight_vector
+from segtrain.errors import ConfigError
+from segtrain.losses.class_weights import ClassWeights, label_weights
+from segtrain.losses.options import check_range
 from segtrain.losses.pixels import weighted_mean
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task, binary_nll
@@ -18,33 +21,66 @@ def bce_loss(
     *,
     pos_weight: Tensor | None = None,
     label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Take the mean binary cross-entropy over channels and valid pixels; a multiclass task is seen as one against rest.
 
     ``pos_weight``, ``(out_channels,)``, multiplies the loss where the class is there. ``label_smoothing`` moves the
-    truth from 0 and 1 towards 1/2, as a share of that way.
+    truth from 0 and 1 towards 1/2, as a share of that way. ``class_weights``, one for each of ``task.label_names``,
+    make it a weighted mean: over the labels of a binary task, over the channels otherwise.
     """
     factor = None if pos_weight is None else pos_weight.view(-1, 1, 1)
     truth = task.one_hot(target, logits)
     losses = binary_nll(logits, truth, label_smoothing=label_smoothing, pos_weight=factor)
-    return weighted_mean(losses, task.valid(target).expand_as(losses))
+    return weighted_mean(losses, task.channel_weights(target, class_weights))
 
 
 class BCELoss(nn.Module):
-    """`bce_loss` with its options; ``pos_weight`` is one for each of ``task.class_names``, or one for all."""
+    """`bce_loss` with its options; ``pos_weight`` is one for each of ``task.class_names``, or one for all.
+
+    ``pixel_counts`` are what a scheme makes the ``class_weights`` from.
+    """
 
     pos_weight: Tensor | None
+    class_weights: Tensor | None
 
     def __init__(
-        self, task: Task, *, pos_weight: Sequence[float] | float | None = None, label_smoothing: float = 0.0
+        self,
+        task: Task,
+        *,
+        pos_weight: Sequence[float] | float | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: ClassWeights = None,
+        pixel_counts: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         check_range("label_smoothing", label_smoothing, 0, 1)
         self.task = task
         self.label_smoothing = label_smoothing
-        values = [pos_weight] * task.out_channels if isinstance(pos_weight, int | float) else pos_weight
-        self.register_buffer("pos_weight", weight_vector("pos_weight", values, task.class_names), persistent=False)
+        self.register_buffer("pos_weight", _one_each(pos_weight, task), persistent=False)
+        self.register_buffer("class_weights", label_weights(class_weights, task, pixel_counts), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
-        return bce_loss(logits, target, self.task, pos_weight=self.pos_weight, label_smoothing=self.label_smoothing)
+        return bce_loss(
+            logits,
+            target,
+            self.task,
+            pos_weight=self.pos_weight,
+            label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights,
+        )
+
+
+def _one_each(pos_weight: Sequence[float] | float | None, task: Task) -> Tensor | None:
+    if pos_weight is None:
+        return None
+    values = [pos_weight] * task.out_channels if isinstance(pos_weight, int | float) else list(pos_weight)
+    if len(values) != task.out_channels:
+        raise ConfigError(
+            f"loss.pos_weight: {len(values)} weights, expected {task.out_channels}, one each for "
+            f"{', '.join(task.class_names)}; set loss.pos_weight=[{', '.join('1.0' for _ in task.class_names)}]"
+        )
+    for value in values:
+        check_range("pos_weight", value, 0)
+    return torch.tensor(values, dtype=torch.float32)

@@ -7,30 +7,27 @@ import torch
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
+from segtrain.losses.options import check_range
 from segtrain.task import Task
 
 
 class WeightedSum(nn.Module):
     """The sum of ``weight * loss`` over named terms, each a mapping of ``weight`` (float) and ``loss`` (module).
 
-    After a forward pass ``last_terms`` holds each term's own value, before its weight, detached and on its device.
+    Terms that weigh 0 are left out. After a forward pass ``last_terms`` holds each term's own value, before its weight,
+    detached and on its device.
     """
 
     def __init__(self, task: Task, *, terms: Mapping[str, Mapping[str, Any]]) -> None:
         super().__init__()
         self.task = task
-        if not terms:
-            raise ConfigError("loss.terms: holds nothing, expected at least one term of weight and loss; set loss=dice")
         for name, term in terms.items():
-            if set(term) != {"weight", "loss"}:
-                raise ConfigError(
-                    f"loss.terms.{name}: holds {', '.join(term) or 'nothing'}, expected weight and loss; "
-                    f"see configs/loss/ce_dice.yaml"
-                )
-            if not isinstance(term["weight"], int | float):
-                raise ConfigError(f"loss.terms.{name}.weight: expected a number, got {term['weight']!r}")
-        self.weights = {name: float(term["weight"]) for name, term in terms.items()}
-        self.losses = nn.ModuleDict({name: term["loss"] for name, term in terms.items()})
+            _check_term(name, term)
+        self.weights = {name: float(term["weight"]) for name, term in terms.items() if term["weight"] > 0}
+        if not self.weights:
+            remedy = f"set loss.terms.{next(iter(terms))}.weight=1" if terms else "set loss=dice"
+            raise ConfigError(f"loss.terms: no term has a weight, expected at least one above 0; {remedy}")
+        self.losses = nn.ModuleDict({name: terms[name]["loss"] for name in self.weights})
         self.last_terms: dict[str, Tensor] = {}
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -38,3 +35,15 @@ class WeightedSum(nn.Module):
         terms: dict[str, Tensor] = {name: loss(logits, target) for name, loss in self.losses.items()}
         self.last_terms = {name: value.detach() for name, value in terms.items()}
         return torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
+
+
+def _check_term(name: str, term: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a term holds a loss and a weight of at least 0."""
+    if set(term) != {"weight", "loss"}:
+        raise ConfigError(
+            f"loss.terms.{name}: holds {', '.join(term) or 'nothing'}, expected weight and loss; "
+            f"see configs/loss/ce_dice.yaml"
+        )
+    if not isinstance(term["weight"], int | float):
+        raise ConfigError(f"loss.terms.{name}.weight: expected a number, got {term['weight']!r}")
+    check_range(f"terms.{name}.weight", term["weight"], 0)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from segtrain.losses.options import check_range, weight_vector
+from segtrain.losses.class_weights import ClassWeights, label_weights
+from segtrain.losses.options import check_range
 from segtrain.losses.pixels import weighted_mean
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task
@@ -30,19 +31,23 @@ def cross_entropy_loss(
 
 
 class CrossEntropyLoss(nn.Module):
-    """`cross_entropy_loss` with its options; ``class_weights`` are one for each of ``task.label_names``."""
+    """`cross_entropy_loss` with its options; ``pixel_counts`` are what a scheme makes the ``class_weights`` from."""
 
     class_weights: Tensor | None
 
     def __init__(
-        self, task: Task, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+        self,
+        task: Task,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: ClassWeights = None,
+        pixel_counts: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         check_range("label_smoothing", label_smoothing, 0, 1)
         self.task = task
         self.label_smoothing = label_smoothing
-        weights = weight_vector("class_weights", class_weights, task.label_names)
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.register_buffer("class_weights", label_weights(class_weights, task, pixel_counts), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""

@@ -1,42 +1,77 @@
 """Focal loss: cross-entropy that turns away from what is easy."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from segtrain.losses.class_weights import ClassWeights, label_weights
 from segtrain.losses.options import check_range
-from segtrain.losses.pixels import weighted_mean
+from segtrain.losses.pixels import EPSILON, weighted_mean
 from segtrain.losses.precision import full_precision
-from segtrain.losses.regions import EPSILON
 from segtrain.task import Task
 
 
 @full_precision
-def focal_loss(logits: Tensor, target: Tensor, task: Task, *, gamma: float = 2.0, alpha: float | None = None) -> Tensor:
+def focal_loss(
+    logits: Tensor,
+    target: Tensor,
+    task: Task,
+    *,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+) -> Tensor:
     """Take the mean of -(1 - p)^gamma log p over valid pixels, p of the true label (Lin et al. 2017, section 3.2).
 
     ``alpha`` multiplies the loss of every label but 0, and 1 - alpha that of label 0, which is the background of a
-    binary task and the absence of a multilabel task's class.
+    binary task and the absence of a multilabel task's class. With ``label_smoothing``, -log p is the smoothed
+    cross-entropy, and p follows from it. ``class_weights``, one for each of ``task.label_names``, make the mean a
+    weighted one.
     """
-    losses = task.negative_log_likelihood(logits, target)
+    losses = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
     # 1 - p without cancellation; the gradient of a power below 1 is infinite at 0
     missing = (-(-losses).expm1()).clamp_min(EPSILON)
     losses = missing.pow(gamma) * losses
     if alpha is not None:
         losses = losses * (target > 0).to(losses.dtype).mul(2 * alpha - 1).add(1 - alpha)
-    return weighted_mean(losses, task.label_weights(target))
+    return weighted_mean(losses, task.label_weights(target, class_weights))
 
 
 class FocalLoss(nn.Module):
-    """`focal_loss` with its options."""
+    """`focal_loss` with its options; ``pixel_counts`` are what a scheme makes the ``class_weights`` from."""
 
-    def __init__(self, task: Task, *, gamma: float = 2.0, alpha: float | None = None) -> None:
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        gamma: float = 2.0,
+        alpha: float | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: ClassWeights = None,
+        pixel_counts: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         check_range("gamma", gamma, 0)
         if alpha is not None:
             check_range("alpha", alpha, 0, 1)
+        check_range("label_smoothing", label_smoothing, 0, 1)
         self.task = task
         self.gamma = gamma
         self.alpha = alpha
+        self.label_smoothing = label_smoothing
+        self.register_buffer("class_weights", label_weights(class_weights, task, pixel_counts), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
-        return focal_loss(logits, target, self.task, gamma=self.gamma, alpha=self.alpha)
+        return focal_loss(
+            logits,
+            target,
+            self.task,
+            gamma=self.gamma,
+            alpha=self.alpha,
+            label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights,
+        )

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from segtrain.losses.regions import EPSILON
+EPSILON = 1e-7
+"""Keeps divisions, roots and logarithms finite; far below the area of one pixel."""
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:

@@ -1,13 +1,12 @@
-"""Soft areas of prediction and truth, and the losses on their overlap."""
+"""Soft areas of prediction and truth, and the cost of a score on their overlap."""
 
 from typing import NamedTuple
 
 from torch import Tensor
 
+from segtrain.losses.classwise import class_mean, pixel_axes
+from segtrain.losses.pixels import EPSILON
 from segtrain.task import Task
-
-EPSILON = 1e-7
-"""Keeps divisions and logarithms finite; far below the area of one pixel."""
 
 
 class Regions(NamedTuple):
@@ -25,7 +24,7 @@ def soft_regions(logits: Tensor, target: Tensor, task: Task, *, per_image: bool 
     truth = task.one_hot(target, probabilities)
     valid = task.valid(target).to(probabilities.dtype)  # on the CPU sums and products of bool are far slower
     probabilities = probabilities * valid
-    over = (2, 3) if per_image else (0, 2, 3)
+    over = pixel_axes(per_image=per_image)
     predicted = probabilities.sum(over)
     return Regions(
         overlap=(probabilities * truth).sum(over),
@@ -35,16 +34,21 @@ def soft_regions(logits: Tensor, target: Tensor, task: Task, *, per_image: bool 
     )
 
 
-def overlap_loss(score: Tensor, regions: Regions, *, log: bool = False) -> Tensor:
+def score_absent(score: Tensor, regions: Regions) -> Tensor:
+    """Replace the score of a class without a true pixel by the share of valid pixels *not* predicted as it.
+
+    Such a class has no overlap, and its score would have no gradient. So predicting it everywhere costs 1, nowhere 0,
+    and each pixel the same.
+    """
+    return score.where(regions.true > 0, 1 - regions.predicted / regions.valid.clamp_min(1))
+
+
+def overlap_loss(score: Tensor, regions: Regions, *, log: bool = False, class_weights: Tensor | None = None) -> Tensor:
     """Take the mean of 1 - score (or -log score) over the classes, and over the images where they are kept apart.
 
-    A class without a true pixel has no overlap to score, and its score would have no gradient. It scores the share of
-    valid pixels that are *not* predicted as it: predicting it everywhere costs 1, nowhere 0, and each pixel the same.
-    Every class keeps its weight in the mean, present or not, so that a batch with few classes does not pull harder at
-    them. Classes (of images) without a valid pixel are left out.
+    Every class keeps its weight in the mean, present or not (`score_absent`), so that a batch with few classes does not
+    pull harder at them. Classes (of images) without a valid pixel are left out.
     """
-    area = regions.valid.clamp_min(1)
-    score = score.where(regions.true > 0, 1 - regions.predicted / area)
+    score = score_absent(score, regions)
     losses = -score.clamp_min(EPSILON).log() if log else 1 - score
-    counted = regions.valid > 0
-    return (losses * counted).sum() / counted.sum().clamp_min(1)
+    return class_mean(losses, regions.valid > 0, class_weights)

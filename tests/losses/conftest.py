@@ -44,6 +44,19 @@ def make_case() -> Callable[..., Case]:
     return make
 
 
+@pytest.fixture
+def value_and_grad() -> Callable[..., tuple[Tensor, Tensor]]:
+    """Compute a loss and its gradient: ``value_and_grad(loss, logits, target)``."""
+
+    def compute(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits.detach().clone().requires_grad_()
+        value = loss(logits, target)
+        value.backward()
+        return value.detach(), logits.grad
+
+    return compute
+
+
 @pytest.fixture(params=get_args(Mode))
 def mode(request: pytest.FixtureRequest) -> Mode:
     return request.param

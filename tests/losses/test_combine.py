@@ -40,5 +40,24 @@ def test_a_term_without_a_weight_is_refused():
 
 
 def test_no_terms_are_refused():
-    with pytest.raises(ConfigError, match=r"loss\.terms: holds nothing"):
+    with pytest.raises(ConfigError, match=r"loss\.terms: no term has a weight, .*; set loss=dice"):
         WeightedSum(Binary(), terms={})
+
+
+def test_weights_of_zero_are_answered_with_the_line_to_type():
+    terms = {"dice": {"weight": 0.0, "loss": DiceLoss(Binary())}}
+    with pytest.raises(ConfigError, match=r"loss\.terms: no term has a weight, .*; set loss\.terms\.dice\.weight=1"):
+        WeightedSum(Binary(), terms=terms)
+
+
+def test_a_weight_below_zero_is_refused():
+    terms = {"dice": {"weight": -1.0, "loss": DiceLoss(Binary())}}
+    with pytest.raises(ConfigError, match=r"loss\.terms\.dice\.weight: -1 is out of range"):
+        WeightedSum(Binary(), terms=terms)
+
+
+def test_a_term_that_weighs_nothing_is_not_computed(case):
+    terms = {"bce": {"weight": 0, "loss": BCELoss(case.task)}, "dice": {"weight": 1, "loss": DiceLoss(case.task)}}
+    loss = WeightedSum(case.task, terms=terms)
+    assert loss(case.logits, case.target) == DiceLoss(case.task)(case.logits, case.target)
+    assert list(loss.last_terms) == ["dice"]

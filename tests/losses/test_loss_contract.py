@@ -1,20 +1,31 @@
 """What holds for every loss in configs/loss, in every mode."""
 
 import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from pydoc import locate
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.profiler import profile
 
+from segtrain.config.compose import compose
 from segtrain.task import Task
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "loss").glob("*.yaml"))
+NAMES = [path.stem for path in FILES]
+NEEDED = {"sum": ["loss.terms.dice.weight=0.5", "loss.terms.focal.weight=2"]}
+SEES_NEIGHBOURS = {"boundary", "cldice"}
+"""A pixel costs by what is around it: without the ignored pixels the image has other edges."""
 WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::item", "aten::is_nonzero"}
+
+
+@cache
+def node_of(name: str) -> dict[str, Any]:
+    return compose("train", [f"loss={name}", *NEEDED.get(name, [])]).job["loss"]
 
 
 def build(node: Any, task: Task) -> Any:
@@ -29,9 +40,14 @@ def leaves(node: dict[str, Any]) -> list[dict[str, Any]]:
     return inner + ([node] if "_target_" in node and "terms" not in node else [])
 
 
-@pytest.fixture(params=FILES, ids=lambda path: path.stem)
-def loss(request, case) -> nn.Module:
-    return build(yaml.safe_load(request.param.read_text()), case.task)
+@pytest.fixture(params=NAMES)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def loss(name, case) -> nn.Module:
+    return build(node_of(name), case.task)
 
 
 def value_and_grad(loss: nn.Module, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,17 +58,18 @@ def value_and_grad(loss: nn.Module, logits: Tensor, target: Tensor) -> tuple[Ten
 
 
 def test_every_loss_was_found():
-    expected = ["bce", "bce_dice", "ce_dice", "cross_entropy", "dice", "focal", "jaccard"]
-    assert [path.stem for path in FILES] == expected
+    alone = {"bce", "boundary", "cldice", "cross_entropy", "dice", "focal", "focal_tversky", "jaccard", "lovasz", "mcc"}
+    sums = {"bce_dice", "ce_dice", "focal_dice", "lovasz_ce", "sum"}
+    assert set(NAMES) == alone | sums | {"ohem", "tversky"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_yaml_lists_every_option_with_its_default(path):
-    found = leaves(yaml.safe_load(path.read_text()))
+def test_the_yaml_lists_every_option_with_its_default(name):
+    found = leaves(node_of(name))
     assert found
     for leaf in found:
-        parameters = inspect.signature(locate(leaf.pop("_target_"))).parameters.values()
-        assert leaf == {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        parameters = inspect.signature(locate(leaf["_target_"])).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "pixel_counts"}
+        assert {key: value for key, value in leaf.items() if key != "_target_"} == defaults
 
 
 def test_the_loss_is_a_finite_scalar_with_a_gradient(loss, case):
@@ -74,6 +91,7 @@ def test_ignored_pixels_do_not_count(loss, case):
     assert (grad[..., 0] == 0).all()
 
 
+@pytest.mark.parametrize("name", sorted(set(NAMES) - SEES_NEIGHBOURS), indirect=True)
 def test_ignored_pixels_are_as_if_cut_off(loss, case):
     torch.testing.assert_close(loss(case.logits, case.target), loss(case.logits[..., 1:], case.target[..., 1:]))
 
@@ -89,9 +107,45 @@ def test_the_right_answer_costs_next_to_nothing(loss, case):
 
 
 def test_the_loss_falls_on_the_way_to_the_right_answer(loss, case):
-    values = [loss(case.logits.lerp(case.layout * 10, step), case.target).item() for step in (0, 0.25, 0.5, 0.75, 1)]
+    values = [loss(case.logits.lerp(case.layout, step), case.target).item() for step in (0, 0.25, 0.5, 0.75, 1)]
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == 5
+
+
+def test_false_alarms_on_an_empty_mask_cost_and_are_pushed_down(loss, case):
+    absent = case.logits[:, -1:] * 0
+    target = torch.zeros_like(case.target)
+    flat = torch.cat([case.logits[:, :-1] * 0, absent], 1)
+    raised = torch.cat([flat[:, :-1], absent + 3], 1)
+    assert loss(raised, target) > loss(flat, target) + 0.05
+    _, grad = value_and_grad(loss, flat, target)
+    assert (grad[:, -1] > 0).all()
+
+
+def test_every_image_without_a_class_still_teaches(loss, case):
+    target = torch.where(case.target == case.task.num_labels - 1, 0, case.target)
+    value, grad = value_and_grad(loss, case.logits, target)
+    assert value.isfinite()
+    assert grad.isfinite().all()
+    right = case.task.one_hot(target, case.logits) * 60 - 30
+    assert loss(right, target) < 1e-5 < loss(-right, target)
+
+
+def test_weights_can_be_given_to_every_loss_by_name_or_scheme(name, case):
+    names = case.task.label_names
+    by_name = {label: float(i + 1) for i, label in enumerate(names)}
+    for weights in (by_name, list(by_name.values()), "auto"):
+        node = weighted(node_of(name), weights, [100 * (i + 1) for i, _ in enumerate(names)])
+        value, grad = value_and_grad(build(node, case.task), case.logits, case.target)
+        assert value > 0
+        assert grad.isfinite().all()
+
+
+def weighted(node: Any, weights: Any, counts: Sequence[int]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    own = {"class_weights": weights, "pixel_counts": counts} if "class_weights" in node else {}
+    return {**{key: weighted(value, weights, counts) for key, value in node.items()}, **own}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -128,3 +182,33 @@ def test_a_step_never_waits_for_the_device(loss, case):
     called = {event.key for event in record.key_averages()}
     assert "aten::sum" in called
     assert not called & WAITS
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7)])
+def test_the_smallest_images_are_scored(name, mode, make_case, size):
+    case = make_case(mode, ignored=False, size=size, images=1)
+    value, grad = value_and_grad(build(node_of(name), case.task), case.logits, case.target)
+    assert value.isfinite()
+    assert grad.isfinite().all()
+
+
+def compiled_value_and_grad(loss: nn.Module, case: Any, **options: Any) -> tuple[Tensor, Tensor]:
+    torch._dynamo.reset()
+    compiled: Callable[..., Tensor] = torch.compile(loss, fullgraph=True, **options)
+    return value_and_grad(compiled, case.logits, case.target)
+
+
+def assert_unchanged_by_compilation(loss: nn.Module, case: Any, **options: Any) -> None:
+    value, grad = value_and_grad(loss, case.logits, case.target)
+    compiled_value, compiled_grad = compiled_value_and_grad(loss, case, **options)
+    torch.testing.assert_close(compiled_value, value)
+    torch.testing.assert_close(compiled_grad, grad)
+
+
+def test_it_is_traced_as_one_graph(loss, case):
+    assert_unchanged_by_compilation(loss, case, backend="eager")
+
+
+@pytest.mark.slow
+def test_compiled_code_agrees(loss, case):
+    assert_unchanged_by_compilation(loss, case)

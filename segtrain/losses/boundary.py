@@ -1,0 +1,73 @@
+"""Boundary loss: every wrong pixel costs its distance from the true boundary."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from segtrain.losses.class_weights import ClassWeights
+from segtrain.losses.classwise import ClasswiseLoss, class_mean, pixel_axes
+from segtrain.losses.distance import distance_to
+from segtrain.losses.precision import full_precision
+from segtrain.task import Task
+
+
+@full_precision
+def boundary_loss(
+    logits: Tensor,
+    target: Tensor,
+    task: Task,
+    *,
+    per_image: bool = False,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Take the mean over valid pixels of distance times (p - truth), then over classes (Kervadec et al. 2019, eq. 5).
+
+    The distance is signed, see `signed_distance`; the paper drops the part without p, a constant, and so does not end
+    at 0. ``per_image`` scores each image on its own; ``class_weights`` are ``(out_channels,)``. A class that an image
+    does not hold, or that fills it, has no boundary: there each wrong pixel is as far away as can be, and costs 1.
+    """
+    probabilities = task.activation(logits)
+    truth = task.one_hot(target, probabilities)
+    valid = task.valid(target)
+    distance = signed_distance(truth > 0, valid).to(probabilities.dtype)
+    counts = valid.to(probabilities.dtype)
+    over = pixel_axes(per_image=per_image)
+    costs = ((probabilities - truth) * (distance * counts)).sum(over)
+    area = counts.expand_as(truth).sum(over)
+    return class_mean(costs / area.clamp_min(1), area > 0, class_weights)
+
+
+@torch.no_grad()
+def signed_distance(truth: Tensor, valid: Tensor) -> Tensor:
+    """Measure how far each pixel's centre is from the boundary of its image's class, as a share of the diagonal.
+
+    Bool maps ``(N, C, H, W)`` and ``(N, 1 or C, H, W)`` become float32 ``(N, C, H, W)``, negative inside, and 1 or -1
+    all over an image without a boundary. What is ignored belongs to neither side, so no boundary runs along it.
+    """
+    diagonal = math.hypot(*truth.shape[-2:])
+    outside, inside = distance_to(truth), distance_to(valid & ~truth)
+    distance = torch.where(truth, 0.5 - inside, outside - 0.5)  # the boundary runs between two pixels
+    return distance.clamp(-diagonal, diagonal) / diagonal
+
+
+class BoundaryLoss(ClasswiseLoss):
+    """`boundary_loss` with the options of `ClasswiseLoss`."""
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        per_image: bool = False,
+        classes: Sequence[str] | None = None,
+        class_weights: ClassWeights = None,
+        pixel_counts: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(
+            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
+        )
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
+        return boundary_loss(logits, target, self.task, **self.shared)

@@ -1,0 +1,124 @@
+"""How much each class counts: weights given by hand, or made from how many pixels each class has."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from segtrain.config.suggest import did_you_mean
+from segtrain.errors import ConfigError
+from segtrain.task import Task
+
+Scheme: TypeAlias = Literal["auto", "inverse", "median_frequency", "effective_number", "enet"]
+ClassWeights: TypeAlias = Sequence[float] | Mapping[str, float] | Scheme | None
+"""One weight for each of ``task.label_names``, some of them by name, or the scheme that makes them from counts."""
+
+_DISTINCT_PIXELS = 1e6
+
+
+def class_weights(counts: Sequence[int], scheme: Scheme = "auto") -> list[float]:
+    """Turn the pixels of each class in the training set into weights; p below is a class's share of all pixels.
+
+    - ``inverse``: 1 / p
+    - ``median_frequency``: median p / p (Eigen and Fergus 2015, section 6.3.2), with p over all images
+    - ``effective_number``: (1 - b) / (1 - b^pixels) (Cui et al. 2019, equation 4), b = 1 - 1e-6: beyond a million
+      pixels more of them add nothing
+    - ``enet``: 1 / log(1.02 + p) (Paszke et al. 2016, section 5.2), so that no class weighs over 140 times another
+    - ``auto``: ``enet``, as its bound keeps a handful of pixels from ruling the loss
+
+    Weights are scaled to a mean of 1 over the classes that have pixels; a class without any weighs 1.
+    """
+    present = [count for count in counts if count > 0]
+    if not present:
+        return [1.0] * len(counts)
+    total = sum(present)
+    raw = [_raw_weight(count, total, median(present), scheme) for count in present]
+    mean = sum(raw) / len(raw)
+    scaled = iter(weight / mean for weight in raw)
+    return [next(scaled) if count > 0 else 1.0 for count in counts]
+
+
+def _raw_weight(count: int, total: int, middle: float, scheme: Scheme) -> float:
+    match scheme:
+        case "inverse":
+            return total / count
+        case "median_frequency":
+            return middle / count
+        case "effective_number":
+            # (1 - b) / (1 - b^count), without cancellation
+            return 1 / -math.expm1(count * math.log1p(-1 / _DISTINCT_PIXELS)) / _DISTINCT_PIXELS
+        case "enet" | "auto":
+            return 1 / math.log(1.02 + count / total)
+
+
+def label_weights(weights: ClassWeights, task: Task, pixel_counts: Sequence[int] | None = None) -> Tensor | None:
+    """Resolve what stands under ``class_weights`` into float32 ``(len(task.label_names),)``, None where it is None.
+
+    Names that a mapping leaves out weigh 1. Raises ConfigError for wrong numbers and names.
+    """
+    if weights is None:
+        return None
+    if isinstance(weights, str):
+        weights = class_weights(_needed(pixel_counts, weights, task), weights)
+    values = _by_name(weights, task) if isinstance(weights, Mapping) else list(weights)
+    _check(values, task)
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def channel_weights(
+    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None, pixel_counts: Sequence[int] | None = None
+) -> Tensor | None:
+    """Resolve ``class_weights`` and the subset ``classes`` into one weight for each channel, ``(out_channels,)``.
+
+    A class outside the subset weighs 0. None where every class counts alike. Raises ConfigError.
+    """
+    values = label_weights(weights, task, pixel_counts)
+    if values is not None:
+        values = values[-task.out_channels :]  # without a binary task's background
+    if classes is None:
+        return values
+    for name in classes:
+        if name not in task.class_names:
+            raise ConfigError(f"loss.classes: {name!r} is no class{did_you_mean(name, task.class_names)}")
+    if not classes:
+        raise ConfigError(f"loss.classes: holds nothing, expected some of {', '.join(task.class_names)}")
+    chosen = torch.tensor([float(name in classes) for name in task.class_names])
+    return chosen if values is None else chosen * values
+
+
+def _needed(pixel_counts: Sequence[int] | None, scheme: str, task: Task) -> Sequence[int]:
+    if pixel_counts is None:
+        raise ConfigError(
+            f"loss.class_weights: {scheme} needs the pixels of each class, expected pixel_counts beside it; "
+            f"set loss.class_weights={_example(task)}"
+        )
+    assert len(pixel_counts) == len(task.label_names)
+    return pixel_counts
+
+
+def _by_name(weights: Mapping[str, float], task: Task) -> list[float]:
+    for name in weights:
+        if name not in task.label_names:
+            raise ConfigError(f"loss.class_weights.{name}: is no class{did_you_mean(str(name), task.label_names)}")
+    return [float(weights.get(name, 1.0)) for name in task.label_names]
+
+
+def _check(values: Sequence[float], task: Task) -> None:
+    names = ", ".join(task.label_names)
+    if len(values) != len(task.label_names):
+        raise ConfigError(
+            f"loss.class_weights: {len(values)} weights, expected {len(task.label_names)}, one each for {names}; "
+            f"set loss.class_weights={_example(task)}"
+        )
+    if min(values) < 0 or max(values) == 0:
+        raise ConfigError(
+            f"loss.class_weights: {values} holds a weight below 0 or nothing but 0, expected weights for {names}; "
+            f"set loss.class_weights={_example(task)}"
+        )
+
+
+def _example(task: Task) -> str:
+    return f"[{', '.join('1.0' for _ in task.label_names)}]"

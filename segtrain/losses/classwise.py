@@ -1,0 +1,64 @@
+"""Losses that score every class as a whole, and their mean over the classes."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from torch import Tensor, nn
+
+from segtrain.losses.class_weights import ClassWeights, channel_weights
+from segtrain.losses.pixels import EPSILON
+from segtrain.task import Task
+
+
+class Shared(TypedDict):
+    """The options that every class-wise loss function takes."""
+
+    per_image: bool
+    class_weights: Tensor | None
+
+
+class ClasswiseLoss(nn.Module):
+    """What class-wise losses share: whether images are scored on their own, and how much each class counts.
+
+    ``classes`` names those that count at all, None stands for every class. ``class_weights`` make the mean over the
+    classes a weighted one; the single class of a binary task has nothing to be weighed against. ``pixel_counts``, one
+    for each of ``task.label_names``, are what a scheme makes weights from.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        per_image: bool,
+        classes: Sequence[str] | None,
+        class_weights: ClassWeights,
+        pixel_counts: Sequence[int] | None,
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.per_image = per_image
+        weights = channel_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    @property
+    def shared(self) -> Shared:
+        """The options to hand to the function."""
+        return {"per_image": self.per_image, "class_weights": self.class_weights}
+
+
+def pixel_axes(*, per_image: bool) -> tuple[int, ...]:
+    """Say over which axes of ``(N, C, H, W)`` a class is summed up."""
+    return (2, 3) if per_image else (0, 2, 3)
+
+
+def class_mean(losses: Tensor, counted: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Take the mean of ``(C,)`` or ``(N, C)`` losses where bool ``counted`` holds, weighted by class ``(C,)``.
+
+    Gives 0 with a gradient of 0 where nothing counts.
+    """
+    weights = counted.to(losses.dtype)
+    if class_weights is not None:
+        weights = weights * class_weights.to(losses.dtype)
+    return (losses * weights).sum() / weights.sum().clamp_min(EPSILON)

@@ -1,0 +1,108 @@
+"""Soft clDice: keeps thin structures in one piece by comparing centre lines."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segtrain.losses.class_weights import ClassWeights
+from segtrain.losses.classwise import ClasswiseLoss, pixel_axes
+from segtrain.losses.dice import dice_loss
+from segtrain.losses.options import check_range
+from segtrain.losses.pixels import EPSILON
+from segtrain.losses.precision import full_precision
+from segtrain.losses.regions import Regions, overlap_loss
+from segtrain.task import Task
+
+
+@full_precision
+def cldice_loss(
+    logits: Tensor,
+    target: Tensor,
+    task: Task,
+    *,
+    alpha: float = 0.5,
+    iterations: int = 5,
+    smooth: float = 1.0,
+    per_image: bool = False,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Compute (1 - alpha) Dice loss + alpha (1 - clDice), the mean over classes (Shit et al. 2021, section 3.2).
+
+    clDice is the harmonic mean of how much of the predicted centre line lies in the truth, and of the true centre line
+    in the prediction. Centre lines alone do not say how wide a structure is, so the paper keeps ``alpha`` up to 1/2.
+    ``iterations`` is the radius in pixels of the widest structure that is thinned to a line; ``smooth`` is added to
+    both terms of both shares; ``per_image`` scores each image on its own; ``class_weights`` are ``(out_channels,)``. A
+    class that the truth does not hold costs the share of valid pixels predicted as it, see `score_absent`.
+    """
+    dice = dice_loss(logits, target, task, per_image=per_image, class_weights=class_weights)
+    probabilities = task.activation(logits)
+    truth = task.one_hot(target, probabilities)
+    valid = task.valid(target).to(probabilities.dtype)
+    probabilities = probabilities * valid
+    over = pixel_axes(per_image=per_image)
+    line, true_line = soft_skeleton(probabilities, iterations), soft_skeleton(truth, iterations)
+    precision = ((line * truth).sum(over) + smooth) / (line.sum(over) + smooth).clamp_min(EPSILON)
+    sensitivity = ((true_line * probabilities).sum(over) + smooth) / (true_line.sum(over) + smooth).clamp_min(EPSILON)
+    score = 2 * precision * sensitivity / (precision + sensitivity).clamp_min(EPSILON)
+    predicted = probabilities.sum(over)
+    regions = Regions(precision, predicted, truth.sum(over), valid.sum(over).expand_as(predicted))
+    return (1 - alpha) * dice + alpha * overlap_loss(score, regions, class_weights=class_weights)
+
+
+def soft_skeleton(maps: Tensor, iterations: int) -> Tensor:
+    """Thin maps ``(N, C, H, W)`` of values in 0..1 to their centre lines (algorithm 1)."""
+    skeleton = torch.zeros_like(maps)
+    for _ in range(iterations + 1):
+        eroded = _erode(maps)
+        ridge = (maps - F.max_pool2d(eroded, 3, stride=1, padding=1)).relu()
+        skeleton = skeleton + (ridge - skeleton * ridge).relu()
+        maps = eroded
+    return skeleton
+
+
+def _erode(maps: Tensor) -> Tensor:
+    """Take the smallest value of each pixel and its four neighbours."""
+    negative = -maps
+    columns = F.max_pool2d(negative, (3, 1), stride=1, padding=(1, 0))
+    rows = F.max_pool2d(negative, (1, 3), stride=1, padding=(0, 1))
+    return -torch.maximum(columns, rows)
+
+
+class CLDiceLoss(ClasswiseLoss):
+    """`cldice_loss` with its options, and those of `ClasswiseLoss`."""
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        alpha: float = 0.5,
+        iterations: int = 5,
+        smooth: float = 1.0,
+        per_image: bool = False,
+        classes: Sequence[str] | None = None,
+        class_weights: ClassWeights = None,
+        pixel_counts: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(
+            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
+        )
+        check_range("alpha", alpha, 0, 1, including_high=True)
+        check_range("iterations", iterations, 0)
+        check_range("smooth", smooth, 0)
+        self.alpha = alpha
+        self.iterations = iterations
+        self.smooth = smooth
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
+        return cldice_loss(
+            logits,
+            target,
+            self.task,
+            alpha=self.alpha,
+            iterations=self.iterations,
+            smooth=self.smooth,
+            **self.shared,
+        )

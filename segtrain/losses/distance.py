@@ -1,0 +1,52 @@
+"""Exact Euclidean distance maps that keep the device running.
+
+On the CPU, where there is nothing to wait for, OpenCV computes them in linear time. On an accelerator a copy to the
+CPU and back would stop the step, so there the transform runs in torch: of quadratic time along one axis, which such a
+device has to spare. `torch.library` picks one by the device and keeps `torch.compile` from looking inside.
+"""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@torch.library.custom_op("segtrain::distance_to", mutates_args=())
+def distance_to(sites: Tensor) -> Tensor:
+    """Measure how far each pixel is from the nearest pixel of the bool map ``(..., H, W)``; float32, in pixels.
+
+    Infinite where the map has none. Squared distances are exact up to 2^24, that is for maps up to 2896 x 2896.
+    """
+    squared = _distance_in_column(sites).square()
+    nearest = squared.clone()
+    for offset in range(1, sites.shape[-1]):
+        shifted = squared + offset**2
+        torch.minimum(nearest[..., offset:], shifted[..., :-offset], out=nearest[..., offset:])
+        torch.minimum(nearest[..., :-offset], shifted[..., offset:], out=nearest[..., :-offset])
+    return nearest.sqrt()
+
+
+def _distance_in_column(sites: Tensor) -> Tensor:
+    """Measure the distance to the nearest site in the same column; infinite where it has none."""
+    rows = torch.arange(sites.shape[-2], device=sites.device, dtype=torch.float32).unsqueeze(-1)
+    above = torch.where(sites, rows, -math.inf).cummax(-2).values
+    below = torch.where(sites, rows, math.inf).flip(-2).cummin(-2).values.flip(-2)
+    return torch.minimum(rows - above, below - rows)
+
+
+@distance_to.register_kernel("cpu")
+def _distance_to_on_cpu(sites: Tensor) -> Tensor:
+    maps = sites.reshape(-1, *sites.shape[-2:]).numpy()
+    distances = np.full(maps.shape, np.inf, np.float32)
+    for i, one in enumerate(maps):
+        if one.any():
+            free = np.logical_not(one).view(np.uint8)
+            cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE, dst=distances[i])
+    return torch.from_numpy(distances).view(sites.shape)
+
+
+@distance_to.register_fake
+def _distance_to_shape(sites: Tensor) -> Tensor:
+    return sites.new_empty(sites.shape, dtype=torch.float32)

@@ -1,0 +1,65 @@
+"""Matthews correlation loss: the one overlap loss that counts what is rightly left out as well."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from segtrain.losses.class_weights import ClassWeights
+from segtrain.losses.classwise import ClasswiseLoss, class_mean, pixel_axes
+from segtrain.losses.pixels import EPSILON
+from segtrain.losses.precision import full_precision
+from segtrain.task import Task
+
+
+@full_precision
+def mcc_loss(
+    logits: Tensor,
+    target: Tensor,
+    task: Task,
+    *,
+    per_image: bool = False,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Compute 1 - MCC of the soft confusion matrix, the mean over classes (Abhishek and Hamarneh 2021, equation 5).
+
+    From 0 to 2, and 1 for a guess. ``per_image`` scores each image on its own; ``class_weights`` are
+    ``(out_channels,)``. A class whose truth holds no pixel, or every one, has no correlation: it costs the share of
+    valid pixels that are wrong.
+    """
+    probabilities = task.activation(logits)
+    truth = task.one_hot(target, probabilities)
+    valid = task.valid(target).to(probabilities.dtype)
+    rest = valid - truth
+    probabilities = probabilities * valid
+    doubts = valid - probabilities
+    # each of the four summed by itself: a difference of areas would drown the small ones
+    over = pixel_axes(per_image=per_image)
+    tp, fn = (probabilities * truth).sum(over), (doubts * truth).sum(over)
+    fp, tn = (probabilities * rest).sum(over), (doubts * rest).sum(over)
+    true, false = truth.sum(over), rest.sum(over)
+    area = true + false
+    spread = ((tp + fp) * (tn + fn)).clamp_min(EPSILON).sqrt() * (true * false).sqrt()
+    correlation = (tp * tn - fp * fn) / spread.clamp_min(EPSILON)
+    losses = (1 - correlation).where((true > 0) & (false > 0), (fp + fn) / area.clamp_min(1))
+    return class_mean(losses, area > 0, class_weights)
+
+
+class MCCLoss(ClasswiseLoss):
+    """`mcc_loss` with the options of `ClasswiseLoss`."""
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        per_image: bool = False,
+        classes: Sequence[str] | None = None,
+        class_weights: ClassWeights = None,
+        pixel_counts: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(
+            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
+        )
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
+        return mcc_loss(logits, target, self.task, **self.shared)

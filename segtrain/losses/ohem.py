@@ -1,0 +1,92 @@
+"""Cross-entropy of the hardest pixels alone."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segtrain.losses.class_weights import ClassWeights, label_weights
+from segtrain.losses.options import check_range
+from segtrain.losses.pixels import weighted_mean
+from segtrain.losses.precision import full_precision
+from segtrain.task import Task
+
+
+@full_precision
+def ohem_loss(
+    logits: Tensor,
+    target: Tensor,
+    task: Task,
+    *,
+    keep: float = 0.25,
+    threshold: float | None = None,
+    label_smoothing: float = 0.0,
+    per_image: bool = False,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Take the mean of -log p(true label) over the hardest valid pixels (Shrivastava et al. 2016, section 4).
+
+    ``keep`` is their share of the valid pixels, of the batch or, with ``per_image``, of each image. A ``threshold``
+    adds every pixel whose p lies below it. ``class_weights``, one for each of ``task.label_names``, make the mean a
+    weighted one; they do not say what is hard.
+    """
+    losses = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
+    valid = target != task.ignore_index
+    limit = _hardest(losses, valid, keep=keep, per_image=per_image)
+    if threshold is not None:
+        limit = limit.clamp_max(-math.log(threshold))
+    return weighted_mean(losses, task.label_weights(target, class_weights) * (losses >= limit))
+
+
+@torch.no_grad()
+def _hardest(losses: Tensor, valid: Tensor, *, keep: float, per_image: bool) -> Tensor:
+    """Find the smallest loss that is kept: ``(1, ...)`` or for each image ``(N, 1, ...)``, as many axes as losses."""
+    rows = losses.where(valid, -1).flatten(1) if per_image else losses.where(valid, -1).view(1, -1)
+    at_most = math.ceil(keep * rows.shape[1])  # known without asking the device how many pixels are valid
+    sorted_losses = rows.topk(at_most, sorted=True).values
+    kept = (valid.view_as(rows).sum(1, keepdim=True) * keep).ceil().long()
+    return sorted_losses.gather(1, (kept - 1).clamp_min(0)).view(-1, *[1] * (losses.ndim - 1))
+
+
+class OHEMLoss(nn.Module):
+    """`ohem_loss` with its options; ``pixel_counts`` are what a scheme makes the ``class_weights`` from."""
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        keep: float = 0.25,
+        threshold: float | None = None,
+        label_smoothing: float = 0.0,
+        per_image: bool = False,
+        class_weights: ClassWeights = None,
+        pixel_counts: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        check_range("keep", keep, 0, 1, including_low=False, including_high=True)
+        if threshold is not None:
+            check_range("threshold", threshold, 0, 1, including_low=False)
+        check_range("label_smoothing", label_smoothing, 0, 1)
+        self.task = task
+        self.keep = keep
+        self.threshold = threshold
+        self.label_smoothing = label_smoothing
+        self.per_image = per_image
+        weights = label_weights(class_weights, task, pixel_counts)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
+        return ohem_loss(
+            logits,
+            target,
+            self.task,
+            keep=self.keep,
+            threshold=self.threshold,
+            label_smoothing=self.label_smoothing,
+            per_image=self.per_image,
+            class_weights=self.class_weights,
+        )
