@@ -44,20 +44,19 @@ class ASPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Join the branches."""
         *dense, pooled = (conv(x) for conv in self.convs)
-        project, *rest = self.project
         # The pooled branch is the same at every pixel: projecting it apart saves a fifth of the work.
-        to_dense, to_pooled = project.weight.split([len(dense) * pooled.shape[1], pooled.shape[1]], dim=1)
-        x = F.conv2d(torch.cat(dense, dim=1), to_dense) + F.conv2d(pooled, to_pooled)
-        for layer in rest:
+        weight, width = self.project.get_parameter("0.weight"), pooled.shape[1]
+        x = F.conv2d(torch.cat(dense, dim=1), weight[:, :-width]) + F.conv2d(pooled, weight[:, -width:])
+        for layer in self.project[1:]:
             x = layer(x)
         return x
 
 
 class AtrousConv2d(nn.Conv2d):
-    """A same-size 3x3 convolution whose taps lie ``rate`` pixels apart; taps that meet nothing but padding cost nothing.
+    """A same-size 3x3 convolution whose taps lie ``rate`` pixels apart; those that only meet padding are left out.
 
-    On a map of at most ``rate`` rows that is the upper and the lower row of taps, and so for columns: the kernel
-    degenerates to 1x1 (Chen et al. 2017, section 3.3), as on a 32x32 map at rate 36.
+    On a map of up to ``rate`` rows these are the upper and the lower row of taps, and likewise for columns: on a 32x32
+    map at rate 36 the kernel degenerates to 1x1 (Chen et al. 2017, section 3.3).
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, rate: int = 1, groups: int = 1) -> None:

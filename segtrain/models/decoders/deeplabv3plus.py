@@ -62,11 +62,11 @@ class DeepLabV3Plus(Decoder):
 def _find_skip(encoder_strides: Sequence[int]) -> int:
     strides = list(encoder_strides)
     if _SKIP_STRIDE not in strides:
+        problem = "needs a map of stride 4"
         remedy = "take another encoder, for example encoder=resnet34, or arch=deeplabv3"
-        raise ConfigError(
-            f"arch: deeplabv3plus needs a map of stride 4, this encoder gives strides {strides}; {remedy}"
-        )
-    if strides[-1] == _SKIP_STRIDE:
+    elif strides[-1] == _SKIP_STRIDE:
+        problem = "needs a map coarser than stride 4"
         remedy = "raise encoder.depth, for example encoder.depth=5"
-        raise ConfigError(f"arch: deeplabv3plus needs a map coarser than stride 4, not {strides}; {remedy}")
-    return strides.index(_SKIP_STRIDE)
+    else:
+        return strides.index(_SKIP_STRIDE)
+    raise ConfigError(f"arch: deeplabv3plus {problem}, this encoder gives strides {strides}; {remedy}")

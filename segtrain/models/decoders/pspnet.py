@@ -16,8 +16,8 @@ from segtrain.models.layers import ConvNormReLU, Norm, initialize_he
 class PSPNet(Decoder):
     """Averages the coarsest map over grids of ``pool_sizes`` cells a side and joins it with these averages.
 
-    ``channels`` are those of the result; each grid gets an equal share of the map's own channels. Raises ``ConfigError``
-    for more grids than the map has channels.
+    ``channels`` are those of the result; the grids share as many channels as the map has. Raises ``ConfigError`` for
+    more grids than that.
     """
 
     demands = Demands(depth=3)
@@ -53,7 +53,7 @@ class PyramidPooling(nn.Module):
         super().__init__()
         if not 0 < len(pool_sizes) <= in_channels:
             raise ConfigError(
-                f"arch.pool_sizes: {len(pool_sizes)} grids cannot share the {in_channels} channels of the coarsest map; "
+                f"arch.pool_sizes: {len(pool_sizes)} grids cannot share the {in_channels} channels of the map; "
                 "for example arch.pool_sizes=[1,2,3,6]"
             )
         share = in_channels // len(pool_sizes)
@@ -68,7 +68,7 @@ class PyramidPooling(nn.Module):
 class GridAverage(nn.Module):
     """Averages a map over ``cells`` x ``cells`` cells, reduces the channels, and resizes it back.
 
-    A grid of one cell is never normalised: there, statistics of one image do not exist. Maps smaller than the grid work.
+    A single cell is not normalised, as one image has no statistics there. A map may be smaller than the grid.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, cells: int, norm: Norm) -> None:
