@@ -14,6 +14,7 @@ commands (`segtrain <command> --help` shows its keys)
   train    train a model; the default, and what the groups below are for
   eval     score a checkpoint:   segtrain eval ckpt=outputs/<name>/<time> data.split=test
   predict  masks for images:     segtrain predict ckpt=outputs/<name>/<time> input=photos output=masks
+  import   a model of segmentation_models_pytorch:   segtrain import smp=saved_folder out=model.pt
   zoo      list the encoders and architectures whose name matches: segtrain zoo effic
 
 examples

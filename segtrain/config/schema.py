@@ -121,3 +121,18 @@ class PredictConfig:
     device: str
     precision: Precision
     overlay: Fraction | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """One model of segmentation_models_pytorch to be made into a checkpoint."""
+
+    smp: str
+    out: str
+    arch: str | None
+    encoder: str | None
+    model: dict[str, Any] | None
+    mode: Literal["binary", "multiclass", "multilabel"] | None
+    classes: list[str] | None
+    mean: list[float] | None
+    std: list[Positive] | None

@@ -1,0 +1,204 @@
+"""``segtrain import``: a model of segmentation_models_pytorch as a checkpoint of ours."""
+
+import json
+import logging
+import pickle
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.folders import make_folder
+from segtrain.config.compose import compose, overrides_of, split_overrides
+from segtrain.config.schema import ImportConfig
+from segtrain.config.spine import to_config
+from segtrain.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from segtrain.data.sample import Source
+    from segtrain.models import Segmenter
+    from segtrain.models.smp.recipe import Recipe
+    from segtrain.models.smp.weights import Translation
+    from segtrain.task import Task
+
+log = logging.getLogger(__name__)
+
+_THEIRS = ("arch", "encoder")
+"""Keys that name a group elsewhere, and here a model and an encoder there."""
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+_WRAPPINGS = ("state_dict", "model_state_dict", "model")
+"""The keys under which training tools keep the weights."""
+_LISTED = 6
+
+
+def run(arguments: Arguments) -> int:
+    """Import; keys that import.yaml does not have go into the config of the checkpoint."""
+    theirs, words = split_overrides(arguments.overrides, _THEIRS)
+    own, changes = split_overrides(words, tuple(ImportConfig.__dataclass_fields__))
+    job = compose("import", own, config_dir=arguments.config_dir).job
+    job |= {key: values[-1] for key in _THEIRS if (values := overrides_of(theirs, key))}
+    if arguments.cfg:
+        show(yaml.safe_dump(job, sort_keys=False))
+        return 0
+    import_model(to_config(job, ImportConfig), changes, arguments.config_dir)
+    return 0
+
+
+def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path | None) -> None:
+    """Write the checkpoint and report what became of every tensor."""
+    from segtrain import build, checkpoint
+    from segtrain.console import start_logging
+    from segtrain.models import Normalize
+    from segtrain.models.smp.weights import HEAD, translate, unwrap
+    from segtrain.task import make_task
+
+    start_logging()
+    file, saved = _find(Path(config.smp))
+    recipe = _recipe(config, saved, file)
+    try:
+        state = unwrap(_read(file))
+        names = _class_names(config.classes, len(state[HEAD]))
+        task = make_task(config.mode or ("binary" if len(names) == 1 else "multiclass"), names)
+        job = _job(recipe, changes, config_dir)
+        model = build.build_model(build.checked_config(job), task, channels=recipe.in_channels, pretrained=False)
+        translation = translate(state, model, recipe.their_encoder)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file}: {error}") from None
+    model.load_state_dict(translation.state)
+    model.normalize = Normalize(recipe.mean, recipe.std)
+    make_folder(Path(config.out).absolute().parent, key="out")
+    described = build.describe(job, cast("Source", _Classes.of(task)), model)
+    checkpoint.write(
+        {**described, "format": checkpoint.FORMAT, "model": model.state_dict(), "state": {"step": 0}}, Path(config.out)
+    )
+    _report(config, recipe, translation, model)
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """What a dataset would say of the classes."""
+
+    mode: str
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, task: "Task") -> "_Classes":
+        from segtrain.data.palette import palette
+
+        return cls(task.mode, task.class_names, palette(len(task.label_names)))
+
+
+def _find(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the file of the weights, and what config.json beside it says; raises CheckpointError for neither."""
+    folder = path if path.is_dir() else path.parent
+    files = [folder / name for name in _WEIGHTS] if path.is_dir() else [path]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        what = f"holds no {_WEIGHTS[0]}" if path.is_dir() else "no such file or folder"
+        raise CheckpointError(
+            f"{path}: {what}, expected the folder of a model's save_pretrained or a file of its state_dict() "
+            f"({', '.join(_SUFFIXES)}); correct smp=..."
+        )
+    beside = folder / "config.json"
+    if not beside.is_file():
+        return file, {}
+    try:
+        saved = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{beside}: is no JSON ({error}); mend it, or remove it and give arch=, encoder="
+        ) from None
+    return file, saved if isinstance(saved, dict) else {}
+
+
+def _read(file: Path) -> "dict[str, Tensor]":
+    """Read tensors by name without running code; raises CheckpointError for anything else."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        held = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that is none can raise anything
+        reason = (
+            "holds pickled objects, which could run any code"
+            if isinstance(error, pickle.UnpicklingError)
+            else (f"cannot be read ({str(error).strip().partition(chr(10))[0][:120]})")
+        )
+        raise CheckpointError(
+            f"{reason}; save it with torch.save(model.state_dict(), ...) or save_pretrained"
+        ) from None
+    for key in _WRAPPINGS:
+        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
+            held = held[key]
+    tensors = held.items() if isinstance(held, Mapping) else ()
+    return {str(key): value for key, value in tensors if isinstance(value, torch.Tensor)}
+
+
+def _recipe(config: ImportConfig, saved: Mapping[str, Any], file: Path) -> "Recipe":
+    from segtrain.models.smp.recipe import read_recipe
+
+    given = {**saved, **(config.model or {})}
+    arch, encoder = config.arch or saved.get("_model_class"), config.encoder or given.get("encoder_name")
+    missing = [key for key, value in (("arch", arch), ("encoder", encoder)) if not value]
+    if missing:
+        raise ConfigError(
+            f"{file}: no config.json beside it says what model it is; add "
+            f"{' and '.join(f'{key}=...' for key in missing)}, such as arch=unet encoder=resnet34"
+        )
+    recipe = read_recipe(str(arch), {**given, "encoder_name": encoder})
+    statistics: dict[str, Any] = {
+        key: tuple(value) for key in ("mean", "std") if (value := getattr(config, key)) is not None
+    }
+    for key, value in statistics.items():
+        if len(value) != recipe.in_channels:
+            raise ConfigError(
+                f"{key}: got {len(value)} numbers, expected one for each of {recipe.in_channels} channels"
+            )
+    return replace(recipe, **statistics)
+
+
+def _class_names(given: Sequence[str] | None, count: int) -> list[str]:
+    if given is None:
+        return ["foreground"] if count == 1 else [f"class{i}" for i in range(count)]
+    if len(given) != count:
+        raise ConfigError(f"classes: got {len(given)} names, the model predicts {count}; give classes=[...] of {count}")
+    return list(given)
+
+
+def _job(recipe: "Recipe", changes: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
+    """Compose the config of a training run with that model, as if the model came from one."""
+    words = [f"arch={recipe.arch}", "encoder=timm", f"encoder.name={recipe.encoder}", "encoder.weights=null"]
+    job = compose("train", [*words, *changes], config_dir=config_dir).job
+    return {
+        **job,
+        "arch": {**job["arch"], **recipe.arch_options},
+        "encoder": {**job["encoder"], **recipe.encoder_options},
+    }
+
+
+def _report(config: ImportConfig, recipe: "Recipe", translation: "Translation", model: "Segmenter") -> None:
+    """Say what became of every tensor, and what is to be known of the model."""
+    count = len(translation.state)
+    log.info("%s %s: %d tensors, %d of them renamed", recipe.arch, recipe.their_encoder, count, translation.renamed)
+    unused = translation.unused
+    if unused:
+        more = f", and {len(unused) - _LISTED} more" if len(unused) > _LISTED else ""
+        log.info(
+            "%d tensors that the model never uses are left out: %s%s", len(unused), ", ".join(unused[:_LISTED]), more
+        )
+    for note in recipe.notes:
+        log.warning("%s", note)
+    mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (recipe.mean, recipe.std))
+    log.info("images are normalised with mean [%s] and std [%s]; if trained otherwise, give mean=, std=", mean, std)
+    log.info("classes: %s", ", ".join(model.class_names))
+    log.info("written to %s; go on with: segtrain eval ckpt=%s data=...", config.out, shlex.quote(config.out))

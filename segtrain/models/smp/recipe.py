@@ -1,0 +1,218 @@
+"""What a model of segmentation_models_pytorch was built with, in our words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from segtrain.catalog import index
+from segtrain.config.suggest import did_you_mean
+from segtrain.errors import ConfigError
+from segtrain.models.smp.natives import NATIVES
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model: ``arch`` is a choice of ``configs/arch``; options are those of its class and of ``TimmEncoder``.
+
+    ``encoder`` is called ``their_encoder`` there.
+    ``mean`` and ``std`` are of the images behind the encoder's weights, on a scale from 0 to 1. ``notes`` say what the
+    model does there and ours does not.
+    """
+
+    arch: str
+    encoder: str
+    their_encoder: str
+    arch_options: dict[str, Any]
+    encoder_options: dict[str, Any]
+    in_channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    """How the class of an architecture names its options there, and ours; and their defaults of the encoder's."""
+
+    options: Mapping[str, str]
+    depth: int = 5
+    output_stride: int = 32
+    constant: Mapping[str, Any] = field(default_factory=dict)
+
+
+_NORM = {"decoder_use_norm": "norm"}
+_UNET = {
+    **_NORM,
+    "decoder_channels": "channels",
+    "decoder_interpolation": "interpolation",
+    "decoder_attention_type": "attention",
+}
+_ASPP = {
+    "decoder_channels": "channels",
+    "decoder_atrous_rates": "atrous_rates",
+    "decoder_aspp_separable": "separable",
+    "decoder_aspp_dropout": "dropout",
+}
+_ARCHITECTURES = {
+    "Unet": _Architecture(_UNET),
+    "UnetPlusPlus": _Architecture(_UNET),
+    "MAnet": _Architecture(
+        {
+            **_NORM,
+            "decoder_channels": "channels",
+            "decoder_interpolation": "interpolation",
+            "decoder_pab_channels": "pab_channels",
+        }
+    ),
+    "Linknet": _Architecture(_NORM),
+    "FPN": _Architecture(
+        {
+            "decoder_pyramid_channels": "pyramid_channels",
+            "decoder_segmentation_channels": "segmentation_channels",
+            "decoder_merge_policy": "merge",
+            "decoder_dropout": "dropout",
+            "decoder_interpolation": "interpolation",
+        }
+    ),
+    "PSPNet": _Architecture({**_NORM, "psp_out_channels": "channels", "psp_dropout": "dropout"}, depth=3),
+    "PAN": _Architecture({"decoder_channels": "channels", "decoder_interpolation": "interpolation"}, output_stride=16),
+    "DeepLabV3": _Architecture(_ASPP, output_stride=8),
+    "DeepLabV3Plus": _Architecture(_ASPP, output_stride=16),
+    "UPerNet": _Architecture({**_NORM, "decoder_channels": "channels"}),
+    "Segformer": _Architecture({"decoder_segmentation_channels": "channels"}),
+    "DPT": _Architecture(
+        {
+            "decoder_readout": "readout",
+            "decoder_intermediate_channels": "intermediate_channels",
+            "decoder_fusion_channels": "fusion_channels",
+        },
+        depth=4,
+    ),
+}
+_READ_ELSEWHERE = {
+    "encoder_name",
+    "encoder_weights",
+    "encoder_depth",
+    "encoder_output_stride",
+    "encoder_output_indices",
+    "in_channels",
+    "classes",
+    "activation",
+    "upsampling",
+    "aux_params",
+}
+_RENAMED = {
+    "decoder_use_batchnorm": "decoder_use_norm",
+    "psp_use_batchnorm": "decoder_use_norm",
+    "upscale_mode": "decoder_interpolation",
+}
+"""Older names of options."""
+_NORMS = {True: "batch", "batchnorm": "batch", False: "none", "identity": "none"}
+_TRANSFORMER_DROP_PATH = 0.1  # of mit_b0 to mit_b5
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_ADVPROP = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def read_recipe(arch: str, config: Mapping[str, Any]) -> Recipe:
+    """Translate the arguments of a model there, those of its ``config.json``; what is left out has their defaults.
+
+    Raises ``ConfigError`` for an architecture, an encoder or an option that we have not.
+    """
+    known = {name.lower(): name for name in _ARCHITECTURES}
+    if arch.lower() not in known:
+        raise ConfigError(f"arch: {arch!r} is no model of segmentation_models_pytorch{did_you_mean(arch, known)}")
+    architecture = _ARCHITECTURES[known[arch.lower()]]
+    given = {_RENAMED.get(key, key): value for key, value in config.items() if not key.startswith("_")}
+    problems = [
+        f"model: segtrain cannot follow {key}={value}; leave it out if the weights do not depend on it, with "
+        f"model={{{key}: null}}"
+        for key, value in given.items()
+        if key not in architecture.options and key not in _READ_ELSEWHERE and value is not None
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    name = str(given.get("encoder_name") or "resnet34")
+    mean, std = _statistics(name, given.get("encoder_weights"))
+    in_channels = int(given.get("in_channels") or 3)
+    encoder, encoder_options = _encoder(name, given, architecture)
+    return Recipe(
+        arch=arch.lower(),
+        encoder=encoder,
+        their_encoder=name,
+        arch_options=_arch_options(arch.lower(), name, given, architecture),
+        encoder_options=encoder_options,
+        in_channels=in_channels,
+        mean=tuple(mean[i % 3] for i in range(in_channels)),
+        std=tuple(std[i % 3] for i in range(in_channels)),
+        notes=tuple(_notes(arch.lower(), given)),
+    )
+
+
+def _arch_options(arch: str, encoder: str, given: Mapping[str, Any], architecture: _Architecture) -> dict[str, Any]:
+    options = {architecture.options[key]: value for key, value in given.items() if key in architecture.options}
+    options = {key: value for key, value in options.items() if value is not None}
+    if "norm" in options:
+        options["norm"] = _norm(options["norm"])
+    if encoder.startswith("vgg") and arch == "unet":
+        options["center"] = True
+    if encoder.startswith("vgg") and arch == "unetplusplus":
+        raise ConfigError(
+            "model: UnetPlusPlus has two more convolutions on the coarsest map of a VGG there, which segtrain has not; "
+            "train it anew, or take a Unet"
+        )
+    return options
+
+
+def _norm(value: Any) -> str:
+    plain = value["type"] if isinstance(value, Mapping) and list(value) == ["type"] else value
+    if not isinstance(plain, bool | str) or plain not in _NORMS:
+        raise ConfigError(
+            f"model: segtrain cannot follow decoder_use_norm={value}, expected batchnorm, identity, true or false; "
+            "train the model anew with arch.norm=..."
+        )
+    return _NORMS[plain]
+
+
+def _encoder(name: str, given: Mapping[str, Any], architecture: _Architecture) -> tuple[str, dict[str, Any]]:
+    depth = int(given.get("encoder_depth") or architecture.depth)
+    output_stride = int(given.get("encoder_output_stride") or architecture.output_stride)
+    if name in NATIVES:
+        native = NATIVES[name]
+        taps = list(native.taps[:depth])
+        return native.name, {
+            "taps": taps,
+            "output_stride": output_stride,
+            "drop_path_rate": native.drop_path_rate,
+        }
+    options: dict[str, Any] = {"depth": depth, "output_stride": output_stride}
+    if name.startswith("mit_b"):
+        return name, {**options, "drop_path_rate": _TRANSFORMER_DROP_PATH}
+    if name.startswith("timm-mobilenetv3"):
+        return name.replace("timm-", "tu-tf_"), options
+    if name.startswith(("tu-", "timm-")):
+        return f"tu-{name.partition('-')[2]}", options
+    raise ConfigError(
+        f"encoder: {name!r} is no encoder of segmentation_models_pytorch{did_you_mean(name, [*NATIVES, 'mit_b0'])}"
+    )
+
+
+def _statistics(name: str, weights: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    row = index.lookup(name)
+    if weights == "advprop":
+        return _ADVPROP
+    return (row.mean, row.std) if row else _IMAGENET
+
+
+def _notes(arch: str, given: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if given.get("activation") not in (None, "identity"):
+        notes.append(f"activation={given['activation']} is left out: segtrain's models return logits")
+    if given.get("aux_params"):
+        notes.append("aux_params: the classification head is left out")
+    if arch == "pan" and given.get("decoder_interpolation", "bilinear") != "bilinear":
+        notes.append(
+            "decoder_interpolation: there the attention pyramid of PAN stays bilinear, so outputs differ a little"
+        )
+    if given.get("encoder_output_indices"):
+        notes.append("encoder_output_indices are left out: blocks at even distances are taken")
+    return notes
