@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from torch import nn
 from torch.optim import Optimizer
 
@@ -22,7 +22,7 @@ from segtrain.data.loader import AugmentedDataset
 from segtrain.data.sample import Source
 from segtrain.data.transforms import Augment
 from segtrain.errors import CheckpointError, ConfigError, DataError, SegtrainError
-from segtrain.models import Normalize, Segmenter, assemble
+from segtrain.models import Decoder, Normalize, Segmenter, assemble, decoder_inputs
 from segtrain.optim import parameter_groups
 from segtrain.predictor import Predictor
 from segtrain.runlog import RunLog
@@ -91,8 +91,10 @@ def build_feed(config: TrainConfig, source: Source, runtime: Runtime, *, trainin
 def build_model(config: TrainConfig, task: Task, *, channels: int, pretrained: bool = True) -> Segmenter:
     """Build the model; without ``pretrained`` no weights are looked for."""
     leaf = config.encoder if pretrained else {**config.encoder, "weights": None}
-    encoder = construct(leaf, "encoder", in_channels=channels)
-    decoder = construct(config.arch, "arch", encoder_channels=encoder.out_channels, encoder_strides=encoder.strides)
+    decoder_class = get_class(config.arch[TARGET])
+    demands = getattr(decoder_class, "demands", Decoder.demands)
+    encoder = construct(leaf, "encoder", in_channels=channels, demands=demands)
+    decoder = construct(config.arch, "arch", **decoder_inputs(decoder_class, encoder))
     return assemble(encoder, decoder, num_classes=task.out_channels, class_names=task.class_names)
 
 

@@ -106,6 +106,7 @@ class Trainer:
 
     def train_epoch(self) -> None:
         """Run what is left of the epoch, or of ``max_steps``."""
+        self.model.encoder.start_epoch(self.state.epoch)
         self.model.train()
         batches = self.log.clock.waiting(self.train.batches(self.state.epoch, self.state.batch))
         with StepProfiler(self.options.profile_steps, self.log.folder) as profiler:

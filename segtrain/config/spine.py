@@ -12,8 +12,8 @@ from segtrain.errors import ConfigError
 T = TypeVar("T")
 
 PROVIDED: Mapping[str, frozenset[str]] = {
-    "arch": frozenset({"encoder_channels", "encoder_strides"}),
-    "encoder": frozenset({"in_channels"}),
+    "arch": frozenset({"encoder_channels", "encoder_strides", "encoder_prefix_tokens"}),
+    "encoder": frozenset({"in_channels", "demands"}),
     "loss": frozenset({"task"}),
     "data": frozenset({"split"}),
     "augment": frozenset(),

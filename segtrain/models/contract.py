@@ -13,12 +13,14 @@ class Demands:
     """What an architecture asks of its encoder where the user leaves it open.
 
     ``depth`` halvings, ``output_stride`` as the coarsest stride, reached with dilation where it is below ``2**depth``.
-    With the layout ``tokens`` the encoder is a plain vision transformer that gives maps of one stride, and after them
+    Beside the coarsest map it reads those of the strides ``skips``, or all; others need not be computed. With the
+    layout ``tokens`` the encoder is a plain vision transformer that gives ``depth`` maps of one stride, and after them
     their prefix tokens.
     """
 
     depth: int = 5
     output_stride: int = 32
+    skips: tuple[int, ...] | None = None
     layout: Layout = "pyramid"
 
 
@@ -44,6 +46,9 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Compute the maps."""
         raise NotImplementedError
+
+    def start_epoch(self, epoch: int) -> None:
+        """Be told that training begins an epoch, counted from 0."""
 
 
 class Decoder(nn.Module):

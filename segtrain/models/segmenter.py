@@ -63,10 +63,10 @@ class Segmenter(nn.Module):
         self.normalize = Normalize(encoder.mean, encoder.std)
         self.class_names = tuple(class_names)
         self.in_channels = encoder.out_channels[0]
-        self.stride = max(encoder.strides)
+        self.size_multiple = encoder.size_multiple
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Pad to a multiple of the stride, predict, and crop back; pad on the right and at the bottom with zeros.
+        """Pad to what the encoder takes, predict, and crop back; pad on the right and at the bottom with zeros.
 
         Raises ``ValueError`` for an image that is no float batch of ``in_channels`` channels.
         """
@@ -76,14 +76,14 @@ class Segmenter(nn.Module):
                 f"got {image.dtype} {tuple(image.shape)}; model.normalize(image) takes stored pixels"
             )
         height, width = image.shape[-2:]
-        features = self.encoder(pad_to_multiple(image, self.stride))
+        features = self.encoder(pad_to_multiple(image, self.size_multiple))
         logits = self.segmentation_head(self.decoder(features))[..., :height, :width]
         if self.classification_head is None:
             return logits  # type: ignore[no-any-return]
         return logits, self.classification_head(features[-1])
 
 
-def pad_to_multiple(image: Tensor, stride: int) -> Tensor:
-    """Append zeros to the height and width of ``(N, C, H, W)`` up to the next multiples of ``stride``."""
-    bottom, right = -image.shape[-2] % stride, -image.shape[-1] % stride
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Append zeros to the height and width of ``(N, C, H, W)`` up to the next multiples of ``multiple``."""
+    bottom, right = -image.shape[-2] % multiple, -image.shape[-1] % multiple
     return F.pad(image, (0, right, 0, bottom)) if bottom or right else image

@@ -17,7 +17,7 @@ class DeepLabV3(Decoder):
     ``atrous_rates`` are in pixels of that map; the paper doubles them where the output stride halves.
     """
 
-    demands = Demands(output_stride=8)
+    demands = Demands(output_stride=8, skips=())
     head_kernel_size = 1
 
     def __init__(

@@ -23,7 +23,7 @@ class DeepLabV3Plus(Decoder):
     ``ConfigError`` for an encoder without a map of stride 4, or without a coarser one.
     """
 
-    demands = Demands(output_stride=16)
+    demands = Demands(output_stride=16, skips=(_SKIP_STRIDE,))
     head_kernel_size = 1
 
     def __init__(

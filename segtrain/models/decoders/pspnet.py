@@ -20,7 +20,7 @@ class PSPNet(Decoder):
     more grids than that.
     """
 
-    demands = Demands(depth=3)
+    demands = Demands(depth=3, skips=())
     head_kernel_size = 3
 
     def __init__(

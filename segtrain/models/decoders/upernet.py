@@ -19,8 +19,7 @@ class UPerNet(Decoder):
     """Pools the coarsest map at several scales, builds a top-down pyramid over the maps from stride 4 on, and fuses it.
 
     Each map is first normalised over its channels. ``pool_sizes`` are the heights and widths of the pooled maps. Raises
-    ``ConfigError`` for an encoder with fewer than two maps from stride 4 on, and for a ``norm`` that has nothing to
-    average in a map of one pixel.
+    ``ConfigError`` for an encoder with fewer than two maps from stride 4 on.
 
     segmentation_models_pytorch keeps batch normalisation in ``psp.out_conv`` whatever its ``decoder_use_norm`` is.
     """
@@ -38,7 +37,11 @@ class UPerNet(Decoder):
     ) -> None:
         super().__init__()
         strides = [stride for stride in encoder_strides if stride >= _FINEST_STRIDE]
-        _check_options(encoder_strides, len(strides), norm, channels, pool_sizes)
+        if len(strides) < _MIN_LEVELS:
+            raise ConfigError(
+                f"arch: upernet needs {_MIN_LEVELS} maps of stride {_FINEST_STRIDE} or more, this encoder gives "
+                f"strides {list(encoder_strides)}; raise encoder.depth, for example encoder.depth=5"
+            )
         self.levels = len(strides)
         maps = encoder_channels[-self.levels :]
         self.feature_norms = nn.ModuleList(make_norm("layer", width) for width in maps)
@@ -58,8 +61,9 @@ class UPerNet(Decoder):
         for lateral, conv, x in zip(self.fpn_lateral_blocks, self.fpn_conv_blocks, reversed(maps[:-1]), strict=True):
             level = lateral(level, x)
             pyramid.insert(0, conv(level))
-        size = pyramid[0].shape[-2:]
-        return self.fusion_block(torch.cat([resize(x, size, mode="bilinear") for x in pyramid], dim=1))  # type: ignore[no-any-return]
+        finest = pyramid[0].shape[-2:]
+        fused: Tensor = self.fusion_block(torch.cat([resize(x, finest, mode="bilinear") for x in pyramid], dim=1))
+        return fused
 
 
 class PyramidPooling(nn.Module):
@@ -68,7 +72,7 @@ class PyramidPooling(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, pool_sizes: Sequence[int], norm: Norm) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(size), _pooled_conv(in_channels, out_channels, norm))
+            nn.Sequential(nn.AdaptiveAvgPool2d(size), _pooled_conv(in_channels, out_channels, size, norm))
             for size in pool_sizes
         )
         self.out_conv = ConvNormReLU(in_channels + len(pool_sizes) * out_channels, out_channels, norm=norm)
@@ -92,25 +96,10 @@ class Lateral(nn.Module):
         return level
 
 
-def _pooled_conv(in_channels: int, out_channels: int, norm: Norm) -> ConvNormReLU:
-    conv = ConvNormReLU(in_channels, out_channels, kernel_size=1, norm=norm)
+def _pooled_conv(in_channels: int, out_channels: int, size: int, norm: Norm) -> ConvNormReLU:
+    """Build the convolution of a pooled map; the single pixel of an image has no statistics to normalise with."""
+    no_statistics = size == 1 and norm in {"instance", "group"}
+    conv = ConvNormReLU(in_channels, out_channels, kernel_size=1, norm="none" if no_statistics else norm)
     if norm == "batch":
         conv[1] = PooledBatchNorm2d(out_channels)
     return conv
-
-
-def _check_options(
-    encoder_strides: Sequence[int], levels: int, norm: Norm, channels: int, pool_sizes: Sequence[int]
-) -> None:
-    if levels < _MIN_LEVELS:
-        raise ConfigError(
-            f"arch: upernet needs {_MIN_LEVELS} maps of stride {_FINEST_STRIDE} or more, this encoder gives strides "
-            f"{list(encoder_strides)}; raise encoder.depth, for example encoder.depth=5"
-        )
-    pools_to_a_pixel = 1 in pool_sizes
-    one_channel_groups = norm == "group" and 32 % channels == 0
-    if pools_to_a_pixel and (norm == "instance" or one_channel_groups):
-        raise ConfigError(
-            f"arch.norm: {norm} has nothing to average in a map of one pixel and {channels} channels, "
-            "as arch.pool_sizes asks for; for example arch.norm=layer"
-        )

@@ -68,19 +68,36 @@ def cut(model: nn.Module, taps: Sequence[str], *, in_channels: int = 3) -> Chain
     return Chain(model, steps, taps)
 
 
-def dilate(chain: Chain, output_stride: int) -> None:
-    """Keep the maps of a chain with one tap for each of the strides 2, 4, 8, ... at ``output_stride`` or finer.
+def dilate(chain: Chain, output_stride: int, *, in_channels: int = 3) -> None:
+    """Keep the maps of a chain at ``output_stride`` or finer; nothing is done to one that is.
 
     Between two taps all convolutions lose their stride and get one rate of dilation, the first ones too, unlike in
-    timm. Works for stages that convolutions alone make coarser.
+    timm. Raises ``ConfigError`` where something else makes a map coarser, such as pooling, or where the taps have not
+    the strides 2, 4, 8, ...
     """
-    stride = 2
+    _, strides = measure(chain, in_channels)
+    if strides[-1] <= output_stride:
+        return
+    for step, stride in _strides_of_steps(chain, strides):
+        if stride > output_stride:
+            _dilate_convolutions(chain.get_submodule(step), stride // output_stride)
+    _, dilated = measure(chain, in_channels)
+    doubling = strides == tuple(2 ** (i + 1) for i in range(len(strides)))
+    if not doubling or dilated != tuple(min(stride, output_stride) for stride in strides):
+        raise ConfigError(
+            f"encoder.output_stride: taps of the strides {list(strides)} cannot be dilated to {output_stride}, expected"
+            " 2, 4, 8, ... and no pooling between them; set encoder.output_stride=32"
+        )
+
+
+def _strides_of_steps(chain: Chain, strides: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """Pair each step with the stride of the map that it leads to."""
+    coming = iter(strides)
+    stride = next(coming)
     for step in chain.steps:
-        rate = stride // output_stride
-        if rate > 1:
-            _dilate_convolutions(chain.get_submodule(step), rate)
+        yield step, stride
         if step in chain.taps:
-            stride *= 2
+            stride = next(coming, stride)
 
 
 def _dilate_convolutions(module: nn.Module, rate: int) -> None:

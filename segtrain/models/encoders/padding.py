@@ -1,16 +1,26 @@
 """Paddings that make strides exact: of networks made for one image size, as encoders for all."""
 
+from typing import TypeVar
+
 from torch import nn
 
-VALID = frozenset({"inception_resnet_v2", "inception_v4", "legacy_xception", "nasnetalarge", "pnasnet5large"})
-"""timm's networks that lose a border to convolutions and poolings without padding; with ``pad_valid`` they do not."""
+_VALID = frozenset({"inception_resnet_v2", "inception_v4", "legacy_xception", "nasnetalarge", "pnasnet5large"})
+"""timm's networks that lose a border to convolutions and poolings without padding."""
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
-def pad_valid(model: nn.Module) -> None:
-    """Pad every convolution and pooling that has none, so that a map is exactly as many times smaller as its stride."""
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d) and not isinstance(layer.padding, str):
-            height, width = layer.kernel_size
-            layer.padding = (layer.padding[0] or height // 2, layer.padding[1] or width // 2)
-        elif isinstance(layer, nn.MaxPool2d) and layer.padding == 0 and isinstance(layer.kernel_size, int):
-            layer.padding = layer.kernel_size // 2
+def with_exact_strides(model: Model, arch: str) -> Model:
+    """Pad every layer that has no padding, if this is one of timm's networks whose maps are too small else."""
+    if arch in _VALID:
+        for layer in model.modules():
+            _pad(layer)
+    return model
+
+
+def _pad(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d) and not isinstance(layer.padding, str):
+        height, width = layer.kernel_size
+        layer.padding = (layer.padding[0] or height // 2, layer.padding[1] or width // 2)
+    elif isinstance(layer, nn.MaxPool2d) and layer.padding == 0 and isinstance(layer.kernel_size, int):
+        layer.padding = layer.kernel_size // 2

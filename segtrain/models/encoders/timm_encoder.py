@@ -1,25 +1,24 @@
 """Every timm model that yields features, as one encoder class."""
 
-from collections.abc import Sequence
 from itertools import cycle, islice
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import timm
-import torch
+from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
 
-from segtrain.catalog import index, names
+from segtrain.catalog import names
 from segtrain.config.signature import Range
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
-from segtrain.models.contract import Encoder
+from segtrain.models.contract import Demands, Encoder
 from segtrain.models.encoders import weights as weight_files
+from segtrain.models.encoders.freezing import frozen_modules, stage_parameters
+from segtrain.models.encoders.outline import Outline, in_channels_first, outline
+from segtrain.models.encoders.pyramid import SimpleFeaturePyramid
+from segtrain.models.encoders.tiles import join_tiles, join_tokens, split_tiles
 
-_SIZE_OPTIONS: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
-"""What makes timm's transformers take images of any size; the first that a model accepts is used."""
-
-_PLAIN_MAPS = 4
-"""How many maps to take from a transformer whose blocks all have one stride, at even distances."""
+_FINEST = 4
+"""The finest stride of a pyramid over a plain transformer."""
 
 
 class TimmEncoder(Encoder):
@@ -28,8 +27,15 @@ class TimmEncoder(Encoder):
     ``name`` is timm's, with or without ``.tag``, or an alias of :mod:`segtrain.catalog.names`. ``weights`` is
     ``imagenet`` (those that go with the name), ``None`` (random), a file or one of timm's tags. Where ``in_channels``
     is not 3, the stem's weights are summed over the channels (1) or repeated times ``3 / in_channels``. Encoders that
-    start at stride 4 have no map of stride 2. Raises ``ConfigError`` for what timm lacks and for weights that do not
-    fit.
+    start at stride 4 have no map of stride 2; plain vision transformers get a simple feature pyramid, unless the
+    architecture works on their tokens. Models that take images of one size only see larger ones in tiles of
+    ``img_size`` (``None``: that of the weights).
+
+    ``output_stride`` makes strides beyond it dilations. ``freeze`` holds all of the encoder, or its first so many
+    stages, still: parameters, statistics, dropout and stochastic depth; until epoch ``unfreeze_at_epoch`` (from 0).
+    ``demands`` is what holds where ``depth`` and ``output_stride`` are ``None``.
+
+    Raises ``ConfigError`` for what timm lacks, for weights that do not fit, and for options that the model cannot have.
     """
 
     model: Any
@@ -40,84 +46,148 @@ class TimmEncoder(Encoder):
         *,
         weights: str | None = "imagenet",
         in_channels: int = 3,
-        depth: Annotated[int, Range(low=1, high=5)] = 5,
+        depth: Annotated[int, Range(low=1, high=5)] | None = None,
+        output_stride: Literal[8, 16, 32] | None = None,
         drop_path_rate: float = 0.0,
+        img_size: Annotated[int, Range(low=32)] | None = None,
+        freeze: bool | Annotated[int, Range(low=0, high=5)] = False,
+        unfreeze_at_epoch: Annotated[int, Range(low=1)] | None = None,
+        demands: Demands | None = None,
     ) -> None:
         super().__init__()
+        demands = demands or Demands()
         self.name = name
         self.weights = weights
-        arch, _, tag = names.resolve(name).partition(".")
-        _check_name(name, arch)
-        strides, options = _outline(name, arch, drop_path_rate)
-        maps = choose_maps(strides, depth)
-        if not maps:
-            raise ConfigError(
-                f"encoder.depth: {name} has no map of a stride up to {2**depth}, only of {sorted(set(strides))}; "
-                f"take encoder.depth={(min(strides) - 1).bit_length()} or more"
-            )
-        options |= {"out_indices": maps, "in_chans": in_channels}
-        self.model = _build(name, arch, tag, weights, options)
-        self.strides = (1, *self.model.feature_info.reduction())
-        self.out_channels = (in_channels, *self.model.feature_info.channels())
+        self.layout = demands.layout
+        self.pyramid: SimpleFeaturePyramid | None = None
+        found = outline(name, img_size=img_size, drop_path_rate=drop_path_rate)
+        self.size_multiple, self.tile = found.size_multiple, found.tile
+        levels = {"depth": depth or demands.depth, "output_stride": output_stride or demands.output_stride}
+        if self.layout == "tokens":
+            self._build_plain(found, in_channels, count=levels["depth"])
+        elif found.plain:
+            self._build_pyramid(found, in_channels, skips=demands.skips, **levels)
+        else:
+            self._build_hierarchy(found, in_channels, **levels)
         self.mean = tuple(islice(cycle(self.model.pretrained_cfg["mean"]), in_channels))
         self.std = tuple(islice(cycle(self.model.pretrained_cfg["std"]), in_channels))
-        self._channels_last = str(getattr(self.model, "output_fmt", "")).endswith("NHWC")
+        self.unfreeze_at_epoch = unfreeze_at_epoch
+        self._still: list[nn.Module] = []
+        if freeze:
+            self._freeze(freeze)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the image and its maps, ``(N, out_channels[i], H / strides[i], W / strides[i])``."""
-        maps = self.model(image)
-        if self._channels_last:
-            maps = [m.permute(0, 3, 1, 2) for m in maps]
-        return [image, *maps]
+        """Return the image and its maps, ``(N, out_channels[i], H / strides[i], W / strides[i])``, and then tokens."""
+        if self.tile is None:
+            return [image, *self._maps(image)]
+        maps = self._maps(split_tiles(image, self.tile))
+        rows, columns = (side // self.tile for side in image.shape[-2:])
+        return [image, *(join_tiles(m, rows, columns) if m.ndim == 4 else join_tokens(m, rows * columns) for m in maps)]
+
+    def train(self, mode: bool = True) -> "TimmEncoder":
+        """Switch the mode of all that is not frozen."""
+        super().train(mode)
+        for module in self._still:
+            module.eval()
+        return self
+
+    def start_epoch(self, epoch: int) -> None:
+        """Release what is frozen when its epoch has come."""
+        if self.unfreeze_at_epoch is not None and epoch >= self.unfreeze_at_epoch:
+            self._still = []
+            self.requires_grad_(True)
+
+    def _build_hierarchy(self, found: Outline, in_channels: int, *, depth: int, output_stride: int) -> None:
+        maps = found.choose(depth)
+        if not maps:
+            raise ConfigError(
+                f"encoder.depth: {self.name} has no map of a stride up to {2**depth}, only of "
+                f"{sorted(set(found.strides))}; take encoder.depth={(min(found.strides) - 1).bit_length()} or more"
+            )
+        options = {**found.options, "out_indices": maps, "in_chans": in_channels}
+        if output_stride < found.strides[maps[-1]]:
+            if not found.dilates(maps, output_stride):
+                raise ConfigError(
+                    f"encoder.output_stride: {self.name} cannot be dilated to {output_stride}; set "
+                    "encoder.output_stride=32, or take an encoder that can be, such as encoder=resnet50"
+                )
+            options["output_stride"] = output_stride
+        self.model = self._load(features_only=True, **options)
+        _drop_unused_blocks(self.model)
+        self.strides = (1, *self.model.feature_info.reduction())
+        self.out_channels = (in_channels, *self.model.feature_info.channels())
+
+    def _build_plain(self, found: Outline, in_channels: int, *, count: int) -> None:
+        if not found.plain:
+            raise ConfigError(
+                f"encoder.name: {self.name} is no plain vision transformer, and the architecture works on the tokens "
+                "of one; for example encoder=vit_small_patch16_224"
+            )
+        blocks = len(found.strides)
+        count = min(count, blocks)
+        self._take_blocks(found, in_channels, [int(blocks / count * (i + 1)) - 1 for i in range(count)], norm=False)
+        self.prefix_tokens = getattr(self.model, "num_prefix_tokens", 0)
+
+    def _build_pyramid(
+        self, found: Outline, in_channels: int, *, depth: int, output_stride: int, skips: tuple[int, ...] | None
+    ) -> None:
+        coarsest = min(2**depth, output_stride)
+        if coarsest < _FINEST:
+            raise ConfigError(
+                f"encoder.depth: {self.name} has no map of a stride up to {coarsest}; take encoder.depth=2 or more"
+            )
+        found = found.with_power_of_two_stride()
+        self._take_blocks(found, in_channels, [len(found.strides) - 1], norm=True)
+        channels, stride = self.out_channels[-1], found.strides[-1]
+        finer = [2**i for i in range(depth) if _FINEST <= 2**i < coarsest]
+        strides = [*(s for s in finer if skips is None or s in skips), coarsest]
+        self.pyramid = SimpleFeaturePyramid(channels, stride, strides)
+        self.strides = (1, *strides)
+        self.out_channels = (in_channels, *self.pyramid.out_channels)
+        if self.tile is None:
+            self.size_multiple = max(self.size_multiple, *strides)
+
+    def _take_blocks(self, found: Outline, in_channels: int, blocks: list[int], *, norm: bool) -> None:
+        whole = self._load(in_chans=in_channels, **found.options)
+        getter: Any = FeatureGetterNet(whole, out_indices=tuple(blocks), norm=norm)
+        self.model, self._blocks, self._norm = getter.model, list(getter.out_indices), norm
+        self.strides = (1, *getter.feature_info.reduction())
+        self.out_channels = (in_channels, *getter.feature_info.channels())
+
+    def _load(self, **options: Any) -> nn.Module:
+        full_name = names.resolve(self.name)
+        arch, _, tag = full_name.partition(".")
+        if self.weights is None:
+            return timm.create_model(full_name, **options)
+        tag, path = weight_files.locate(self.weights, arch=arch, tag=tag)
+        with weight_files.checked_loading(path, encoder=self.name) as loads:
+            model = timm.create_model(
+                f"{arch}.{tag}" if tag else arch, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **options
+            )
+        weight_files.check_complete(model, loads, path, encoder=self.name)
+        return model
+
+    def _maps(self, image: Tensor) -> list[Tensor]:
+        if self.layout == "pyramid" and self.pyramid is None:
+            return in_channels_first(self.model, self.model(image))
+        options = {"indices": self._blocks, "norm": self._norm, "output_fmt": "NCHW", "intermediates_only": True}
+        if self.pyramid is not None:
+            return self.pyramid(self.model.forward_intermediates(image, **options)[-1])  # type: ignore[no-any-return]
+        if not self.prefix_tokens:
+            return list(self.model.forward_intermediates(image, **options))
+        pairs = self.model.forward_intermediates(image, return_prefix_tokens=True, **options)
+        maps, tokens = zip(*pairs, strict=True)
+        return [*maps, *tokens]
+
+    def _freeze(self, stages: bool | int) -> None:
+        everything = {name for name, _ in self.named_parameters()}
+        frozen = everything if stages is True else stage_parameters(self, stages)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+        self._still = list(frozen_modules(self, frozen))
 
 
-def choose_maps(strides: Sequence[int], depth: int) -> tuple[int, ...]:
-    """Choose the last feature of each stride from 2 to ``2**depth``, or a few where all strides are equal."""
-    if len(set(strides)) > 1 or len(strides) == 1:
-        last = {stride: i for i, stride in enumerate(strides) if 1 < stride <= 2**depth}
-        return tuple(last.values())
-    if strides[0] > 2**depth:
-        return ()
-    count = min(_PLAIN_MAPS, len(strides))
-    return tuple((i + 1) * len(strides) // count - 1 for i in range(count))
-
-
-def _check_name(name: str, arch: str) -> None:
-    if not timm.is_model(arch):
-        known = [*index.names(), *names.ALIASES]
-        raise ConfigError(f"encoder.name: timm {timm.__version__} has no {name!r}{did_you_mean(name, known)}")
-    if arch in index.UNUSABLE:
-        raise ConfigError(f"encoder.name: {name} cannot be an encoder: {index.UNUSABLE[arch]}")
-
-
-def _outline(name: str, arch: str, drop_path_rate: float) -> tuple[list[int], dict[str, Any]]:
-    """Build the model without memory to learn the strides of all its features and the options that it takes."""
-    extra = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
-    for size_option in _SIZE_OPTIONS:
-        options: dict[str, Any] = {**size_option, **extra}
-        try:
-            with torch.device("meta"):
-                model: Any = timm.create_model(arch, features_only=True, **options)
-        except TypeError as error:
-            refused = error
-        except RuntimeError as error:  # what timm raises for models made of one piece
-            raise ConfigError(f"encoder.name: {name} yields no feature maps ({error})") from error
-        else:
-            # A feature without a module is listed but cannot be had (TResNet); as one of stride 1 it is never chosen.
-            return [info["reduction"] if info["module"] else 1 for info in model.feature_info.info], options
-    raise ConfigError(f"encoder.drop_path_rate: {name} does not take it; set encoder.drop_path_rate=0") from refused
-
-
-def _build(name: str, arch: str, tag: str, weights: str | None, options: dict[str, Any]) -> nn.Module:
-    if weights is None:
-        return _create(arch, tag, **options)
-    tag, path = weight_files.locate(weights, arch=arch, tag=tag)
-    with weight_files.checked_loading(path, encoder=name) as loads:
-        model = _create(arch, tag, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **options)
-    weight_files.check_complete(model, loads, path, encoder=name)
-    return model
-
-
-def _create(arch: str, tag: str, **options: Any) -> nn.Module:
-    full_name = f"{arch}.{tag}" if tag else arch
-    return timm.create_model(full_name, features_only=True, **options)
+def _drop_unused_blocks(model: Any) -> None:
+    """Cut off what timm's EfficientNets would compute beyond the last map."""
+    if hasattr(model, "_stage_out_idx"):
+        model.blocks = model.blocks[: max(model._stage_out_idx)]

@@ -1,0 +1,150 @@
+"""What timm says of a model before it is built: its features, the options it takes, the sizes it accepts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from segtrain.catalog import index, names
+from segtrain.config.suggest import did_you_mean
+from segtrain.errors import ConfigError
+
+_SIZE_OPTIONS: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+"""What makes timm's transformers take images of any size; the first that a model accepts is used."""
+
+_PATCH = 16
+"""The patch that replaces one whose size is no power of two, where maps have to meet on a pyramid."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A timm model: the strides of all its features and the options it is built with.
+
+    It takes images whose sides are multiples of ``size_multiple``, or, with a ``tile``, of exactly that many pixels.
+    """
+
+    arch: str
+    strides: tuple[int, ...]
+    size_multiple: int
+    tile: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a transformer whose blocks all have one stride."""
+        return len(self.strides) > 1 and len(set(self.strides)) == 1
+
+    def choose(self, depth: int) -> tuple[int, ...]:
+        """Choose the last feature of each stride from 2 to ``2**depth``."""
+        last = {stride: i for i, stride in enumerate(self.strides) if 1 < stride <= 2**depth}
+        return tuple(last.values())
+
+    def dilates(self, maps: Sequence[int], output_stride: int) -> bool:
+        """Whether timm can replace the strides beyond ``output_stride`` of these features by dilations."""
+        try:
+            model = build_meta(self.arch, **self.options, out_indices=maps, output_stride=output_stride)
+        except (TypeError, AssertionError):
+            return False
+        return bool(model.feature_info.reduction() == [min(self.strides[i], output_stride) for i in maps])
+
+    def with_power_of_two_stride(self) -> "Outline":
+        """Give a plain transformer a patch of 16 pixels where its own fits no pyramid (Beyer et al. 2023, FlexiViT)."""
+        stride = self.strides[0]
+        if not self.plain or stride & (stride - 1) == 0:
+            return self
+        options = {**self.options, "patch_size": _PATCH}
+        try:
+            model = build_meta(self.arch, **options)
+        except TypeError:
+            model = None
+        if model is None or model.feature_info.reduction()[-1] != _PATCH:
+            raise ConfigError(
+                f"encoder.name: {self.arch} has patches of {stride} pixels, which fit no pyramid; take arch=dpt, or an "
+                "encoder with patches of 16 pixels"
+            )
+        return replace(self, strides=(_PATCH,) * len(self.strides), size_multiple=_PATCH, options=options)
+
+
+@lru_cache(maxsize=8)
+def outline(name: str, *, img_size: int | None = None, drop_path_rate: float = 0.0) -> Outline:
+    """Look at an encoder without allocating it.
+
+    Raises ``ConfigError`` for names that timm lacks, models that cannot be encoders and options that they do not take.
+    """
+    arch = names.resolve(name).partition(".")[0]
+    if not timm.is_model(arch):
+        known = [*index.names(), *names.ALIASES]
+        raise ConfigError(f"encoder.name: timm {timm.__version__} has no {name!r}{did_you_mean(name, known)}")
+    if arch in index.UNUSABLE:
+        raise ConfigError(f"encoder.name: {name} cannot be an encoder: {index.UNUSABLE[arch]}")
+    strides, options = _strides_and_options(name, arch, drop_path_rate)
+    row = index.lookup(arch)
+    multiple, tile = (row.size_multiple, row.tile) if row else find_sizes(arch, strides, options)
+    if img_size and not tile:
+        raise ConfigError(f"encoder.img_size: {name} takes images of any size; set encoder.img_size=null")
+    if tile:
+        multiple = tile = img_size or tile
+        options = {**options, "img_size": tile}
+    return Outline(arch, strides, multiple, tile, options)
+
+
+def build_meta(arch: str, **options: Any) -> Any:
+    """Build a timm model's features without memory."""
+    with torch.device("meta"):
+        return timm.create_model(arch, features_only=True, **options).eval()
+
+
+def find_sizes(arch: str, strides: Sequence[int], options: dict[str, Any]) -> tuple[int, int | None]:
+    """Find by trial what sizes a model takes: multiples of which number, or one size only.
+
+    Raises ``ConfigError`` where its maps never have the strides that timm states.
+    """
+    model = build_meta(arch, **options)
+    native, stride = model.pretrained_cfg["input_size"][-1], max(strides)
+    for multiple in (stride, 2 * stride, native // 2, native):
+        if multiple % stride == 0 and _maps_fit(model, 3 * multiple, 2 * multiple):
+            return multiple, None
+    try:
+        fixed = build_meta(arch, **options, img_size=2 * native)
+    except TypeError:
+        fixed = None
+    if fixed is None or not _maps_fit(fixed, 2 * native, 2 * native):
+        raise ConfigError(f"encoder.name: {arch} cannot be an encoder: its maps have not the strides that timm states")
+    return native, native
+
+
+def _maps_fit(model: Any, height: int, width: int) -> bool:
+    """Have a model on the meta device take an image of that size, and compare its maps with what it states."""
+    try:
+        maps = in_channels_first(model, model(torch.empty(1, 3, height, width, device="meta")))
+    except Exception:  # each family of models has its own way to refuse
+        return False
+    stated = zip(model.feature_info.channels(), model.feature_info.reduction(), strict=True)
+    return [tuple(m.shape) for m in maps] == [(1, c, height // s, width // s) for c, s in stated]
+
+
+def in_channels_first(model: nn.Module, maps: list[Tensor]) -> list[Tensor]:
+    """Bring the maps of a timm model to ``(N, C, H, W)``."""
+    if str(getattr(model, "output_fmt", "")).endswith("NHWC"):
+        return [m.permute(0, 3, 1, 2) for m in maps]
+    return list(maps)
+
+
+def _strides_and_options(name: str, arch: str, drop_path_rate: float) -> tuple[tuple[int, ...], dict[str, Any]]:
+    extra = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
+    for size_option in _SIZE_OPTIONS:
+        options: dict[str, Any] = {**size_option, **extra}
+        try:
+            info = build_meta(arch, **options).feature_info.info
+        except TypeError as error:
+            refused = error
+        except RuntimeError as error:  # what timm raises for models made of one piece
+            raise ConfigError(f"encoder.name: {name} yields no feature maps ({error})") from error
+        else:
+            # A feature without a module is listed but cannot be had (TResNet); as one of stride 1 it is never chosen.
+            return tuple(feature["reduction"] if feature["module"] else 1 for feature in info), options
+    raise ConfigError(f"encoder.drop_path_rate: {name} does not take it; set encoder.drop_path_rate=0") from refused
