@@ -10,7 +10,7 @@ from segtrain.losses.class_weights import ClassWeights
 from segtrain.losses.classwise import ClasswiseLoss, class_mean, pixel_axes
 from segtrain.losses.distance import distance_to
 from segtrain.losses.precision import full_precision
-from segtrain.task import Task
+from segtrain.task import Task, as_float
 
 
 @full_precision
@@ -32,7 +32,7 @@ def boundary_loss(
     truth = task.one_hot(target, probabilities)
     valid = task.valid(target)
     distance = signed_distance(truth > 0, valid).to(probabilities.dtype)
-    counts = valid.to(probabilities.dtype)
+    counts = as_float(valid, probabilities.dtype)
     over = pixel_axes(per_image=per_image)
     costs = ((probabilities - truth) * (distance * counts)).sum(over)
     area = counts.expand_as(truth).sum(over)

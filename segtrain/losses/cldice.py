@@ -13,7 +13,7 @@ from segtrain.losses.options import check_range
 from segtrain.losses.pixels import EPSILON
 from segtrain.losses.precision import full_precision
 from segtrain.losses.regions import Regions, overlap_loss
-from segtrain.task import Task
+from segtrain.task import Task, as_float
 
 
 @full_precision
@@ -39,7 +39,7 @@ def cldice_loss(
     dice = dice_loss(logits, target, task, per_image=per_image, class_weights=class_weights)
     probabilities = task.activation(logits)
     truth = task.one_hot(target, probabilities)
-    valid = task.valid(target).to(probabilities.dtype)
+    valid = as_float(task.valid(target), probabilities.dtype)
     probabilities = probabilities * valid
     over = pixel_axes(per_image=per_image)
     line, true_line = soft_skeleton(probabilities, iterations), soft_skeleton(truth, iterations)

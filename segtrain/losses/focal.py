@@ -8,7 +8,7 @@ from segtrain.losses.class_weights import ClassWeights, label_weights
 from segtrain.losses.options import check_range
 from segtrain.losses.pixels import EPSILON, weighted_mean
 from segtrain.losses.precision import full_precision
-from segtrain.task import Task
+from segtrain.task import Task, as_float
 
 
 @full_precision
@@ -30,11 +30,10 @@ def focal_loss(
     weighted one.
     """
     losses = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
-    # 1 - p without cancellation; the gradient of a power below 1 is infinite at 0
-    missing = (-(-losses).expm1()).clamp_min(EPSILON)
+    missing = 1 + EPSILON - (-losses).exp()  # 1 - p; the gradient of a power below 1 is infinite at 0
     losses = missing.pow(gamma) * losses
     if alpha is not None:
-        losses = losses * (target > 0).to(losses.dtype).mul(2 * alpha - 1).add(1 - alpha)
+        losses = losses * as_float(target > 0, losses.dtype).mul(2 * alpha - 1).add(1 - alpha)
     return weighted_mean(losses, task.label_weights(target, class_weights))
 
 

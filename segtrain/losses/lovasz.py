@@ -8,7 +8,7 @@ from torch import Tensor
 from segtrain.losses.class_weights import ClassWeights
 from segtrain.losses.classwise import ClasswiseLoss, class_mean
 from segtrain.losses.precision import full_precision
-from segtrain.task import Task
+from segtrain.task import Task, as_float
 
 
 @full_precision
@@ -27,7 +27,7 @@ def lovasz_loss(
     mean error of its valid pixels, where the paper takes the worst pixel alone or leaves the class out.
     """
     truth = task.one_hot(target, logits)
-    valid = task.valid(target).to(logits.dtype).expand_as(logits)
+    valid = as_float(task.valid(target), logits.dtype).expand_as(logits)
     errors = (
         task.surrogate_errors(logits, truth) * valid
     )  # what is ignored is sorted in where nothing is added any more

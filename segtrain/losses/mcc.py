@@ -8,7 +8,7 @@ from segtrain.losses.class_weights import ClassWeights
 from segtrain.losses.classwise import ClasswiseLoss, class_mean, pixel_axes
 from segtrain.losses.pixels import EPSILON
 from segtrain.losses.precision import full_precision
-from segtrain.task import Task
+from segtrain.task import Task, as_float
 
 
 @full_precision
@@ -20,7 +20,7 @@ def mcc_loss(
     per_image: bool = False,
     class_weights: Tensor | None = None,
 ) -> Tensor:
-    """Compute 1 - MCC of the soft confusion matrix, the mean over classes (Abhishek and Hamarneh 2021, equation 5).
+    """Compute 1 - MCC of the soft confusion matrix, the mean over classes (Abhishek and Hamarneh 2021, equation 4).
 
     From 0 to 2, and 1 for a guess. ``per_image`` scores each image on its own; ``class_weights`` are
     ``(out_channels,)``. A class whose truth holds no pixel, or every one, has no correlation: it costs the share of
@@ -28,7 +28,7 @@ def mcc_loss(
     """
     probabilities = task.activation(logits)
     truth = task.one_hot(target, probabilities)
-    valid = task.valid(target).to(probabilities.dtype)
+    valid = as_float(task.valid(target), probabilities.dtype)
     rest = valid - truth
     probabilities = probabilities * valid
     doubts = valid - probabilities

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from segtrain.losses.classwise import class_mean, pixel_axes
 from segtrain.losses.pixels import EPSILON
-from segtrain.task import Task
+from segtrain.task import Task, as_float
 
 
 class Regions(NamedTuple):
@@ -22,7 +22,7 @@ def soft_regions(logits: Tensor, target: Tensor, task: Task, *, per_image: bool 
     """Sum probabilities over the pixels that count, and over the batch too unless ``per_image``."""
     probabilities = task.activation(logits)
     truth = task.one_hot(target, probabilities)
-    valid = task.valid(target).to(probabilities.dtype)  # on the CPU sums and products of bool are far slower
+    valid = as_float(task.valid(target), probabilities.dtype)  # on the CPU sums and products of bool are far slower
     probabilities = probabilities * valid
     over = pixel_axes(per_image=per_image)
     predicted = probabilities.sum(over)
