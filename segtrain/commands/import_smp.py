@@ -56,7 +56,7 @@ def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path 
     from segtrain import build, checkpoint
     from segtrain.console import start_logging
     from segtrain.models import Normalize
-    from segtrain.models.smp.weights import HEAD, translate, unwrap
+    from segtrain.models.smp.weights import count_classes, translate, unwrap
     from segtrain.task import make_task
 
     start_logging()
@@ -64,7 +64,7 @@ def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path 
     recipe = _recipe(config, saved, file)
     try:
         state = unwrap(_read(file))
-        names = _class_names(config.classes, len(state[HEAD]))
+        names = _class_names(config.classes, count_classes(state))
         task = make_task(config.mode or ("binary" if len(names) == 1 else "multiclass"), names)
         job = _job(recipe, changes, config_dir)
         model = build.build_model(build.checked_config(job), task, channels=recipe.in_channels, pretrained=False)

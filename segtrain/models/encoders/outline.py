@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from segtrain.catalog import index, names
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.models.encoders import mix_transformer, variants  # noqa: F401 - they register their models with timm
+from segtrain.models.encoders.padding import with_exact_strides
 
 _SIZE_OPTIONS: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 """What makes timm's transformers take images of any size; the first that a model accepts is used."""
@@ -95,7 +97,7 @@ def outline(name: str, *, img_size: int | None = None, drop_path_rate: float = 0
 def build_meta(arch: str, **options: Any) -> Any:
     """Build a timm model's features without memory."""
     with torch.device("meta"):
-        return timm.create_model(arch, features_only=True, **options).eval()
+        return with_exact_strides(timm.create_model(arch, features_only=True, **options), arch).eval()
 
 
 def find_sizes(arch: str, strides: Sequence[int], options: dict[str, Any]) -> tuple[int, int | None]:

@@ -1,5 +1,6 @@
 """Every timm model that yields features, as one encoder class."""
 
+from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Annotated, Any, Literal
 
@@ -12,8 +13,10 @@ from segtrain.config.signature import Range
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Demands, Encoder
 from segtrain.models.encoders import weights as weight_files
+from segtrain.models.encoders.chain import cut, dilate, measure
 from segtrain.models.encoders.freezing import frozen_modules, stage_parameters
 from segtrain.models.encoders.outline import Outline, in_channels_first, outline
+from segtrain.models.encoders.padding import with_exact_strides
 from segtrain.models.encoders.pyramid import SimpleFeaturePyramid
 from segtrain.models.encoders.tiles import join_tiles, join_tokens, split_tiles
 
@@ -30,6 +33,9 @@ class TimmEncoder(Encoder):
     start at stride 4 have no map of stride 2; plain vision transformers get a simple feature pyramid, unless the
     architecture works on their tokens. Models that take images of one size only see larger ones in tiles of
     ``img_size`` (``None``: that of the weights).
+
+    ``taps`` take the maps elsewhere: the names of timm's modules whose outputs they are, finest first, in a model that
+    runs its modules one after another; ``output_stride`` then dilates whole stages, first layers included.
 
     ``output_stride`` makes strides beyond it dilations. ``freeze`` holds all of the encoder, or its first so many
     stages, still: parameters, statistics, dropout and stochastic depth; until epoch ``unfreeze_at_epoch`` (from 0).
@@ -49,6 +55,7 @@ class TimmEncoder(Encoder):
         depth: Annotated[int, Range(low=1, high=5)] | None = None,
         output_stride: Literal[8, 16, 32] | None = None,
         drop_path_rate: float = 0.0,
+        taps: Sequence[str] | None = None,
         img_size: Annotated[int, Range(low=32)] | None = None,
         freeze: bool | Annotated[int, Range(low=0, high=5)] = False,
         unfreeze_at_epoch: Annotated[int, Range(low=1)] | None = None,
@@ -63,7 +70,9 @@ class TimmEncoder(Encoder):
         found = outline(name, img_size=img_size, drop_path_rate=drop_path_rate)
         self.size_multiple, self.tile = found.size_multiple, found.tile
         levels = {"depth": depth or demands.depth, "output_stride": output_stride or demands.output_stride}
-        if self.layout == "tokens":
+        if taps is not None:
+            self._build_chain(found, in_channels, taps, output_stride=levels["output_stride"])
+        elif self.layout == "tokens":
             self._build_plain(found, in_channels, count=levels["depth"])
         elif found.plain:
             self._build_pyramid(found, in_channels, skips=demands.skips, **levels)
@@ -117,6 +126,14 @@ class TimmEncoder(Encoder):
         self.strides = (1, *self.model.feature_info.reduction())
         self.out_channels = (in_channels, *self.model.feature_info.channels())
 
+    def _build_chain(self, found: Outline, in_channels: int, taps: Sequence[str], *, output_stride: int) -> None:
+        whole: Any = self._load(num_classes=0, in_chans=in_channels, **found.options)
+        chain: Any = cut(whole, taps, in_channels=in_channels)
+        dilate(chain, output_stride, in_channels=in_channels)
+        chain.pretrained_cfg = whole.pretrained_cfg
+        channels, strides = measure(chain, in_channels)
+        self.model, self.out_channels, self.strides = chain, (in_channels, *channels), (1, *strides)
+
     def _build_plain(self, found: Outline, in_channels: int, *, count: int) -> None:
         if not found.plain:
             raise ConfigError(
@@ -158,14 +175,14 @@ class TimmEncoder(Encoder):
         full_name = names.resolve(self.name)
         arch, _, tag = full_name.partition(".")
         if self.weights is None:
-            return timm.create_model(full_name, **options)
+            return with_exact_strides(timm.create_model(full_name, **options), arch)
         tag, path = weight_files.locate(self.weights, arch=arch, tag=tag)
         with weight_files.checked_loading(path, encoder=self.name) as loads:
             model = timm.create_model(
                 f"{arch}.{tag}" if tag else arch, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **options
             )
         weight_files.check_complete(model, loads, path, encoder=self.name)
-        return model
+        return with_exact_strides(model, arch)
 
     def _maps(self, image: Tensor) -> list[Tensor]:
         if self.layout == "pyramid" and self.pyramid is None:

@@ -22,6 +22,7 @@ _EFFICIENTNET = {
 }
 _MOBILENET = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
 _MOBILENET_FIRST = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
+_MOBILENET_HEAD = {"0": "conv_head", "1": "bn2"}
 _WITHOUT_EXPANSION = {"conv_dw": "conv_dw", "bn2": "bn1", "conv_pwl": "conv_pw", "bn3": "bn2"}
 """The parts of a block that does not widen, as those of the first stage."""
 _MOBILEONE = [
@@ -37,7 +38,7 @@ _MOBILEONE = [
 def timm_key(encoder: str, key: str, blocks: Sequence[Block]) -> str:
     """Return timm's name of a tensor of the encoder that goes by that name in segmentation_models_pytorch.
 
-    ``blocks`` are those of timm's model, in order.
+    ``blocks`` are those of timm's model, in order. What lies behind the last of them may keep its name.
     """
     if encoder.startswith("efficientnet-"):
         return _efficientnet_key(key, blocks)
@@ -60,6 +61,8 @@ def _efficientnet_key(key: str, blocks: Sequence[Block]) -> str:
         stem = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
         part, _, tensor = key.partition(".")
         return f"{stem.get(part, part)}.{tensor}"
+    if int(match[1]) >= len(blocks):
+        return key
     stage, number = blocks[int(match[1])]
     part = _EFFICIENTNET[match[2]]
     if stage == 0:
@@ -75,7 +78,7 @@ def _mobilenet_key(key: str, blocks: Sequence[Block]) -> str:
     if index == 0:
         return f"{('conv_stem', 'bn1')[int(part)]}.{tensor}"
     if index > len(blocks):
-        return f"{('conv_head', 'bn2')[int(part)]}.{tensor}"
+        return f"{_MOBILENET_HEAD[part]}.{tensor}" if part in _MOBILENET_HEAD else key
     stage, number = blocks[index - 1]
     return f"blocks.{stage}.{number}.{(_MOBILENET if stage else _MOBILENET_FIRST)[part]}.{tensor}"
 

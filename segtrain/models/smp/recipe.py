@@ -100,6 +100,7 @@ _READ_ELSEWHERE = {
     "activation",
     "upsampling",
     "aux_params",
+    "dynamic_img_size",  # ours takes any size anyway
 }
 _RENAMED = {
     "decoder_use_batchnorm": "decoder_use_norm",

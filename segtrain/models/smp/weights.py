@@ -11,9 +11,17 @@ from segtrain.models.encoders import mix_transformer
 from segtrain.models.smp.keys import find_blocks, timm_key
 from segtrain.models.smp.natives import NATIVES
 
-HEAD = "segmentation_head.0.weight"
-"""The tensor that every model has, with one row for each class."""
+_HEADS = ("segmentation_head.0.weight", "segmentation_head.head.4.weight")
+"""The last layer's weight, with one row for each class; DPT has the second."""
 
+_DECODER_NAMES = [
+    (re.compile(pattern), renamed)
+    for pattern, renamed in [
+        (r"^segmentation_head\.head\.([01])\.", r"decoder.head.\1."),
+        (r"^segmentation_head\.head\.4\.", "segmentation_head.0."),
+        (r"^(decoder\.fusion_blocks\..*)\.batch_norm_([12])\.", r"\1.norm_\2."),
+    ]
+]
 _UNUSED = re.compile(
     r"encoder\..*|classification_head\..*"
     r"|decoder\.blocks\.(\d+|x_\d+_\d+)\.attention1\..*"  # that of a last step, which no skip reaches
@@ -35,15 +43,20 @@ def unwrap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Raises ``CheckpointError`` where these are not the tensors of one of its models.
     """
-    prefixes = [key.removesuffix(HEAD) for key in state if key.endswith(HEAD)]
+    prefixes = {key.removesuffix(head) for key in state for head in _HEADS if key.endswith(head)}
     if len(prefixes) != 1:
-        some = ", ".join(list(state)[:3])
+        some = ", ".join(list(state)[:3]) or "no tensors"
         raise CheckpointError(
-            f"is no model of segmentation_models_pytorch (it holds no {HEAD}, but {some}); give the folder of its "
+            f"is no model of segmentation_models_pytorch (it holds {some}, but no {_HEADS[0]}); give the folder of its "
             "save_pretrained, or a file of its model.state_dict()"
         )
     (prefix,) = prefixes
     return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+
+
+def count_classes(state: Mapping[str, Tensor]) -> int:
+    """Return how many classes an unwrapped model predicts."""
+    return next(len(state[head]) for head in _HEADS if head in state)
 
 
 def translate(state: Mapping[str, Tensor], model: nn.Module, encoder: str) -> Translation:
@@ -52,11 +65,8 @@ def translate(state: Mapping[str, Tensor], model: nn.Module, encoder: str) -> Tr
     Raises ``CheckpointError`` if one is missing or has another shape, or if there is one that we do not know.
     """
     own = model.state_dict()
-    rename = _renaming(encoder, own)
-    names = {
-        f"encoder.model.{rename(key.removeprefix('encoder.'))}" if key.startswith("encoder.") else key: key
-        for key in state
-    }
+    encoder_key = _encoder_renaming(encoder, own)
+    names = {encoder_key(key) if key.startswith("encoder.") else _decoder_key(key): key for key in state}
     unused = tuple(key for ours, key in names.items() if ours not in own)
     missing = [key for key in own if key not in names]
     misshapen = [key for key in own if key in names and state[names[key]].shape != own[key].shape]
@@ -72,11 +82,19 @@ def translate(state: Mapping[str, Tensor], model: nn.Module, encoder: str) -> Tr
     return Translation(translated, sum(ours != key for ours, key in names.items() if ours in own), unused)
 
 
-def _renaming(encoder: str, own: Collection[str]) -> Callable[[str], str]:
-    """Return what turns the name of an encoder's tensor, without ``encoder.``, into timm's."""
+def _encoder_renaming(encoder: str, own: Collection[str]) -> Callable[[str], str]:
+    """Return what turns the name of an encoder's tensor into ours."""
+    root = "encoder.model.model." if any(key.startswith("encoder.model.model.") for key in own) else "encoder.model."
     if encoder in NATIVES:
-        blocks = find_blocks(key.removeprefix("encoder.model.") for key in own)
-        return lambda key: timm_key(encoder, key, blocks)
+        blocks = find_blocks(key.removeprefix(root) for key in own)
+        return lambda key: root + timm_key(encoder, key.removeprefix("encoder."), blocks)
     if encoder.startswith("mit_b"):
-        return mix_transformer.rename
-    return lambda key: key.removeprefix("model.")  # which the timm- encoders of older releases have not
+        return lambda key: root + mix_transformer.rename(key.removeprefix("encoder."))
+    # The timm- encoders of older releases are not called model.
+    return lambda key: f"encoder.model.{key.removeprefix('encoder.').removeprefix('model.')}"
+
+
+def _decoder_key(key: str) -> str:
+    for pattern, renamed in _DECODER_NAMES:
+        key = pattern.sub(renamed, key)
+    return key
