@@ -86,7 +86,13 @@ def channel_weights(
     if not classes:
         raise ConfigError(f"loss.classes: holds nothing, expected some of {', '.join(task.class_names)}")
     chosen = torch.tensor([float(name in classes) for name in task.class_names])
-    return chosen if values is None else chosen * values
+    chosen = chosen if values is None else chosen * values
+    if not chosen.any():
+        raise ConfigError(
+            f"loss.class_weights: leave none of classes a weight above 0, expected one for {', '.join(classes)}; "
+            f"set loss.class_weights={_example(task)}"
+        )
+    return chosen
 
 
 def _needed(pixel_counts: Sequence[int] | None, scheme: str, task: Task) -> Sequence[int]:

@@ -17,7 +17,15 @@ from torch import Tensor
 def distance_to(sites: Tensor) -> Tensor:
     """Measure how far each pixel is from the nearest pixel of the bool map ``(..., H, W)``; float32, in pixels.
 
-    Infinite where the map has none. Squared distances are exact up to 2^24, that is for maps up to 2896 x 2896.
+    Infinite where the map has none.
+    """
+    return distance_in_torch(sites)
+
+
+def distance_in_torch(sites: Tensor) -> Tensor:
+    """Compute `distance_to` without leaving the device; exact for maps up to 2896 pixels high and wide.
+
+    Distances within a column first, then the nearest of all columns, one offset at a time (Saito and Toriwaki 1994).
     """
     squared = _distance_in_column(sites).square()
     nearest = squared.clone()

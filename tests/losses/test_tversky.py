@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from segtrain.errors import ConfigError
+from segtrain.losses import (
+    DiceLoss,
+    FocalTverskyLoss,
+    JaccardLoss,
+    TverskyLoss,
+    focal_tversky_loss,
+    tversky_loss,
+)
+from segtrain.task import Binary
+
+OPTIONS = [{}, {"alpha": 0.1, "beta": 2.0}, {"smooth": 5.0, "per_image": True}]
+
+
+@pytest.mark.parametrize(("weight", "same"), [(0.5, DiceLoss), (1.0, JaccardLoss)])
+def test_equal_weights_give_dice_and_jaccard(case, weight, same):
+    ours = tversky_loss(case.logits, case.target, case.task, alpha=weight, beta=weight)
+    torch.testing.assert_close(ours, same(case.task)(case.logits, case.target))
+
+
+def test_alpha_weighs_false_positives_and_beta_false_negatives():
+    target = torch.tensor([[[1, 1, 1, 0, 0]]])
+    logits = torch.tensor([[[[50.0, 50.0, -50.0, 50.0, -50.0]]]])  # 2 found, 1 missed, 1 false alarm
+    loss = tversky_loss(logits, target, Binary(), alpha=0.2, beta=0.9)
+    assert loss.item() == pytest.approx(1 - 2 / (2 + 0.2 + 0.9))
+
+
+def test_a_gamma_of_one_is_tversky(case):
+    ours = focal_tversky_loss(case.logits, case.target, case.task, gamma=1.0)
+    torch.testing.assert_close(ours, tversky_loss(case.logits, case.target, case.task))
+
+
+def test_gamma_roots_the_loss_of_each_class(make_case):
+    case = make_case("multilabel")
+    each = [tversky_loss(case.logits[:, [i]], case.target[:, i], Binary()) for i in range(2)]
+    ours = focal_tversky_loss(case.logits, case.target, case.task, gamma=2.0)
+    torch.testing.assert_close(ours, torch.stack(each).sqrt().mean())
+
+
+def test_the_gradient_of_the_root_is_finite_at_the_right_answer(case):
+    logits = (case.layout * 1e4).requires_grad_()
+    focal_tversky_loss(logits, case.target, case.task, gamma=3.0).backward()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"log": True}])
+def test_module_and_function_agree(case, options):
+    ours = TverskyLoss(case.task, **options)(case.logits, case.target)
+    assert ours == tversky_loss(case.logits, case.target, case.task, **options)
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"gamma": 2.5}])
+def test_focal_module_and_function_agree(case, options):
+    ours = FocalTverskyLoss(case.task, **options)(case.logits, case.target)
+    assert ours == focal_tversky_loss(case.logits, case.target, case.task, **options)
+
+
+@pytest.mark.parametrize(("kind", "option"), [(TverskyLoss, "beta"), (FocalTverskyLoss, "gamma")])
+def test_options_out_of_range_are_refused(kind, option):
+    with pytest.raises(ConfigError, match=rf"loss\.{option}: -1 is out of range, expected \d <= {option}; set loss\."):
+        kind(Binary(), **{option: -1.0})
