@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
@@ -27,11 +26,9 @@ class DPT(Decoder):
 
     ``readout`` says what becomes of the prefix tokens that come with each map: ``cat`` projects the class token and a
     pixel to a new pixel, ``add`` adds the mean of the tokens, ``ignore`` drops them. An encoder without them means
-    ``ignore``. Where there are fewer maps than ``intermediate_channels``, those at the coarse end are left out; where
-    there are more, the last ones are taken. Patches may have any size: 14 pixels count as 16 until the last upsampling.
-    Maps that form a pyramid already do as well. Raises ``ConfigError`` for an unknown ``readout`` and for no channels.
-
-    Weights of segmentation_models_pytorch load under the names that :func:`rename_smp_key` gives them.
+    ``ignore``. ``intermediate_channels`` are those of the maps, finest first; an encoder of fewer maps takes the first
+    ones. Patches may have any size: 14 pixels count as 16 until the last upsampling, which makes up for it.
+    Raises ``ConfigError`` for an unknown ``readout`` and for more maps than ``intermediate_channels``.
     """
 
     demands = Demands(depth=4, layout="tokens")
@@ -50,14 +47,11 @@ class DPT(Decoder):
         dropout: Annotated[float, Range(low=0, high=1)] = 0.1,
     ) -> None:
         super().__init__()
-        _check_options(readout, intermediate_channels)
+        channels, strides = encoder_channels[1:], encoder_strides[1:]
+        _check_options(readout, intermediate_channels, strides)
         if readout != "ignore" and not encoder_prefix_tokens:
             logger.info("arch.readout: %s does nothing, as this encoder has no class token", readout)
             readout = "ignore"
-        self.num_maps = len(encoder_channels) - 1
-        channels = encoder_channels[1:][-len(intermediate_channels) :]
-        strides = encoder_strides[1:][-len(intermediate_channels) :]
-
         self.projection_blocks = nn.ModuleList(_READOUTS[readout](width) for width in channels)
         self.reassemble_blocks = nn.ModuleList(
             Reassemble(width, intermediate, fusion_channels, scale=_nominal(stride) / (_FINEST * 2**i))
@@ -74,15 +68,12 @@ class DPT(Decoder):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Merge the image, its maps and their prefix tokens into ``(N, out_channels, H / 2, W / 2)``."""
         height, width = features[0].shape[-2:]
-        maps = features[1 : self.num_maps + 1]
-        tokens: Sequence[Tensor | None] = features[self.num_maps + 1 :] or [None] * self.num_maps
-        unused = self.num_maps - len(self.reassemble_blocks)
-        levels = [
-            reassemble(readout(x, prefix))
-            for reassemble, readout, x, prefix in zip(
-                self.reassemble_blocks, self.projection_blocks, maps[unused:], tokens[unused:], strict=True
-            )
-        ]
+        count = len(self.reassemble_blocks)
+        maps = features[1 : count + 1]
+        tokens: Sequence[Tensor | None] = features[count + 1 :] or [None] * count
+        read = [readout(x, prefix) for readout, x, prefix in zip(self.projection_blocks, maps, tokens, strict=True)]
+        levels = [reassemble(x) for reassemble, x in zip(self.reassemble_blocks, read, strict=True)]
+
         sizes = [(-(-height // _OUT_STRIDE), -(-width // _OUT_STRIDE)), *(level.shape[-2:] for level in levels[:-1])]
         fused: Tensor | None = None
         for fuse, level, size in zip(self.fusion_blocks, levels[::-1], sizes[::-1], strict=True):
@@ -186,20 +177,6 @@ class ResidualUnit(nn.Module):
         return refined
 
 
-_SMP_KEYS = (
-    (re.compile(r"^segmentation_head\.head\.4\."), "segmentation_head.0."),
-    (re.compile(r"^segmentation_head\.head\."), "decoder.head."),
-    (re.compile(r"\.batch_norm_([12])\."), r".norm_\1."),
-)
-
-
-def rename_smp_key(key: str) -> str:
-    """Translate the name of a decoder's or head's tensor in a DPT of segmentation_models_pytorch 0.6."""
-    for pattern, renamed in _SMP_KEYS:
-        key = pattern.sub(renamed, key)
-    return key
-
-
 def _nominal(stride: int) -> int:
     """Return the nearest power of two: 16 for patches of 14 pixels."""
     return 1 << round(math.log2(stride))
@@ -218,11 +195,13 @@ def _initialize(decoder: DPT) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def _check_options(readout: str, intermediate_channels: Sequence[int]) -> None:
+def _check_options(readout: str, intermediate_channels: Sequence[int], strides: Sequence[int]) -> None:
     if readout not in _READOUTS:
         raise ConfigError(f"arch.readout: unknown choice {readout!r}, expected one of {', '.join(_READOUTS)}")
-    if not intermediate_channels:
+    numbers, maps = len(intermediate_channels), len(strides)
+    if numbers < maps:
+        fitting = ",".join(str(min(256 * 2**i, 1024)) for i in range(maps))
         raise ConfigError(
-            "arch.intermediate_channels: got no numbers, expected one for each map; "
-            "for example arch.intermediate_channels=[256,512,1024,1024]"
+            f"arch.intermediate_channels: got {numbers} numbers, expected one for each of the encoder's {maps} maps; "
+            f"for example arch.intermediate_channels=[{fitting}], or encoder.depth={max(1, numbers)}"
         )
