@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from segtrain.errors import ConfigError
 from segtrain.models.encoders import TimmEncoder
+from segtrain.models.encoders import weight_sources
 from segtrain.models.encoders import weights as weight_files
 
 NAME = "mobilenetv3_small_050"
@@ -33,9 +34,9 @@ def no_network(monkeypatch, tmp_path):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(weight_files, "try_to_load_from_cache", lambda *_, **__: None)
-    monkeypatch.setattr(weight_files, "get_hf_file_metadata", refuse)
-    monkeypatch.setattr(weight_files.urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(weight_sources, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(weight_sources, "get_hf_file_metadata", refuse)
+    monkeypatch.setattr(weight_sources.urllib.request, "urlopen", refuse)
 
 
 def _message(name, **options):
@@ -140,9 +141,9 @@ def test_a_model_without_weights_says_so():
     [
         (
             "efficientnet-b4",
-            "tf_efficientnet_b4.aa_in1k are not cached.*https://huggingface.co/timm/tf_efficientnet_b4",
+            "tf_efficientnet_b4.aa_in1k are not on this machine.*https://huggingface.co/timm/tf_efficientnet_b4",
         ),
-        ("resnet34.tv_in1k", "resnet34.tv_in1k are not cached"),
+        ("resnet34.tv_in1k", "resnet34.tv_in1k are not on this machine"),
         ("legacy_seresnet18", "https://github.com/"),
     ],
 )
@@ -153,7 +154,7 @@ def test_without_a_network_the_message_says_what_from_where_and_what_instead(no_
 
 
 def test_cached_weights_need_no_network_and_are_not_announced(no_network, saved, monkeypatch, caplog):
-    monkeypatch.setattr(weight_files, "try_to_load_from_cache", lambda *_, **__: str(saved))
+    monkeypatch.setattr(weight_sources, "try_to_load_from_cache", lambda *_, **__: str(saved))
     with caplog.at_level(logging.INFO, logger="segtrain"):
         TimmEncoder(NAME)
     assert caplog.messages == []
@@ -163,9 +164,9 @@ def test_a_download_is_announced_with_its_size(saved, monkeypatch, caplog):
     class Metadata:
         size = 6_400_000
 
-    monkeypatch.setattr(weight_files, "try_to_load_from_cache", lambda *_, **__: None)
-    monkeypatch.setattr(weight_files, "get_hf_file_metadata", lambda *_, **__: Metadata)
-    monkeypatch.setattr(weight_files, "hf_hub_download", lambda *_, **__: str(saved))
+    monkeypatch.setattr(weight_sources, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(weight_sources, "get_hf_file_metadata", lambda *_, **__: Metadata)
+    monkeypatch.setattr(weight_sources, "hf_hub_download", lambda *_, **__: str(saved))
     with caplog.at_level(logging.INFO, logger="segtrain"):
         TimmEncoder(NAME)
     assert len(caplog.messages) == 1

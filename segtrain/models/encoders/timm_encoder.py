@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Annotated, Any, Literal
 
-import timm
 from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
 
@@ -28,10 +27,10 @@ class TimmEncoder(Encoder):
     """A timm model's feature maps with strides up to ``2**depth``; the last map of each stride.
 
     ``name`` is timm's, with or without ``.tag``, or an alias of :mod:`segtrain.catalog.names`. ``weights`` is
-    ``imagenet`` (those that go with the name), ``None`` (random), a file or one of timm's tags. Where ``in_channels``
-    is not 3, the stem's weights are summed over the channels (1) or repeated times ``3 / in_channels``. Encoders that
-    start at stride 4 have no map of stride 2; plain vision transformers get a simple feature pyramid, unless the
-    architecture works on their tokens. Models that take images of one size only see larger ones in tiles of
+    ``imagenet`` (those that go with the name), ``None`` (random), a file, a tag of timm's or what SMP calls it. Where
+    ``in_channels`` is not 3, the stem's weights are summed over the channels (1) or repeated times ``3 / in_channels``.
+    Encoders that start at stride 4 have no map of stride 2; plain vision transformers get a simple feature pyramid,
+    unless the architecture works on their tokens. Models that take images of one size only see larger ones in tiles of
     ``img_size`` (``None``: that of the weights).
 
     ``taps`` take the maps elsewhere: the names of timm's modules whose outputs they are, finest first, in a model that
@@ -172,17 +171,8 @@ class TimmEncoder(Encoder):
         self.out_channels = (in_channels, *getter.feature_info.channels())
 
     def _load(self, **options: Any) -> nn.Module:
-        full_name = names.resolve(self.name)
-        arch, _, tag = full_name.partition(".")
-        if self.weights is None:
-            return with_exact_strides(timm.create_model(full_name, **options), arch)
-        tag, path = weight_files.locate(self.weights, arch=arch, tag=tag)
-        with weight_files.checked_loading(path, encoder=self.name) as loads:
-            model = timm.create_model(
-                f"{arch}.{tag}" if tag else arch, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **options
-            )
-        weight_files.check_complete(model, loads, path, encoder=self.name)
-        return with_exact_strides(model, arch)
+        arch, _, tag = names.resolve(self.name).partition(".")
+        return with_exact_strides(weight_files.load_model(self.weights, arch=arch, tag=tag, **options), arch)
 
     def _maps(self, image: Tensor) -> list[Tensor]:
         if self.layout == "pyramid" and self.pyramid is None:

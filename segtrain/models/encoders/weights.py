@@ -1,163 +1,114 @@
-"""Where an encoder's weights come from: a file, timm's hub, its local cache; and whether they fit."""
+"""An encoder's weights: which ones the user means, and whether they fit."""
 
-import logging
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError
 from timm.models import get_pretrained_cfg, is_model_pretrained
 from torch import nn
 
+from segtrain.catalog.tags import choose, synonyms
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.models.encoders import weight_sources
+from segtrain.models.encoders.loading import check_complete, checked_loading
+from segtrain.models.encoders.stem import adapt_stem
+from segtrain.models.encoders.weight_sources import ALTERNATIVES, FOLDER, SUFFIXES
 
-logger = logging.getLogger(__name__)
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_ALTERNATIVES = "encoder.weights=path/to/file.safetensors or encoder.weights=null (random)"
-_CONNECT_SECONDS = 5.0
+def load_model(weights: str | None, *, arch: str, tag: str, in_chans: int = 3, **options: Any) -> nn.Module:
+    """Build a timm model with the weights that the user asked for; with ``options`` of ``timm.create_model``.
+
+    Its ``pretrained_cfg`` is that of these weights, with their mean and standard deviation on a scale from 0 to 1. For
+    ``tag`` and what is raised see :func:`locate`; ``ConfigError`` also for a file that does not fit the model.
+    """
+    name = _full_name(arch, tag)
+    _check_tag(name, weights_of(arch))
+    if weights is None:
+        return timm.create_model(name, in_chans=in_chans, **options)
+    tag, path = locate(weights, arch=arch, tag=tag)
+    name = _full_name(arch, tag)
+    source = {"file": str(path), "custom_load": False}
+    with checked_loading(path, encoder=arch) as loads:
+        model: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, **options)
+    check_complete(model, loads, path, encoder=arch)
+    if in_chans == 3:
+        return model
+    adapted: nn.Module = timm.create_model(name, in_chans=in_chans, **options)
+    adapt_stem(model, adapted, encoder=arch)
+    return adapted
 
 
 def locate(weights: str, *, arch: str, tag: str) -> tuple[str, Path]:
-    """Return the tag and the file of the weights that the user asked for, downloading them if they are in no cache.
+    """Return timm's tag and the file of the weights that the user asked for, downloading them if they are not here.
 
     ``tag`` is the one that goes with the encoder's name, empty for timm's default. Raises ``ConfigError`` for a missing
-    file, an unknown tag, and weights that cannot be downloaded.
+    or damaged file, unknown weights, and weights that cannot be downloaded.
     """
     if weights.endswith(SUFFIXES) or "/" in weights:
         path = Path(weights).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"encoder.weights: no such file {path}; or take {_ALTERNATIVES.partition(' or ')[2]}")
-        return tag, path
-    if weights != "imagenet":
-        tag = weights
-    full_name = f"{arch}.{tag}" if tag else arch
-    if not is_model_pretrained(full_name):
-        raise ConfigError(_no_such_tag(weights, arch))
-    cfg: Any = get_pretrained_cfg(full_name)
-    return tag, _fetch(cfg, f"{arch}.{cfg.tag}")
+        _check_exists(path)
+        return _tag_in(path, arch) or tag, path
+    cfg = described(weights, arch=arch, tag=tag)
+    if cfg is None:
+        raise ConfigError(_no_such_weights(weights, arch))
+    default: Any = get_pretrained_cfg(_full_name(arch, tag))
+    return cfg.tag or "", weight_sources.obtain(cfg, is_default=cfg.tag == default.tag)
 
 
-def _no_such_tag(weights: str, arch: str) -> str:
-    tags = [name.partition(".")[2] for name in timm.list_models(f"{arch}.*", pretrained=True)]
+def described(weights: str, *, arch: str, tag: str) -> Any:
+    """Return timm's ``PretrainedCfg`` of weights that are no file; ``None`` if there are no such."""
+    chosen = tag if weights == "imagenet" else choose(weights, arch, weights_of(arch))
+    if chosen is None or not is_model_pretrained(_full_name(arch, chosen)):
+        return None
+    return get_pretrained_cfg(_full_name(arch, chosen))
+
+
+def weights_of(arch: str) -> list[str]:
+    """List the tags of a timm model's weights, sorted."""
+    return [name.partition(".")[2] for name in timm.list_models(f"{arch}.*", pretrained=True)]
+
+
+def _full_name(arch: str, tag: str) -> str:
+    return f"{arch}.{tag}" if tag else arch
+
+
+def _check_tag(name: str, tags: list[str]) -> None:
+    try:
+        get_pretrained_cfg(name)
+    except RuntimeError as error:  # which is how timm refuses a tag
+        arch, _, tag = name.partition(".")
+        raise ConfigError(
+            f"encoder.name: {arch} has no weights {tag!r}{did_you_mean(tag, tags, listed=len(tags))}"
+        ) from error
+
+
+def _check_exists(path: Path) -> None:
+    if path.is_dir():
+        raise ConfigError(
+            f"encoder.weights: {path} is a folder, expected a {'/'.join(SUFFIXES)} file; for a folder of files set the "
+            f"environment variable {FOLDER}={path} and encoder.weights=imagenet"
+        )
+    if not path.is_file():
+        raise ConfigError(f"encoder.weights: no such file {path}; or take {ALTERNATIVES.partition(' or ')[2]}")
+
+
+def _tag_in(path: Path, arch: str) -> str | None:
+    """Recognise weights of timm's by the name of their file."""
+    tags = weights_of(arch)
+    by_file = {f"{arch}.{tag}{suffix}": tag for tag in tags for suffix in SUFFIXES}
+    cfgs: dict[str, Any] = {tag: get_pretrained_cfg(f"{arch}.{tag}") for tag in tags}
+    by_file |= {cfg.url.rpartition("/")[2]: tag for tag, cfg in cfgs.items() if cfg.url}
+    return by_file.get(path.name)
+
+
+def _no_such_weights(weights: str, arch: str) -> str:
+    tags = weights_of(arch)
     if not tags:
-        return f"encoder.weights: timm has no weights for {arch}; take {_ALTERNATIVES}"
+        return f"encoder.weights: timm has no weights for {arch}; take {ALTERNATIVES}"
+    known = [*synonyms(arch, tags), *tags]
+    near = did_you_mean(weights, known, listed=0)
     return (
-        f"encoder.weights: {weights!r} is neither a file nor weights of {arch}{did_you_mean(weights, tags)}; "
-        f"expected imagenet, null, a {'/'.join(SUFFIXES)} file or one of {', '.join(tags)}"
+        f"encoder.weights: {weights!r} is neither a file nor weights of {arch}{near}{';' if near else ','} "
+        f"expected imagenet, null, a {'/'.join(SUFFIXES)} file or one of {', '.join(known)}"
     )
-
-
-def _fetch(cfg: Any, what: str) -> Path:
-    origin = f"https://huggingface.co/{cfg.hf_hub_id}" if cfg.hf_hub_id else str(cfg.url)
-    try:
-        return _from_hub(cfg.hf_hub_id, cfg.hf_hub_filename, what) if cfg.hf_hub_id else _from_url(cfg.url, what)
-    except Exception as error:  # the hub's client raises those of its network library, which changed between releases
-        raise ConfigError(
-            f"encoder.weights: the weights {what} are not cached and could not be fetched from {origin} "
-            f"({type(error).__name__}: {_first_line(error)}); take {_ALTERNATIVES}"
-        ) from error
-
-
-def _from_hub(hub_id: str, filename: str | None, what: str) -> Path:
-    repo, _, revision = hub_id.partition("@")
-    filenames = (filename,) if filename else HUB_FILES
-    for candidate in filenames:
-        cached = try_to_load_from_cache(repo, candidate, revision=revision or None)
-        if isinstance(cached, str):
-            return Path(cached)
-    for candidate in filenames:
-        try:
-            # Asked for first because hf_hub_download retries for half a minute where there is no network.
-            url = hf_hub_url(repo, candidate, revision=revision or None)
-            size = get_hf_file_metadata(url, timeout=_CONNECT_SECONDS).size
-        except EntryNotFoundError:
-            continue
-        logger.info("downloading %s from %s%s", what, url, _readable(size))
-        return Path(hf_hub_download(repo, candidate, revision=revision or None))
-    raise FileNotFoundError(f"{repo} holds none of {', '.join(filenames)}")
-
-
-def _from_url(url: str, what: str) -> Path:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if path.is_file():
-        return path
-    request = urllib.request.Request(url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=_CONNECT_SECONDS) as response:
-        size = response.headers.get("Content-Length")
-    logger.info("downloading %s from %s%s", what, url, _readable(size and int(size)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.hub.download_url_to_file(url, str(path))
-    return path
-
-
-def _readable(size: int | None) -> str:
-    return f" ({size / 1e6:.0f} MB)" if size else ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
-
-
-@dataclass(frozen=True)
-class Load:
-    """What did not fit when a module's weights were loaded."""
-
-    module: nn.Module
-    missing: list[str]
-    unexpected: list[str]
-
-
-@contextmanager
-def checked_loading(path: Path, *, encoder: str) -> Iterator[list[Load]]:
-    """Collect what does not fit while timm loads ``path``; anything that fails becomes a ``ConfigError`` naming it.
-
-    timm loads leniently and says only in its log what was left out: weights of a wrong model would pass as random ones.
-    """
-    loads: list[Load] = []
-    original = nn.Module.load_state_dict
-
-    def load(module: nn.Module, state: dict[str, Any], **_: Any) -> Any:
-        own = module.state_dict()
-        misshapen = [key for key, value in state.items() if key in own and value.shape != own[key].shape]
-        result = original(module, {key: value for key, value in state.items() if key not in misshapen}, strict=False)
-        loads.append(Load(module, list(result.missing_keys), [*result.unexpected_keys, *misshapen]))
-        result.unexpected_keys.clear()  # of the classifier, as a rule: timm would warn of them
-        return result
-
-    nn.Module.load_state_dict = load  # type: ignore[method-assign, assignment]
-    try:
-        yield loads
-    except Exception as error:  # safetensors, pickle, zip and timm's key mapping each have their own
-        raise ConfigError(
-            f"{path}: cannot be read as weights of {encoder} ({type(error).__name__}: {_first_line(error)}); "
-            f"take {_ALTERNATIVES}"
-        ) from error
-    finally:
-        nn.Module.load_state_dict = original  # type: ignore[method-assign]
-
-
-def check_complete(model: nn.Module, loads: list[Load], path: Path, *, encoder: str) -> None:
-    """Raise ``ConfigError`` if a tensor of ``model`` was not in the file; a classifier may be there or not."""
-    assert loads, "timm loaded the file in a way that nobody watched"
-    used = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
-    for load in loads:
-        tensors = load.module.state_dict(keep_vars=True)
-        missing = [key for key in load.missing if id(tensors[key]) in used]
-        if missing:
-            raise ConfigError(
-                f"{path}: not the weights of {encoder}: {_count(missing, 'missing')}, "
-                f"{_count(load.unexpected, 'unexpected')}; give the file's own encoder.name, or {_ALTERNATIVES}"
-            )
-
-
-def _count(keys: list[str], what: str) -> str:
-    return f"{len(keys)} {what} tensors" + (f" (such as {', '.join(keys[:2])})" if keys else "")

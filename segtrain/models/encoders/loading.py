@@ -1,0 +1,68 @@
+"""Whether a file of weights fits the model that timm loads it into."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from segtrain.errors import ConfigError
+from segtrain.models.encoders.weight_sources import ALTERNATIVES, first_line
+
+
+@dataclass(frozen=True)
+class Load:
+    """What did not fit when a module's weights were loaded."""
+
+    module: nn.Module
+    missing: list[str]
+    unexpected: list[str]
+
+
+@contextmanager
+def checked_loading(path: Path, *, encoder: str) -> Iterator[list[Load]]:
+    """Collect what does not fit while timm loads ``path``; anything that fails becomes a ``ConfigError`` naming it.
+
+    timm loads leniently and says only in its log what was left out: weights of a wrong model would pass as random ones.
+    """
+    loads: list[Load] = []
+    original = nn.Module.load_state_dict
+
+    def load(module: nn.Module, state: dict[str, Any], **_: Any) -> Any:
+        own = module.state_dict()
+        misshapen = [key for key, value in state.items() if key in own and value.shape != own[key].shape]
+        result = original(module, {key: value for key, value in state.items() if key not in misshapen}, strict=False)
+        loads.append(Load(module, list(result.missing_keys), [*result.unexpected_keys, *misshapen]))
+        result.unexpected_keys.clear()  # of the classifier, as a rule: timm would warn of them
+        return result
+
+    nn.Module.load_state_dict = load  # type: ignore[method-assign, assignment]
+    try:
+        yield loads
+    except Exception as error:  # safetensors, pickle, zip and timm's key mapping each have their own
+        raise ConfigError(
+            f"{path}: cannot be read as weights of {encoder} ({type(error).__name__}: {first_line(error)}); "
+            f"take {ALTERNATIVES}"
+        ) from error
+    finally:
+        nn.Module.load_state_dict = original  # type: ignore[method-assign]
+
+
+def check_complete(model: nn.Module, loads: list[Load], path: Path, *, encoder: str) -> None:
+    """Raise ``ConfigError`` if a tensor of ``model`` was not in the file; a classifier may be there or not."""
+    assert loads, "timm loaded the file in a way that nobody watched"
+    used = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
+    for load in loads:
+        tensors = load.module.state_dict(keep_vars=True)
+        missing = [key for key in load.missing if id(tensors[key]) in used]
+        if missing:
+            raise ConfigError(
+                f"{path}: not the weights of {encoder}: {_count(missing, 'missing')}, "
+                f"{_count(load.unexpected, 'unexpected')}; give the file's own encoder.name, or {ALTERNATIVES}"
+            )
+
+
+def _count(keys: list[str], what: str) -> str:
+    return f"{len(keys)} {what} tensors" + (f" (such as {', '.join(keys[:2])})" if keys else "")
