@@ -82,6 +82,6 @@ def test_a_model_without_features_says_so(monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("features_only not implemented")
 
-    monkeypatch.setattr("segtrain.models.encoders.timm_encoder.timm.create_model", refuse)
+    monkeypatch.setattr("timm.create_model", refuse)
     with pytest.raises(ConfigError, match=r"encoder\.name: resnet18 yields no feature maps"):
         TimmEncoder("resnet18", weights=None)
