@@ -112,8 +112,9 @@ class FusionBlock(nn.Module):
     def forward(self, x: Tensor, skip: Tensor, size: Sequence[int]) -> Tensor:
         """Go from a coarser map to ``(N, out_channels, *size)``; ``skip`` has that size."""
         x = self.hl_conv(x)
-        # Weighing before upsampling is the same as after it, on a quarter of the pixels.
-        x = resize(x * (self.SE_hl(x) + self.SE_ll(skip)), size, mode=self.interpolation)
+        # Weighing before upsampling takes a quarter of the pixels; doubling keeps the means, but for a bicubic rim.
+        averaged = resize(x, size, mode="bicubic") if self.interpolation == "bicubic" else x
+        x = resize(x * (self.SE_hl(averaged) + self.SE_ll(skip)), size, mode=self.interpolation)
         x = torch.cat([x, skip], dim=1)
         return self.conv2(self.conv1(x))  # type: ignore[no-any-return]
 
