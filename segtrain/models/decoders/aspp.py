@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segtrain.models.decoders.atrous import AtrousConv2d
 from segtrain.models.layers import PooledBatchNorm2d
 
 
@@ -50,25 +51,6 @@ class ASPP(nn.Module):
         for layer in self.project[1:]:
             x = layer(x)
         return x
-
-
-class AtrousConv2d(nn.Conv2d):
-    """A same-size 3x3 convolution whose taps lie ``rate`` pixels apart; those that only meet padding are left out.
-
-    On a map of up to ``rate`` rows these are the upper and the lower row of taps, and likewise for columns: on a 32x32
-    map at rate 36 the kernel degenerates to 1x1 (Chen et al. 2017, section 3.3).
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, *, rate: int = 1, groups: int = 1) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=rate, dilation=rate, groups=groups, bias=False)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Convolve ``(N, C, H, W)``."""
-        rate = int(self.dilation[0])
-        reaches = [rate < length for length in input.shape[-2:]]
-        rows, columns = (slice(None) if reach else slice(1, 2) for reach in reaches)
-        padding = [rate if reach else 0 for reach in reaches]
-        return F.conv2d(input, self.weight[..., rows, columns], None, 1, padding, rate, self.groups)
 
 
 class SeparableConv2d(nn.Sequential):
