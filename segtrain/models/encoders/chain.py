@@ -159,7 +159,7 @@ def _check_chain(model: nn.Module, steps: Sequence[str], in_channels: int) -> No
     handed_on = all(len(args) == 1 and args[0] is before for (_, _, before), (_, args, _) in pairwise(calls))
     if [name for name, _, _ in calls] != list(steps) or not handed_on:
         raise ConfigError(
-            f"encoder.taps: {', '.join(steps)} of this encoder are not run one after another; set taps=null"
+            f"encoder.taps: {', '.join(steps)} of this encoder are not run one after another; set encoder.taps=null"
         )
 
 
