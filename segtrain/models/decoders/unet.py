@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from segtrain.config.signature import Range
-from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder
+from segtrain.models.decoders.steps import Steps
 from segtrain.models.layers import ConvNormReLU, Interpolation, Norm, SpatialChannelAttention, initialize_he, resize
 
 
@@ -16,7 +16,7 @@ class Unet(Decoder):
     """Halves the stride step by step down to 1, joining the encoder's map of each stride where there is one.
 
     ``channels`` are those of the steps, coarsest first; ``center`` adds two convolutions before the first of them.
-    Raises ``ConfigError`` if there are more or fewer than the encoder asks for.
+    Raises ``ConfigError`` if there are fewer than the encoder asks for.
     """
 
     head_kernel_size = 3
@@ -33,25 +33,25 @@ class Unet(Decoder):
         center: bool = False,
     ) -> None:
         super().__init__()
-        self.block_strides = _strides_below(encoder_strides[-1])
-        channels = _finest(channels, self.block_strides)
-        # The image itself is no skip: the paper's finest one has seen two convolutions.
-        skip_of = {stride: i for i, stride in enumerate(encoder_strides) if stride > 1}
-        self.skips = [skip_of.get(stride) for stride in self.block_strides]
-
+        self.steps = Steps.of(encoder_strides)
+        channels = self.steps.finest(channels)
         deepest = encoder_channels[-1]
         self.center = nn.Sequential(*(ConvNormReLU(deepest, deepest, norm=norm) for _ in range(2 if center else 0)))
         self.blocks = nn.ModuleList(
             UnetBlock(
-                in_channels + (0 if skip is None else encoder_channels[skip]),
+                in_channels + skip_channels,
                 out_channels,
                 norm=norm,
                 attention=attention,
                 attend_input=stride > 1,
                 interpolation=interpolation,
             )
-            for in_channels, skip, out_channels, stride in zip(
-                (deepest, *channels[:-1]), self.skips, channels, self.block_strides, strict=True
+            for in_channels, skip_channels, out_channels, stride in zip(
+                (deepest, *channels[:-1]),
+                self.steps.skip_channels(encoder_channels),
+                channels,
+                self.steps.strides,
+                strict=True,
             )
         )
         self.out_channels = channels[-1]
@@ -60,13 +60,9 @@ class Unet(Decoder):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Merge the encoder's maps, finest first, into ``(N, out_channels, H, W)``."""
-        height, width = features[0].shape[-2:]
         x: Tensor = self.center(features[-1])
-        for block, stride, skip in zip(self.blocks, self.block_strides, self.skips, strict=True):
-            if skip is None:
-                x = block(x, None, (-(-height // stride), -(-width // stride)))
-            else:
-                x = block(x, features[skip], features[skip].shape[-2:])
+        for block, (skip, size) in zip(self.blocks, self.steps.targets(features), strict=True):
+            x = block(x, skip, size)
         return x
 
 
@@ -104,19 +100,3 @@ def _make_attention(attention: Literal["scse"] | None, channels: int) -> nn.Modu
     if attention == "scse":
         block.add_module("attention", SpatialChannelAttention(channels))
     return block
-
-
-def _strides_below(stride: int) -> list[int]:
-    """List the powers of two below ``stride``, largest first: 16, 8, 4, 2, 1 for 32."""
-    return [2**power for power in reversed(range((stride - 1).bit_length()))]
-
-
-def _finest(channels: Sequence[int], block_strides: Sequence[int]) -> Sequence[int]:
-    """Take the numbers of the finest steps, one for each stride; raises ConfigError if there are too few."""
-    if len(channels) < len(block_strides):
-        fitting = ",".join(str(2 ** (8 - step)) for step in range(len(block_strides)))
-        raise ConfigError(
-            f"arch.channels: got {len(channels)} numbers, this encoder asks for {len(block_strides)}, "
-            f"one for each stride of {block_strides}; for example arch.channels=[{fitting}]"
-        )
-    return channels[len(channels) - len(block_strides) :]
