@@ -20,9 +20,12 @@ UNUSABLE: dict[str, str] = {name: reason for reason, names in _TABLE["unusable"]
 
 ENCODERS: dict[str, list[Any]] = _TABLE["encoders"]
 
+LICENCES: tuple[str, ...] = tuple(licence or "unknown" for licence in _TABLE["licences"])
+"""Those of all weights, as timm states them."""
+
 
 class Tag(NamedTuple):
-    """Weights that timm has: what their images were normalised with, and the licence as timm states it."""
+    """Weights that timm has: their images' mean and std on a scale from 0 to 1, and the licence as timm states it."""
 
     name: str
     mean: tuple[float, ...]
@@ -82,4 +85,4 @@ def _row(arch: str) -> Row:
 
 def _tag(name: str, statistics: int, licence: int) -> Tag:
     mean, std = _TABLE["statistics"][statistics]
-    return Tag(name, tuple(mean), tuple(std), _TABLE["licences"][licence])
+    return Tag(name, tuple(mean), tuple(std), LICENCES[licence])

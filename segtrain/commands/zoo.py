@@ -1,33 +1,78 @@
-"""``segtrain zoo [pattern]``: list architectures and encoders whose name matches."""
+"""``segtrain zoo``: list architectures and encoders, or show one model in detail."""
+
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
 
 from segtrain.catalog import index
+from segtrain.catalog.filters import parse
 from segtrain.catalog.names import ALIASES, resolve
+from segtrain.commands import zoo_table
 from segtrain.commands.arguments import Arguments, show
 from segtrain.config.groups import Groups
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 
+_FILE_WIDTH = 200  # columns, where the output is no terminal
+
 
 def run(arguments: Arguments) -> int:
-    """Print a line for each match."""
-    if len(arguments.overrides) > 1:
-        raise ConfigError(f"zoo: expected one pattern, got {' '.join(arguments.overrides)}; quote it if it has spaces")
-    pattern = next(iter(arguments.overrides), "")
+    """Print a line for each match of ``[pattern] [filter=value ...]``, or a page for ``<arch> <encoder>``."""
     groups = Groups.find(arguments.config_dir)
-    archs = [name for name in groups.choices("arch") if pattern.lower().strip("*") in name]
-    rows = index.find(pattern)
-    if not archs and not rows:
-        hint = did_you_mean(pattern, [*groups.choices("arch"), *index.names(), *ALIASES], listed=0)
-        raise ConfigError(f"zoo {pattern}: nothing matches{hint or '; `segtrain zoo` lists all'}")
-    aliases = _aliases()
-    lines = [f"architectures ({len(archs)})", *(f"  {name:<40} {groups.summary('arch', name)}" for name in archs)]
-    lines += [f"encoders ({len(rows)})", f"  {'name':<40} {'params':>8}  {'strides':<15} channels"]
-    for row in rows:
-        strides, channels = (" ".join(map(str, numbers)) for numbers in (row.strides[1:], row.channels[1:]))
-        also = f"  = {', '.join(aliases[row.name])}" if row.name in aliases else ""
-        lines.append(f"  {row.name:<40} {row.params / 1e6:7.1f}M  {strides:<15} {channels}{also}")
+    words = [word for word in arguments.overrides if "=" not in word]
+    options = [word for word in arguments.overrides if "=" in word]
+    width = shutil.get_terminal_size((_FILE_WIDTH, 0)).columns
+    if len(words) > 1:
+        arch, encoder = _model(words, groups)
+        from segtrain.commands import zoo_model  # which imports torch
+
+        lines = zoo_model.describe(arch, encoder, options, config_dir=arguments.config_dir)
+    else:
+        lines = _list(next(iter(words), ""), options, groups, width)
     show("\n".join(lines))
     return 0
+
+
+def _model(words: Sequence[str], groups: Groups) -> tuple[str, str]:
+    archs = groups.choices("arch")
+    if len(words) > 2 or words[0] not in archs:
+        raise ConfigError(
+            f"zoo {' '.join(words)}: expected one pattern, or an architecture and an encoder such as `zoo unet "
+            f"resnet34`{did_you_mean(words[0], archs)}"
+        )
+    return words[0], words[1]
+
+
+def _list(pattern: str, options: Sequence[str], groups: Groups, width: int) -> list[str]:
+    filters = parse(options, archs=groups.choices("arch"))
+    archs = [name for name in groups.choices("arch") if pattern.lower().strip("*") in name] if not options else []
+    found = index.find(pattern)
+    rows = filters.apply(found)
+    if not archs and not rows:
+        raise ConfigError(_nothing(pattern, options, bool(found), groups))
+    lines = [f"{len(rows)} encoders", *(zoo_table.layout(rows, width, also=_aliases()) if rows else [])]
+    return [*_architectures(archs, groups), *lines]
+
+
+def _architectures(names: Sequence[str], groups: Groups) -> list[str]:
+    if not names:
+        return []
+    longest = max(map(len, names))
+    lines = [f"{name:<{longest}}  {groups.summary('arch', name)}" for name in names]
+    return [f"{len(names)} architectures", *lines, ""]
+
+
+def _nothing(pattern: str, options: Sequence[str], found: bool, groups: Groups) -> str:
+    asked = " ".join(["zoo", *([pattern] if pattern else []), *options])
+    if found:
+        return f"{asked}: no encoder passes these filters; relax one of them"
+    if version("timm") != index.TIMM_VERSION:
+        return (
+            f"{asked}: nothing matches in the table of timm {index.TIMM_VERSION}; for a model that timm "
+            f"{version('timm')} brings, `segtrain zoo <arch> <encoder>`"
+        )
+    hint = did_you_mean(pattern, [*groups.choices("arch"), *index.names(), *ALIASES], listed=0)
+    return f"{asked}: nothing matches{hint or '; `segtrain zoo` lists all'}"
 
 
 def _aliases() -> dict[str, list[str]]:

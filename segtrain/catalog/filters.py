@@ -1,0 +1,115 @@
+"""Filters of the table of encoders, as typed after ``segtrain zoo``: ``max_params=30M arch=fpn``."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from typing import Any
+
+from segtrain.catalog.index import LICENCES, Row, Tag
+from segtrain.config.suggest import did_you_mean
+from segtrain.errors import ConfigError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SORTS: Mapping[str, Callable[[Row], Any]] = {
+    "name": lambda row: row.name,
+    "params": lambda row: row.params,
+    "macs": lambda row: row.macs,
+}
+_DEMANDS: Mapping[str, Callable[[Row], bool]] = {
+    "dpt": lambda row: row.plain,
+    "deeplabv3": lambda row: row.dilates,
+    "deeplabv3plus": lambda row: row.dilates and 4 in row.strides,
+    "pan": lambda row: row.dilates,
+    "fpn": lambda row: len(row.strides) >= 4,
+    "upernet": lambda row: sum(stride >= 4 for stride in row.strides) >= 2,
+}
+"""What an architecture with its default options asks of an encoder; those left out take all."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the rows have to meet, and their order; ``None`` asks for nothing.
+
+    ``licence`` is a shell pattern: rows keep the weights under such a licence, and those without any fall out.
+    """
+
+    arch: str | None = None
+    pretrained: bool | None = None
+    licence: str | None = None
+    max_params: float | None = None
+    max_macs: float | None = None
+    sort: str = "name"
+
+    def apply(self, rows: Iterable[Row]) -> list[Row]:
+        """Return the rows that pass, sorted."""
+        if self.licence is not None:
+            rows = (row._replace(tags=_licensed(row, self.licence)) for row in rows)
+        return sorted((row for row in rows if self._accepts(row)), key=_SORTS[self.sort])
+
+    def _accepts(self, row: Row) -> bool:
+        return (
+            (self.arch is None or suits(self.arch, row))
+            and (self.pretrained is None or bool(row.tags) == self.pretrained)
+            and (self.licence is None or bool(row.tags))
+            and (self.max_params is None or row.params <= self.max_params)
+            and (self.max_macs is None or row.macs <= self.max_macs)
+        )
+
+
+def suits(arch: str, row: Row) -> bool:
+    """Whether an architecture takes an encoder without further options."""
+    return arch not in _DEMANDS or _DEMANDS[arch](row)
+
+
+def parse(words: Sequence[str], *, archs: Sequence[str]) -> Filters:
+    """Read ``key=value`` words; raises ``ConfigError`` with a line for each that is no filter."""
+    readers: dict[str, Callable[[str], Any]] = {
+        "arch": lambda text: _one_of(text, archs),
+        "pretrained": lambda text: _one_of(text, ("true", "false")) == "true",
+        "licence": lambda text: _licence(text),
+        "max_params": _number,
+        "max_macs": _number,
+        "sort": lambda text: _one_of(text, _SORTS),
+    }
+    assert list(readers) == [field.name for field in fields(Filters)]
+    values, problems = {}, []
+    for word in words:
+        key, _, text = word.partition("=")
+        key = {"license": "licence"}.get(key, key)
+        if key not in readers:
+            problems.append(f"zoo {word}: unknown filter{did_you_mean(key, readers)}")
+            continue
+        try:
+            values[key] = readers[key](text)
+        except ValueError as error:
+            problems.append(f"zoo {word}: {error}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Filters(**values)
+
+
+def _licensed(row: Row, pattern: str) -> tuple[Tag, ...]:
+    return tuple(tag for tag in row.tags if fnmatchcase(tag.licence.lower(), pattern))
+
+
+def _one_of(text: str, choices: Iterable[str]) -> str:
+    known = list(choices)
+    if text not in known:
+        raise ValueError(f"expected one of {', '.join(known)}{did_you_mean(text, known, listed=0)}")
+    return text
+
+
+def _licence(text: str) -> str:
+    pattern = text.lower()
+    if not any(fnmatchcase(licence.lower(), pattern) for licence in LICENCES):
+        near = did_you_mean(text, LICENCES, listed=len(LICENCES))
+        raise ValueError(f"no weights have this licence{near}")
+    return pattern
+
+
+def _number(text: str) -> float:
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)([KMGT]?)", text.upper())
+    if match is None:
+        raise ValueError("expected a number such as 30M or 4.5G")
+    return float(match[1]) * _UNITS[match[2]]
