@@ -213,7 +213,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention of ``(N, heads, queries, C)`` and ``(N, heads, keys, C)``."""
     # On CPUs torch's fused kernel takes twice the time of plain products in bf16, until keys get many (torch 2.14).
     if query.dtype == torch.bfloat16 and query.device.type == "cpu" and key.shape[-2] <= _FEW_KEYS:
-        scores: Tensor = query * query.shape[-1] ** -0.5 @ key.mT
+        scores: Tensor = query @ (key * key.shape[-1] ** -0.5).mT
         return scores.softmax(-1) @ value
     return F.scaled_dot_product_attention(query, key, value)
 
