@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segtrain.config.signature import Range
@@ -79,7 +80,7 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the size of the map."""
-        pooled = [resize(block(x), x.shape[-2:], mode="bilinear") for block in self.blocks]
+        pooled = [F.interpolate(block(x), x.shape[-2:], mode="bilinear") for block in self.blocks]
         return self.out_conv(torch.cat([x, *pooled], dim=1))  # type: ignore[no-any-return]
 
 
