@@ -60,7 +60,7 @@ def build_pair(name, *, depth=5, output_stride=32, in_channels=3):
 
 
 def assert_same_maps(ours, theirs, in_channels=3):
-    image = torch.randn(1, in_channels, 64, 96)
+    image = torch.randn(1, in_channels, 64, 96, dtype=next(ours.parameters()).dtype)
     with torch.no_grad():
         wanted = [m for m in theirs(image)[1:] if m.shape[1]]  # which has empty maps for strides that it lacks
         got = ours(image)
@@ -80,7 +80,10 @@ def test_every_encoder_of_smp_is_a_name_of_ours():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_maps_equal_those_of_smp(name):
-    assert_same_maps(*build_pair(name))
+    ours, theirs = build_pair(name)
+    if name == "timm-efficientnet-l2":  # whose 500 layers, with random weights, amplify rounding to 1e-4 in float32
+        ours, theirs = ours.double(), theirs.double()
+    assert_same_maps(ours, theirs)
 
 
 @pytest.mark.parametrize("name", DILATED)

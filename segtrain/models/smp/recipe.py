@@ -124,14 +124,18 @@ def read_recipe(arch: str, config: Mapping[str, Any]) -> Recipe:
         raise ConfigError(f"arch: {arch!r} is no model of segmentation_models_pytorch{did_you_mean(arch, known)}")
     architecture = _ARCHITECTURES[known[arch.lower()]]
     given = {_RENAMED.get(key, key): value for key, value in config.items() if not key.startswith("_")}
-    problems = [
-        f"model: segtrain cannot follow {key}={value}; leave it out if the weights do not depend on it, with "
-        f"model={{{key}: null}}"
+    foreign = {
+        key: value
         for key, value in given.items()
-        if key not in architecture.options and key not in _READ_ELSEWHERE and value is not None
-    ]
-    if problems:
-        raise ConfigError("\n".join(problems))
+        if value is not None and key not in architecture.options and key not in _READ_ELSEWHERE
+    }
+    if foreign:
+        stated = ", ".join(f"{key}={value}" for key, value in foreign.items())
+        without = ",".join(f"{key}:null" for key in foreign)
+        raise ConfigError(
+            f"model: segtrain's {arch.lower()} cannot follow {stated}; where the weights do not depend on that, leave "
+            f"it out with model={{{without}}}"
+        )
     name = str(given.get("encoder_name") or "resnet34")
     mean, std = _statistics(name, given.get("encoder_weights"))
     in_channels = int(given.get("in_channels") or 3)
@@ -156,11 +160,6 @@ def _arch_options(arch: str, encoder: str, given: Mapping[str, Any], architectur
         options["norm"] = _norm(options["norm"])
     if encoder.startswith("vgg") and arch == "unet":
         options["center"] = True
-    if encoder.startswith("vgg") and arch == "unetplusplus":
-        raise ConfigError(
-            "model: UnetPlusPlus has two more convolutions on the coarsest map of a VGG there, which segtrain has not; "
-            "train it anew, or take a Unet"
-        )
     return options
 
 

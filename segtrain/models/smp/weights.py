@@ -24,6 +24,7 @@ _DECODER_NAMES = [
 ]
 _UNUSED = re.compile(
     r"encoder\..*|classification_head\..*"
+    r"|decoder\.center\..*"  # of a U-Net++ on a VGG
     r"|decoder\.blocks\.(\d+|x_\d+_\d+)\.attention1\..*"  # that of a last step, which no skip reaches
 )
 """What may be left over: parts of an encoder behind its last map, and what is stored but never run."""
