@@ -55,8 +55,8 @@ def check_complete(model: nn.Module, loads: list[Load], path: Path, *, encoder: 
     assert loads, "timm loaded the file in a way that nobody watched"
     used = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
     for load in loads:
-        tensors = load.module.state_dict(keep_vars=True)
-        missing = [key for key in load.missing if id(tensors[key]) in used]
+        tensors = load.module.state_dict(keep_vars=True)  # without the classifier, if timm took it off after loading
+        missing = [key for key in load.missing if key in tensors and id(tensors[key]) in used]
         if missing:
             raise ConfigError(
                 f"{path}: not the weights of {encoder}: {_count(missing, 'missing')}, "

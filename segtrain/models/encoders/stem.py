@@ -1,29 +1,65 @@
 """Weights trained on colour images, for images with any number of channels."""
 
 from itertools import cycle, islice
+from typing import Any
 
+from timm.layers.std_conv import ScaledStdConv2d, ScaledStdConv2dSame
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
 
+_COLOURS = 3
+
 
 def adapt_stem(source: nn.Module, target: nn.Module, *, encoder: str) -> None:
-    """Give ``target`` the weights of ``source``, the same network for three channels.
+    """Give ``target`` the weights of ``source``, the same network for images of three channels.
 
-    What both have in another shape is a convolution over the image, ``(C, 3, h, w)``: summed over the channels for one,
-    else repeated in turn and scaled so that an image of equal channels keeps its features. Raises ``ConfigError`` where
-    no tensor depends on the number of channels, as such a network cannot do without colours.
+    What has another shape there sees the image: ``(C, 3, h, w)``, or ``(C, n * 3, ...)`` where patches of n pixels are
+    its channels. It is summed over the colours for one channel, else they are repeated in turn and scaled; so images
+    whose channels are equal keep their features. Standardised weights keep a factor for each filter where they have a
+    gain for it (NFNet), and lose it where not (BiT).
+
+    Raises ``ConfigError`` where nothing depends on the number of channels: such a network cannot do without colours.
     """
-    wanted = {name: tensor.shape for name, tensor in target.state_dict().items()}
-    state = source.state_dict()
-    stem = [name for name, tensor in state.items() if tensor.shape != wanted[name]]
+    adapted, own = source.state_dict(), target.state_dict()
+    stem = [name for name, tensor in adapted.items() if tensor.shape != own[name].shape]
     if not stem:
         raise ConfigError(f"encoder.name: {encoder} takes images of three channels only; choose another encoder")
-    target.load_state_dict({**state, **{name: _spread(state[name], wanted[name][1]) for name in stem}})
+    for name in stem:
+        channels = own[name].shape[1] * _COLOURS // adapted[name].shape[1]
+        layer = name.rpartition(".")[0]
+        conv = source.get_submodule(layer)
+        if isinstance(conv, ScaledStdConv2d | ScaledStdConv2dSame):
+            adapted[name] = _spread(_standardised(conv), channels)
+            adapted[f"{layer}.gain"] = _gain(adapted[name], target.get_submodule(layer))
+        else:
+            adapted[name] = _spread(adapted[name], channels)
+    target.load_state_dict(adapted)
 
 
 def _spread(weight: Tensor, channels: int) -> Tensor:
-    colours = weight.shape[1]
+    filters, _, *kernel = weight.shape
+    pixels = weight.reshape(filters, -1, _COLOURS, *kernel)  # colours vary fastest wherever timm makes channels of patches
     if channels == 1:
-        return weight.sum(1, keepdim=True)
-    return weight[:, list(islice(cycle(range(colours)), channels))] * (colours / channels)
+        return pixels.sum(2)
+    chosen = list(islice(cycle(range(_COLOURS)), channels))
+    return (pixels[:, :, chosen] * (_COLOURS / channels)).flatten(1, 2)
+
+
+def _standardised(conv: Any) -> Tensor:
+    """Return the weights that a scaled weight standardisation convolves with (Brock et al. 2021, equation 6)."""
+    weight: Tensor = conv.weight.detach()
+    deviation = weight - weight.mean((1, 2, 3), keepdim=True)
+    scale = conv.gain.detach() * conv.scale
+    standardised: Tensor = deviation * scale / (_variance(weight) + conv.eps).sqrt()
+    return standardised
+
+
+def _gain(weight: Tensor, conv: Any) -> Tensor:
+    """Return the gain with which ``weight`` standardised is as large as it is by itself."""
+    gain: Tensor = (_variance(weight) + conv.eps).sqrt() / conv.scale
+    return gain
+
+
+def _variance(weight: Tensor) -> Tensor:
+    return weight.var((1, 2, 3), correction=0, keepdim=True)
