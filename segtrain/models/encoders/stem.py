@@ -39,7 +39,8 @@ def adapt_stem(source: nn.Module, target: nn.Module, *, encoder: str) -> None:
 
 def _spread(weight: Tensor, channels: int) -> Tensor:
     filters, _, *kernel = weight.shape
-    pixels = weight.reshape(filters, -1, _COLOURS, *kernel)  # colours vary fastest wherever timm makes channels of patches
+    # Colours vary fastest in all networks of timm that make channels of patches.
+    pixels = weight.reshape(filters, -1, _COLOURS, *kernel)
     if channels == 1:
         return pixels.sum(2)
     chosen = list(islice(cycle(range(_COLOURS)), channels))
