@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class AtrousConv2d(nn.Conv2d):
@@ -52,9 +53,11 @@ def _convolve_depthwise(x: Tensor, kernel: Tensor, rates: Sequence[int]) -> Tens
     if kernel.shape[-2:] == (1, 1):
         return x * kernel[:, 0].to(x.dtype)
     three_in_a_phase = all(2 * rate < length for rate, length in zip(rates, x.shape[-2:], strict=True))
-    if max(rates) > 1 and three_in_a_phase:
-        return convolve_phases(x, kernel, rates)
-    return _convolve(x, kernel, rates, x.shape[1])
+    if max(rates) == 1 or not three_in_a_phase:
+        return _convolve(x, kernel, rates, x.shape[1])
+    # The phases are a copy of the map: the backward pass makes it again, as keeping it would cost memory.
+    out: Tensor = checkpoint(convolve_phases, x, kernel, rates, use_reentrant=False, preserve_rng_state=False)
+    return out
 
 
 def _convolve(x: Tensor, kernel: Tensor, rates: Sequence[int], groups: int) -> Tensor:
