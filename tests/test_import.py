@@ -53,9 +53,9 @@ def saved(small, tmp_path):
     return tmp_path / "saved"
 
 
-def assert_same_logits(path, theirs, channels=3, activation=None):
+def assert_same_logits(path, theirs, channels=3, activation=None, size=(128, 160)):
     ours = load_model(path)
-    image = torch.randn(1, channels, 128, 160, generator=torch.Generator().manual_seed(1))
+    image = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         wanted, got = theirs(image), ours(image)
     got = got.softmax(1) if activation == "softmax" else got
@@ -68,6 +68,13 @@ def test_a_saved_model_computes_the_same(tmp_path, arch, encoder, options):
     theirs.save_pretrained(tmp_path / "saved")
     assert main(["import", f"smp={tmp_path}/saved", f"out={tmp_path}/model.pt"]) == 0
     assert_same_logits(tmp_path / "model.pt", theirs, options.get("in_channels", 3), options.get("activation"))
+
+
+def test_images_are_padded_no_further_than_smp_asks_for(tmp_path):
+    theirs = make("PSPNet", "resnet18")
+    theirs.save_pretrained(tmp_path / "saved")
+    assert main(["import", f"smp={tmp_path}/saved", f"out={tmp_path}/model.pt"]) == 0
+    assert_same_logits(tmp_path / "model.pt", theirs, size=(72, 88))
 
 
 @pytest.mark.slow

@@ -132,6 +132,7 @@ class TimmEncoder(Encoder):
         chain.pretrained_cfg = whole.pretrained_cfg
         channels, strides = measure(chain, in_channels)
         self.model, self.out_channels, self.strides = chain, (in_channels, *channels), (1, *strides)
+        self.size_multiple = max(strides)
 
     def _build_plain(self, found: Outline, in_channels: int, *, count: int) -> None:
         if not found.plain:
