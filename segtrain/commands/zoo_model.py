@@ -79,14 +79,15 @@ def _options(groups: Groups, arch: str) -> list[str]:
 
 def _weights(arch: str, tag: str) -> list[str]:
     """List the weights of a timm model, those that ``imagenet`` means first."""
-    default: Any = get_pretrained_cfg(f"{arch}.{tag}" if tag else arch)
-    tags = sorted(weights_of(arch), key=lambda name: name != default.tag)
-    names = {"imagenet": default.tag, **synonyms(arch, tags)}
+    cfg: Any = get_pretrained_cfg(f"{arch}.{tag}" if tag else arch)
+    default = cfg.tag if cfg else ""
+    tags = sorted(weights_of(arch), key=lambda name: name != default)
+    names = {"imagenet": default, **synonyms(arch, tags)}
     rows = [("encoder.weights=", "or", "mean", "std", "licence", "on this machine")]
     for name in tags:
-        cfg: Any = get_pretrained_cfg(f"{arch}.{name}")
+        cfg = get_pretrained_cfg(f"{arch}.{name}")
         also = ", ".join(other for other, meant in names.items() if meant == name)
-        file = weight_sources.find(cfg, is_default=name == default.tag)
+        file = weight_sources.find(cfg, is_default=name == default)
         rows.append((name, also, numbers(cfg.mean), numbers(cfg.std), cfg.license or "unknown", str(file or "no")))
     heading = f"weights of {arch}, for images from 0 to 1" if tags else f"timm has no weights for {arch}"
     return [heading, *(aligned(rows) if tags else []), *_other_names(arch)]

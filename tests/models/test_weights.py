@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import pytest
@@ -6,9 +5,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from segtrain.catalog.names import resolve
 from segtrain.errors import ConfigError
 from segtrain.models.encoders import TimmEncoder
-from segtrain.models.encoders import weight_sources
 from segtrain.models.encoders import weights as weight_files
 
 NAME = "mobilenetv3_small_050"
@@ -28,15 +27,9 @@ def saved(timm_model, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def no_network(monkeypatch, tmp_path):
-    def refuse(*_, **__):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(weight_sources, "try_to_load_from_cache", lambda *_, **__: None)
-    monkeypatch.setattr(weight_sources, "get_hf_file_metadata", refuse)
-    monkeypatch.setattr(weight_sources.urllib.request, "urlopen", refuse)
+@pytest.fixture(autouse=True)
+def _no_folder(monkeypatch):
+    monkeypatch.delenv("SEGTRAIN_WEIGHTS", raising=False)
 
 
 def _message(name, **options):
@@ -126,52 +119,64 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path):
     assert "cannot be read as weights" in _message(NAME, weights=str(tmp_path / "list.pth"))
 
 
-def test_an_unknown_tag_lists_those_there_are():
+def test_unknown_weights_list_once_those_there_are():
     message = _message("resnet34", weights="a1_in1")
     assert "'a1_in1' is neither a file nor weights of resnet34, did you mean 'a1_in1k'?" in message
-    assert "tv_in1k" in message
+    assert message.count("tv_in1k") == 1
+    assert message.count(".safetensors") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "tag"),
+    [
+        ("resnet34", "imagenet", "a1_in1k"),
+        ("resnet34.tv_in1k", "imagenet", "tv_in1k"),
+        ("efficientnet-b0", "imagenet", "aa_in1k"),
+        ("efficientnet-b0", "advprop", "ap_in1k"),
+        ("timm-efficientnet-b0", "noisy-student", "ns_jft_in1k"),
+        ("timm-efficientnet-l2", "noisy-student-475", "ns_jft_in1k_475"),
+        ("resnet50", "ssl", "fb_ssl_yfcc100m_ft_in1k"),
+        ("resnext101_32x8d", "swsl", "fb_swsl_ig1b_ft_in1k"),
+        ("resnext101_32x8d", "instagram", "fb_wsl_ig1b_ft_in1k"),
+        ("resnext101_32x48d", "instagram", "fb_wsl_ig1b_ft_in1k"),
+        ("dpn92", "imagenet+5k", "mx_in1k"),
+        ("inceptionv4", "imagenet+background", "tf_in1k"),
+        ("convnext_tiny", "imagenet21k", "fb_in22k"),
+        ("resnet50", "bt_in1k", "bt_in1k"),
+    ],
+)
+def test_weights_go_by_the_names_of_smp_and_of_timm(name, weights, tag):
+    arch, _, own = resolve(name).partition(".")
+    assert weight_files.described(weights, arch=arch, tag=own).tag == tag
+
+
+@pytest.mark.parametrize(("name", "weights"), [("dpn68", "imagenet+5k"), ("resnet34", "ssl"), ("resnet18", "advprop")])
+def test_weights_that_smp_has_for_others_only_are_unknown(name, weights):
+    assert f"{weights!r} is neither a file nor weights of {name}" in _message(name, weights=weights)
+
+
+def test_every_name_that_smp_has_for_weights_leads_to_some():
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    named = {
+        (name, weights)
+        for name, entry in smp.encoders.encoders.items()
+        for weights in entry.get("pretrained_settings", ())
+        if weights != "imagenet" and resolve(name).partition(".")[0] in timm.list_models()
+    }
+    assert len(named) > 30
+    found = {pair: weight_files.described(pair[1], arch=resolve(pair[0]).partition(".")[0], tag="") for pair in named}
+    assert [pair for pair, cfg in found.items() if cfg is None] == []
+
+
+def test_a_name_with_an_unknown_tag_is_refused_with_and_without_weights():
+    for weights in ("imagenet", None):
+        assert "resnet34 has no weights 'tv_in2k', did you mean 'tv_in1k'?" in _message(
+            "resnet34.tv_in2k", weights=weights
+        )
 
 
 def test_a_model_without_weights_says_so():
     assert "timm has no weights for efficientnet_b6" in _message("efficientnet_b6")
-
-
-@pytest.mark.parametrize(
-    ("name", "origin"),
-    [
-        (
-            "efficientnet-b4",
-            "tf_efficientnet_b4.aa_in1k are not on this machine.*https://huggingface.co/timm/tf_efficientnet_b4",
-        ),
-        ("resnet34.tv_in1k", "resnet34.tv_in1k are not on this machine"),
-        ("legacy_seresnet18", "https://github.com/"),
-    ],
-)
-def test_without_a_network_the_message_says_what_from_where_and_what_instead(no_network, name, origin):
-    with pytest.raises(ConfigError, match=origin) as caught:
-        TimmEncoder(name)
-    assert "encoder.weights=path/to/file.safetensors or encoder.weights=null" in str(caught.value)
-
-
-def test_cached_weights_need_no_network_and_are_not_announced(no_network, saved, monkeypatch, caplog):
-    monkeypatch.setattr(weight_sources, "try_to_load_from_cache", lambda *_, **__: str(saved))
-    with caplog.at_level(logging.INFO, logger="segtrain"):
-        TimmEncoder(NAME)
-    assert caplog.messages == []
-
-
-def test_a_download_is_announced_with_its_size(saved, monkeypatch, caplog):
-    class Metadata:
-        size = 6_400_000
-
-    monkeypatch.setattr(weight_sources, "try_to_load_from_cache", lambda *_, **__: None)
-    monkeypatch.setattr(weight_sources, "get_hf_file_metadata", lambda *_, **__: Metadata)
-    monkeypatch.setattr(weight_sources, "hf_hub_download", lambda *_, **__: str(saved))
-    with caplog.at_level(logging.INFO, logger="segtrain"):
-        TimmEncoder(NAME)
-    assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"downloading {NAME}.lamb_in1k from https://huggingface.co/timm/")
-    assert caplog.messages[0].endswith("(6 MB)")
 
 
 def test_loading_leaves_torch_as_it_was(saved):

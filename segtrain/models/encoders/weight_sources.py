@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 
 from segtrain.errors import ConfigError
@@ -90,7 +90,7 @@ def _download(cfg: Any) -> Path:
 
 def _origins(cfg: Any) -> Iterator[tuple[str, Callable[[str], Path]]]:
     if cfg.hf_hub_id:
-        yield f"https://huggingface.co/{cfg.hf_hub_id}", partial(_from_hub, cfg)
+        yield f"{constants.ENDPOINT}/{cfg.hf_hub_id}", partial(_from_hub, cfg)
     if _is_loadable(cfg.url):
         yield cfg.url, partial(_from_url, cfg.url)
 
