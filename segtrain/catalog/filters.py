@@ -22,6 +22,7 @@ _DEMANDS: Mapping[str, Callable[[Row], bool]] = {
     "deeplabv3plus": lambda row: row.dilates and 4 in row.strides,
     "pan": lambda row: row.dilates,
     "fpn": lambda row: len(row.strides) >= 4,
+    "pspnet": lambda row: any(1 < stride <= 8 for stride in row.strides),
     "upernet": lambda row: sum(stride >= 4 for stride in row.strides) >= 2,
 }
 """What an architecture with its default options asks of an encoder; those left out take all."""

@@ -1,5 +1,6 @@
 """The table of encoders, as wide as the terminal allows."""
 
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -46,7 +47,8 @@ def layout(rows: Sequence[Row], width: int, *, also: Mapping[str, Sequence[str]]
     for row, line in zip(rows, body, strict=True):
         lines += _with_names(line, also.get(row.name, ()), width)
     named = set(columns["mean/std"]) if "mean/std" in shown else set()
-    return [*lines, "", *_notes(named, [name for name in columns if name not in shown])]
+    notes = _notes(named, [name for name in columns if name not in shown])
+    return [*lines, "", *(line for note in notes for line in textwrap.wrap(note, width))]
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:

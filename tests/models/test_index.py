@@ -1,13 +1,19 @@
+import multiprocessing
+import os
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import timm
+import torch
 from timm.models import get_pretrained_cfg
 
 from segtrain.catalog import index
 from segtrain.catalog.names import ALIASES, resolve
 from segtrain.models.encoders import TimmEncoder
+from tests.newer_timm import newer_timm
 
 SAMPLE = [
     "resnet18",
@@ -73,6 +79,66 @@ def test_the_table_accounts_for_every_model_of_timm():
     assert sorted([*index.names(), *index.UNUSABLE]) == sorted(timm.list_models())
 
 
+@pytest.mark.skipif(timm.__version__ != index.TIMM_VERSION, reason=f"the table is that of timm {index.TIMM_VERSION}")
+def test_the_table_knows_the_weights_of_every_encoder_with_their_mean_std_and_licence():
+    checked = 0
+    for name in index.names():
+        listed = {tag.name: tag for tag in index.lookup(name).tags}
+        assert sorted(listed) == [full.partition(".")[2] for full in timm.list_models(f"{name}.*", pretrained=True)]
+        for tag in listed.values():
+            cfg = get_pretrained_cfg(f"{name}.{tag.name}")
+            assert tag.mean == pytest.approx(cfg.mean, abs=1e-6)
+            assert tag.std == pytest.approx(cfg.std, abs=1e-6)
+            assert tag.licence == (cfg.license or "unknown")
+            checked += 1
+    assert checked > 1000
+
+
+def test_every_encoder_counts_its_operations_and_there_are_many():
+    rows = [index.lookup(name) for name in index.names()]
+    assert len(rows) >= 800
+    assert [row.name for row in rows if row.macs <= 0 or row.params <= 0] == []
+
+
+def test_a_model_newer_than_the_table_is_an_encoder_all_the_same():
+    with newer_timm() as name:
+        assert index.lookup(name) is None
+        encoder = TimmEncoder(name, weights=None, in_channels=2).eval()
+        with torch.no_grad():
+            maps = encoder(torch.zeros(1, 2, 64, 96))
+    stated = zip(encoder.out_channels, encoder.strides, strict=True)
+    assert [tuple(m.shape) for m in maps] == [(1, c, 64 // s, 96 // s) for c, s in stated]
+    assert encoder.strides == (1, 2, 4, 8, 16, 32)
+
+
+def _stated_and_real(name):
+    """Return what the table states of an encoder's maps, and what a forward pass on the meta device gives."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    row = index.lookup(name)
+    sides = [row.tile] * 2 if row.tile else [2 * row.size_multiple, 3 * row.size_multiple]
+    stated = [(1, c, sides[0] // s, sides[1] // s) for c, s in zip(row.channels, row.strides, strict=True)]
+    with torch.device("meta"), torch.no_grad():
+        maps = TimmEncoder(name, weights=None).eval()(torch.empty(1, 3, *sides))
+    return name, stated, [tuple(m.shape) for m in maps]
+
+
+@pytest.mark.slow
+def test_every_encoder_has_the_channels_and_strides_that_the_table_states(capsys):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, initializer=_import_encoders) as pool:
+        results = list(pool.map(_stated_and_real, index.names(), chunksize=16))
+    with capsys.disabled():
+        sys.stdout.write(f"\n{len(results)} encoders run on the meta device\n")
+    assert len(results) >= 800
+    assert [name for name, stated, real in results if stated != real] == []
+
+
+def _import_encoders():
+    """Register what timm lacks, in a new process."""
+    import segtrain.models.encoders.timm_encoder  # noqa: F401
+
+
 @pytest.mark.parametrize(
     ("pattern", "found", "not_found"),
     [
@@ -95,4 +161,4 @@ def test_an_unknown_name_has_no_row():
 
 
 def test_the_default_weights_come_first():
-    assert index.lookup("resnet34").tags[0] == get_pretrained_cfg("resnet34").tag
+    assert index.lookup("resnet34").tags[0].name == get_pretrained_cfg("resnet34").tag

@@ -25,16 +25,16 @@ FAMILIES = [
     "efficientvit_b0",
     "coat_lite_tiny",
     "gcvit_xxtiny",
+    "hrnet_w18_small",
+    "swin_tiny_patch4_window7_224",
+    "inception_v4",
+    "legacy_xception",
+    "samvit_base_patch16",
+    "tresnet_m",  # patches of 4x4 pixels as channels
 ]
 LARGE = [
     "beit_base_patch16_224",  # sees tiles
-    "samvit_base_patch16",
-    "swin_tiny_patch4_window7_224",
-    "hrnet_w18_small",
     "vgg11",
-    "inception_v4",
-    "legacy_xception",
-    "tresnet_m",  # patches of 4x4 pixels as channels
     "naflexvit_base_patch16_gap",  # patches as tokens
     "dm_nfnet_f0",
     "crossvit_tiny_240",  # two stems
