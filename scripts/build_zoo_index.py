@@ -31,7 +31,7 @@ def main() -> None:
     encoders: dict[str, Any] = {}
     unusable: dict[str, list[str]] = defaultdict(list)
     tags = _tags()
-    names = sorted(timm.list_models())
+    names = sorted(timm.list_models(exclude_filters="smp_*"))  # which serve imported models alone
     with ProcessPoolExecutor() as pool:
         for name, found in zip(names, pool.map(describe, names, chunksize=8), strict=True):
             print(f"\r{name:60}", end="", file=sys.stderr, flush=True)

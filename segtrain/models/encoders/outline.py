@@ -21,6 +21,8 @@ _SIZE_OPTIONS: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"stri
 _PATCH = 16
 """The patch that replaces one whose size is no power of two, where maps have to meet on a pyramid."""
 
+_TILE_MULTIPLE = 32
+
 
 @dataclass(frozen=True)
 class Outline:
@@ -71,7 +73,6 @@ class Outline:
         return replace(self, strides=(_PATCH,) * len(self.strides), size_multiple=_PATCH, options=options)
 
 
-@lru_cache(maxsize=8)
 def outline(name: str, *, img_size: int | None = None, drop_path_rate: float = 0.0) -> Outline:
     """Look at an encoder without allocating it.
 
@@ -83,11 +84,18 @@ def outline(name: str, *, img_size: int | None = None, drop_path_rate: float = 0
         raise ConfigError(f"encoder.name: timm {timm.__version__} has no {name!r}{did_you_mean(name, known)}")
     if arch in index.UNUSABLE:
         raise ConfigError(f"encoder.name: {name} cannot be an encoder: {index.UNUSABLE[arch]}")
+    return _outline(name, arch, img_size, drop_path_rate)
+
+
+@lru_cache(maxsize=8)
+def _outline(name: str, arch: str, img_size: int | None, drop_path_rate: float) -> Outline:
     strides, options = _strides_and_options(name, arch, drop_path_rate)
     row = index.lookup(arch)
     multiple, tile = (row.size_multiple, row.tile) if row else find_sizes(arch, strides, options)
     if img_size and not tile:
         raise ConfigError(f"encoder.img_size: {name} takes images of any size; set encoder.img_size=null")
+    if img_size and img_size % _TILE_MULTIPLE:
+        raise ConfigError(f"encoder.img_size: expected a multiple of {_TILE_MULTIPLE}, got {img_size}")
     if tile:
         multiple = tile = img_size or tile
         options = {**options, "img_size": tile}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import cycle, islice
+from math import lcm
 from typing import Annotated, Any, Literal
 
 from timm.models._features import FeatureGetterNet
@@ -70,6 +71,8 @@ class TimmEncoder(Encoder):
         self.size_multiple, self.tile = found.size_multiple, found.tile
         levels = {"depth": depth or demands.depth, "output_stride": output_stride or demands.output_stride}
         if taps is not None:
+            if depth is not None:
+                raise ConfigError("encoder.depth: encoder.taps say which maps to take; set encoder.depth=null")
             self._build_chain(found, in_channels, taps, output_stride=levels["output_stride"])
         elif self.layout == "tokens":
             self._build_plain(found, in_channels, count=levels["depth"])
@@ -124,6 +127,8 @@ class TimmEncoder(Encoder):
         _drop_unused_blocks(self.model)
         self.strides = (1, *self.model.feature_info.reduction())
         self.out_channels = (in_channels, *self.model.feature_info.channels())
+        if found.size_multiple == max(found.strides):  # what it takes depends on nothing but its strides
+            self.size_multiple = max(self.strides)
 
     def _build_chain(self, found: Outline, in_channels: int, taps: Sequence[str], *, output_stride: int) -> None:
         whole: Any = self._load(num_classes=0, in_chans=in_channels, **found.options)
@@ -142,7 +147,7 @@ class TimmEncoder(Encoder):
             )
         blocks = len(found.strides)
         count = min(count, blocks)
-        self._take_blocks(found, in_channels, [int(blocks / count * (i + 1)) - 1 for i in range(count)], norm=False)
+        self._take_blocks(found, in_channels, [blocks * (i + 1) // count - 1 for i in range(count)], norm=False)
         self.prefix_tokens = getattr(self.model, "num_prefix_tokens", 0)
 
     def _build_pyramid(
@@ -161,8 +166,7 @@ class TimmEncoder(Encoder):
         self.pyramid = SimpleFeaturePyramid(channels, stride, strides)
         self.strides = (1, *strides)
         self.out_channels = (in_channels, *self.pyramid.out_channels)
-        if self.tile is None:
-            self.size_multiple = max(self.size_multiple, *strides)
+        self.size_multiple = lcm(found.size_multiple, coarsest)
 
     def _take_blocks(self, found: Outline, in_channels: int, blocks: list[int], *, norm: bool) -> None:
         whole = self._load(in_chans=in_channels, **found.options)
@@ -188,8 +192,13 @@ class TimmEncoder(Encoder):
         return [*maps, *tokens]
 
     def _freeze(self, stages: bool | int) -> None:
-        everything = {name for name, _ in self.named_parameters()}
-        frozen = everything if stages is True else stage_parameters(self, stages)
+        if self.pyramid is not None and stages is not True:
+            raise ConfigError(
+                f"encoder.freeze: {self.name} is a plain transformer, whose maps all come from its last block; "
+                f"expected true or false, got {stages}; set encoder.freeze=true"
+            )
+        pretrained = {f"model.{name}" for name, _ in self.model.named_parameters()}
+        frozen = pretrained if stages is True else stage_parameters(self, stages)
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name not in frozen)
         self._still = list(frozen_modules(self, frozen))
