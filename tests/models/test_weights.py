@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from segtrain.catalog.names import resolve
 from segtrain.errors import ConfigError
@@ -190,3 +190,11 @@ def test_real_weights_fill_every_tensor_and_see_structure():
     encoder = TimmEncoder("tf_efficientnet_lite0", weights=str(LITE0)).eval()
     with torch.no_grad():
         assert all(m.isfinite().all() and m.std() > 0.01 for m in encoder(torch.randn(1, 3, 64, 64)))
+
+
+@pytest.mark.skipif(not LITE0.is_file(), reason=f"needs {LITE0}")
+def test_real_weights_are_found_in_their_folder_and_bring_their_mean(monkeypatch):
+    monkeypatch.setenv("SEGTRAIN_WEIGHTS", str(LITE0.parent))
+    encoder, own = TimmEncoder("timm-tf_efficientnet_lite0"), load_file(LITE0)
+    assert encoder.mean == encoder.std == (0.5, 0.5, 0.5)
+    torch.testing.assert_close(encoder.model.conv_stem.weight, own["conv_stem.weight"])
