@@ -13,6 +13,7 @@ SHAPES = "[background,disc,square,triangle,star]"
 CASES = [
     ("Unet", "resnet18", {"decoder_attention_type": "scse", "decoder_channels": [64, 48, 48, 32, 16]}),
     ("Unet", "vgg11_bn", {"decoder_use_norm": False}),
+    ("UnetPlusPlus", "vgg11", {"decoder_channels": [32, 24, 16, 16, 16]}),
     ("UnetPlusPlus", "tu-resnet18", {"decoder_channels": [32, 24, 16, 16, 16]}),
     (
         "MAnet",
@@ -196,10 +197,3 @@ def test_a_config_that_is_no_json_is_named(saved, tmp_path, capfd):
 def test_a_safetensors_file_finds_the_config_beside_it(saved, small, tmp_path):
     assert main(["import", f"smp={saved}/model.safetensors", f"out={tmp_path}/model.pt"]) == 0
     assert_same_logits(tmp_path / "model.pt", small)
-
-
-def test_a_vgg_in_a_unet_plus_plus_is_refused(tmp_path, capfd):
-    torch.save({}, tmp_path / "weights.pt")
-    words = ["arch=unetplusplus", "encoder=vgg11", f"out={tmp_path}/model.pt"]
-    assert main(["import", f"smp={tmp_path}/weights.pt", *words]) == 2
-    assert "UnetPlusPlus has two more convolutions" in capfd.readouterr().err

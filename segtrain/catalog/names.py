@@ -5,7 +5,7 @@ _V3_WIDTHS = ("075", "100", "minimal_100")
 # The EfficientNets of segmentation_models_pytorch carry the TensorFlow weights trained with AutoAugment; so do ours.
 ALIASES: dict[str, str] = {
     **{f"efficientnet-b{i}": f"tf_efficientnet_b{i}.aa_in1k" for i in range(8)},
-    **{f"timm-efficientnet-b{i}": f"tf_efficientnet_b{i}.ns_jft_in1k" for i in range(8)},
+    **{f"timm-efficientnet-b{i}": f"tf_efficientnet_b{i}.aa_in1k" for i in range(8)},
     "timm-efficientnet-b8": "tf_efficientnet_b8.ra_in1k",
     "timm-efficientnet-l2": "tf_efficientnet_l2.ns_jft_in1k",
     **{f"efficientnet-lite{i}": f"tf_efficientnet_lite{i}" for i in range(5)},

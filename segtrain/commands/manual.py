@@ -15,7 +15,7 @@ commands (`segtrain <command> --help` shows its keys)
   eval     score a checkpoint:   segtrain eval ckpt=outputs/<name>/<time> data.split=test
   predict  masks for images:     segtrain predict ckpt=outputs/<name>/<time> input=photos output=masks
   import   a model of segmentation_models_pytorch:   segtrain import smp=saved_folder out=model.pt
-  zoo      list the encoders and architectures whose name matches: segtrain zoo effic
+  zoo      the encoders and architectures there are: segtrain zoo effic; one model: segtrain zoo unet resnet34
 
 examples
   segtrain                                                       train the offline default
@@ -33,6 +33,18 @@ flags
 
 groups (group=choice; group.key=value changes one key of it)
 """
+_ZOO = """\
+usage: segtrain zoo [pattern] [filter=value ...]          what there is
+       segtrain zoo <arch> <encoder> [key=value ...]      one model in detail
+
+A pattern is a part of a name, or such as 'convnext*'. Filters:
+  arch=deeplabv3           encoders that this architecture can use
+  pretrained=true|false    with or without weights to download
+  licence=apache-2.0       of the weights, as timm states it
+  max_params=30M           parameters of the encoder
+  max_macs=5G              multiply-accumulates of the encoder for an image of 256x256
+  sort=name|params|macs
+"""
 _ENCODER_NOTE = "..., or any encoder that `segtrain zoo` lists"
 
 
@@ -41,7 +53,7 @@ def page(command: str | None, groups: Groups) -> str:
     if command is None:
         return _overview(groups)
     if command == "zoo":
-        return "usage: segtrain zoo [part of a name, or a pattern such as 'convnext*']\n"
+        return _ZOO
     return f"usage: segtrain {command} [key=value ...]\n\n{_primary(config_root() / f'{command}.yaml')}"
 
 

@@ -52,7 +52,7 @@ def test_every_tag_in_the_alias_table_is_one_that_timm_has_weights_for():
         ("efficientnet-b4", "tf_efficientnet_b4.aa_in1k"),
         ("tu-resnet18", "resnet18"),
         ("timm-gernet_s", "gernet_s"),
-        ("timm-efficientnet-b0", "tf_efficientnet_b0.ns_jft_in1k"),
+        ("timm-efficientnet-b0", "tf_efficientnet_b0.aa_in1k"),
         ("tu-senet154", "senet154"),
         ("senet154", "legacy_senet154"),
         ("resnet34.a2_in1k", "resnet34.a2_in1k"),

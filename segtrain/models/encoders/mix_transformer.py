@@ -280,7 +280,7 @@ default_cfgs = generate_default_cfgs(
     {
         f"{name}.in1k": {
             "hf_hub_id": f"nvidia/{name.replace('_', '-')}",
-            "license": "NVIDIA Source Code License for SegFormer (non-commercial)",
+            "license": "nvidia-noncommercial",
             "origin_url": "https://github.com/NVlabs/SegFormer",
             "paper_ids": "arXiv:2105.15203",
             "first_conv": "stages.0.embed.proj",
