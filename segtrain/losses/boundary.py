@@ -1,4 +1,4 @@
-"""Boundary loss: every wrong pixel costs its distance from the true boundary."""
+"""Boundary loss: every wrong pixel costs its distance from the true boundary, beside Dice."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,9 @@ from torch import Tensor
 
 from segtrain.losses.class_weights import ClassWeights
 from segtrain.losses.classwise import ClasswiseLoss, class_mean, pixel_axes
+from segtrain.losses.dice import dice_loss
 from segtrain.losses.distance import distance_to
+from segtrain.losses.options import check_range
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task, as_float
 
@@ -19,15 +21,19 @@ def boundary_loss(
     target: Tensor,
     task: Task,
     *,
+    alpha: float = 0.5,
     per_image: bool = False,
     class_weights: Tensor | None = None,
 ) -> Tensor:
-    """Take the mean over valid pixels of distance times (p - truth), then over classes (Kervadec et al. 2019, eq. 5).
+    """Compute (1 - alpha) Dice loss + alpha boundary loss, the mean over classes (Kervadec et al. 2019, section 2.2).
 
-    The distance is signed, see `signed_distance`; the paper drops the part without p, a constant, and so does not end
-    at 0. ``per_image`` scores each image on its own; ``class_weights`` are ``(out_channels,)``. A class that an image
-    does not hold, or that fills it, has no boundary: there each wrong pixel is as far away as can be, and costs 1.
+    The boundary loss is the mean over valid pixels of distance times (p - truth). The distance is signed, see
+    `signed_distance`; the paper drops the part without p, a constant, and so does not end at 0. By itself it learns to
+    predict nothing, as what is missed is nearer than what could be hit, so the paper too pairs it with overlap.
+    ``per_image`` scores each image on its own; ``class_weights`` are ``(out_channels,)``. A class that an image does
+    not hold, or that fills it, has no boundary: there each wrong pixel is as far away as can be, and costs 1.
     """
+    dice = dice_loss(logits, target, task, per_image=per_image, class_weights=class_weights)
     probabilities = task.activation(logits)
     truth = task.one_hot(target, probabilities)
     valid = task.valid(target)
@@ -36,7 +42,7 @@ def boundary_loss(
     over = pixel_axes(per_image=per_image)
     costs = ((probabilities - truth) * (distance * counts)).sum(over)
     area = counts.expand_as(truth).sum(over)
-    return class_mean(costs / area.clamp_min(1), area > 0, class_weights)
+    return (1 - alpha) * dice + alpha * class_mean(costs / area.clamp_min(1), area > 0, class_weights)
 
 
 @torch.no_grad()
@@ -53,12 +59,13 @@ def signed_distance(truth: Tensor, valid: Tensor) -> Tensor:
 
 
 class BoundaryLoss(ClasswiseLoss):
-    """`boundary_loss` with the options of `ClasswiseLoss`."""
+    """`boundary_loss` with its options, and those of `ClasswiseLoss`."""
 
     def __init__(
         self,
         task: Task,
         *,
+        alpha: float = 0.5,
         per_image: bool = False,
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
@@ -67,7 +74,9 @@ class BoundaryLoss(ClasswiseLoss):
         super().__init__(
             task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
         )
+        check_range("alpha", alpha, 0, 1, including_high=True)
+        self.alpha = alpha
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
-        return boundary_loss(logits, target, self.task, **self.shared)
+        return boundary_loss(logits, target, self.task, alpha=self.alpha, **self.shared)

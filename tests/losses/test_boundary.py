@@ -5,7 +5,8 @@ import monai.losses
 import pytest
 import torch
 
-from segtrain.losses import BoundaryLoss, boundary_loss
+from segtrain.errors import ConfigError
+from segtrain.losses import BoundaryLoss, boundary_loss, dice_loss
 from segtrain.losses.boundary import signed_distance
 from segtrain.task import Binary
 
@@ -26,7 +27,7 @@ def test_no_boundary_runs_along_what_is_ignored():
 @pytest.mark.parametrize("label", [0, 1])
 def test_in_a_mask_without_a_boundary_each_wrong_pixel_costs_one(label):
     logits = torch.tensor([[[[50.0, -50.0, -50.0, -50.0]]]]) * (1 - 2 * label)
-    assert boundary_loss(logits, torch.full((1, 1, 4), label), Binary()).item() == pytest.approx(1 / 4)
+    assert boundary_loss(logits, torch.full((1, 1, 4), label), Binary(), alpha=1.0).item() == pytest.approx(1 / 4)
 
 
 def test_a_false_alarm_costs_more_the_further_out_it_is():
@@ -36,7 +37,7 @@ def test_a_false_alarm_costs_more_the_further_out_it_is():
     for place in (4, 5, 6, 7, 8):
         logits = (Binary().one_hot(target, torch.zeros(1, 1, 9, 9)) * 2 - 1) * 50
         logits[0, 0, 4, place] = 50
-        losses.append(boundary_loss(logits, target, Binary()).item())
+        losses.append(boundary_loss(logits, target, Binary(), alpha=1.0).item())
     assert losses[0] == pytest.approx(0, abs=1e-6)
     steps = [after - before for before, after in pairwise(losses)]
     assert steps[0] == pytest.approx(0.5 / math.hypot(9, 9) / 81)
@@ -57,11 +58,23 @@ def test_it_differs_from_that_of_monai_by_half_a_pixel_the_unit_and_a_constant(f
         half_a_pixel = 0.5 * (full_case.task.activation(logits) - truth).mean()
         return (theirs(logits, truth) - constant - half_a_pixel) / math.hypot(*truth.shape[-2:])
 
-    ours = value_and_grad(BoundaryLoss(full_case.task), full_case.logits, full_case.target)
+    ours = value_and_grad(BoundaryLoss(full_case.task, alpha=1.0), full_case.logits, full_case.target)
     torch.testing.assert_close(ours, value_and_grad(expected, full_case.logits, full_case.target), atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("per_image", [False, True])
-def test_module_and_function_agree(case, per_image):
-    ours = BoundaryLoss(case.task, per_image=per_image)(case.logits, case.target)
-    assert ours == boundary_loss(case.logits, case.target, case.task, per_image=per_image)
+def test_alpha_mixes_it_with_dice(case):
+    pure = boundary_loss(case.logits, case.target, case.task, alpha=1.0)
+    dice = dice_loss(case.logits, case.target, case.task)
+    mixed = boundary_loss(case.logits, case.target, case.task, alpha=0.3)
+    torch.testing.assert_close(mixed, 0.7 * dice + 0.3 * pure)
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.9, "per_image": True}])
+def test_module_and_function_agree(case, options):
+    ours = BoundaryLoss(case.task, **options)(case.logits, case.target)
+    assert ours == boundary_loss(case.logits, case.target, case.task, **options)
+
+
+def test_a_share_above_one_is_refused():
+    with pytest.raises(ConfigError, match=r"loss\.alpha: 1\.5 is out of range, expected 0 <= alpha <= 1"):
+        BoundaryLoss(Binary(), alpha=1.5)
