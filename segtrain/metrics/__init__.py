@@ -1,0 +1,93 @@
+"""Scores from counted pixels: count each batch, add up or concatenate, score once at the end.
+
+Score a data set with any metric and reduction, ``macro(counts, iou)``, or in one go with `scores`.
+"""
+
+from segtrain.metrics.agreement import matrix_kappa, matrix_mcc
+from segtrain.metrics.boundary import count_boundary
+from segtrain.metrics.counting import confusion, count
+from segtrain.metrics.counts import Counts
+from segtrain.metrics.rates import (
+    METRICS,
+    Metric,
+    accuracy,
+    balanced_accuracy,
+    cohen_kappa,
+    f1,
+    false_discovery_rate,
+    false_negative_rate,
+    false_omission_rate,
+    false_positive_rate,
+    fbeta,
+    iou,
+    is_absent,
+    mcc,
+    negative_likelihood_ratio,
+    negative_predictive_value,
+    pixel_accuracy,
+    positive_likelihood_ratio,
+    precision,
+    recall,
+    specificity,
+)
+from segtrain.metrics.reductions import (
+    REDUCTIONS,
+    Absent,
+    Weights,
+    class_mean,
+    macro,
+    macro_imagewise,
+    micro,
+    micro_imagewise,
+    pooled,
+    weighted,
+    weighted_imagewise,
+)
+from segtrain.metrics.report import PER_CLASS, per_class, scores
+from segtrain.metrics.surface import SurfaceDistances, surface_distances
+
+__all__ = [
+    "METRICS",
+    "PER_CLASS",
+    "REDUCTIONS",
+    "Absent",
+    "Counts",
+    "Metric",
+    "SurfaceDistances",
+    "Weights",
+    "accuracy",
+    "balanced_accuracy",
+    "class_mean",
+    "cohen_kappa",
+    "confusion",
+    "count",
+    "count_boundary",
+    "f1",
+    "false_discovery_rate",
+    "false_negative_rate",
+    "false_omission_rate",
+    "false_positive_rate",
+    "fbeta",
+    "iou",
+    "is_absent",
+    "macro",
+    "macro_imagewise",
+    "matrix_kappa",
+    "matrix_mcc",
+    "mcc",
+    "micro",
+    "micro_imagewise",
+    "negative_likelihood_ratio",
+    "negative_predictive_value",
+    "per_class",
+    "pixel_accuracy",
+    "pooled",
+    "positive_likelihood_ratio",
+    "precision",
+    "recall",
+    "scores",
+    "specificity",
+    "surface_distances",
+    "weighted",
+    "weighted_imagewise",
+]

@@ -1,0 +1,33 @@
+"""Boundary IoU (Cheng et al. 2021): how well the contours fit, whatever the size of the object."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segtrain.metrics.counts import Counts
+from segtrain.metrics.regions import Regions, class_regions, inner_band
+from segtrain.task import Task
+
+
+def count_boundary(prediction: Tensor, target: Tensor, task: Task, *, width: float = 0.02) -> Counts:
+    """Count like `count`, where a class is only the part of it that is near its own contour; int64 on the CPU.
+
+    `iou` of these counts is Boundary IoU, in any reduction (Cheng et al. 2021, section 4). Near means within ``width``
+    times the image's diagonal, at least one pixel, along rows, columns and diagonals; the image's border is part of the
+    contour, a border to ignored pixels is not. ``correct`` and ``decided`` pool the decisions of all classes.
+    """
+    reach = max(1, round(width * math.hypot(*target.shape[-2:])))
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    cells = [[_cells(regions, kernel) for regions in image] for image in class_regions(prediction, target, task)]
+    table = torch.tensor(cells, dtype=torch.int64).view(len(target), len(task.class_names), 4)
+    tp, fp, fn, tn = table.unbind(-1)
+    return Counts(tp, fp, fn, tn, (tp + tn).sum(1), table.sum((1, 2)))
+
+
+def _cells(regions: Regions, kernel: np.typing.NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    truth = inner_band(regions.truth, regions.valid, kernel)
+    predicted = inner_band(regions.predicted, regions.valid, kernel)
+    tp, size, guessed = (int(np.count_nonzero(mask)) for mask in (truth & predicted, truth, predicted))
+    return tp, guessed - tp, size - tp, int(np.count_nonzero(regions.valid)) - size - guessed + tp

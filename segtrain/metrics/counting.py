@@ -1,0 +1,88 @@
+"""Count a batch on its device: one histogram over (image, true label, predicted label)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from segtrain.errors import DataError
+from segtrain.metrics.counts import Counts
+from segtrain.task import Task
+
+_FAR = 1024  # an ignore index beyond it is moved next to the labels, so that the histogram stays small
+
+
+def count(prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[str] | None = None) -> Counts:
+    """Count the pixels of a batch, for each image and scored class, on the tensors' device: see `confusion`."""
+    return Counts.from_confusion(confusion(prediction, target, task, ids=ids), task)
+
+
+@torch.no_grad()
+def confusion(prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[str] | None = None) -> Tensor:
+    """Count how often each true label (rows) is predicted as each label (columns): int64 ``(N, groups, L, L)``.
+
+    Both are label maps as `Task` describes them; what is predicted at ignored pixels does not matter. A group is a map
+    of labels of its own: one for an image, for a multilabel task one for each class, with labels 0 and 1.
+
+    Waits for the device once a batch, to learn that all labels were in range. Otherwise raises DataError with the first
+    wrong value and its place; ``ids`` name the images.
+    """
+    _check_maps(prediction, target)
+    labels, ignored = task.num_labels, task.ignore_index
+    truth = target.long()
+    if abs(ignored) > _FAR:
+        truth, ignored = truth.clamp(-1, labels).masked_fill(truth == ignored, -2), -2
+    lowest, highest = min(0, ignored) - 1, max(labels - 1, ignored) + 1  # whatever is out of range ends up there
+    groups, rows, columns = target.shape[:-2].numel(), highest - lowest + 1, labels + 2
+    cells = torch.add(prediction.long().clamp(-1, labels), truth.clamp(lowest, highest), alpha=columns)
+    starts = torch.arange(groups, device=target.device) * rows * columns - lowest * columns + 1
+    cells = cells.reshape(groups, -1).add_(starts.unsqueeze(1))
+    table = count_values(cells.flatten(), groups * rows * columns).view(groups, rows, columns)
+    matrix = table[:, -lowest : labels - lowest, 1:-1]
+    if int(matrix.sum() + table[:, ignored - lowest].sum()) != target.numel():
+        raise _out_of_range(prediction, target, task, ids)
+    return matrix.reshape(len(target), target.shape[1:-2].numel(), labels, labels)
+
+
+def count_values(values: Tensor, bins: int) -> Tensor:
+    """Count each of the values 0 to bins - 1 of an int64 vector, without waiting for an accelerator.
+
+    `torch.bincount` is the fastest on a CPU, but looks for the extremes first, and reads them back.
+    """
+    if values.is_cpu:
+        return torch.bincount(values, minlength=bins)
+    return scatter_counts(values, bins)
+
+
+def scatter_counts(values: Tensor, bins: int) -> Tensor:
+    """Compute `count_values` with atomic additions of integers, which are exact in any order."""
+    return values.new_zeros(bins).scatter_add_(0, values, torch.ones_like(values))
+
+
+def _check_maps(prediction: Tensor, target: Tensor) -> None:
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction has shape {tuple(prediction.shape)}, target {tuple(target.shape)}")
+    for name, labels in (("prediction", prediction), ("target", target)):
+        if labels.is_floating_point():
+            raise ValueError(f"{name} is {labels.dtype}, expected integer labels")
+
+
+def _out_of_range(prediction: Tensor, target: Tensor, task: Task, ids: Sequence[str] | None) -> DataError:
+    """Find the first wrong label, in the target if there is one, and name its value and place."""
+    known = target != task.ignore_index
+    wrong, maps, name = known & _is_stray(target, task), target, "target"
+    if not wrong.any():
+        wrong, maps, name = known & _is_stray(prediction, task), prediction, "prediction"
+    place = wrong.nonzero()[0].tolist()
+    image = f"image {place[0] if ids is None else ids[place[0]]}"
+    channel = f", class {task.class_names[place[1]]}" if len(place) > 3 else ""
+    value = int(maps[tuple(place)])
+    remedy = f" or {task.ignore_index} (ignored); data.ignore=[{value}] leaves it out" if name == "target" else ""
+    return DataError(
+        f"{image}{channel}: {name} holds {value} at row {place[-2]}, column {place[-1]}, "
+        f"expected 0..{task.num_labels - 1}{remedy}"
+    )
+
+
+def _is_stray(maps: Tensor, task: Task) -> Tensor:
+    return (maps < 0) | (maps >= task.num_labels)

@@ -1,0 +1,46 @@
+"""The region of each class, image by image on the CPU: what scores of shape start from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segtrain.metrics.counting import confusion
+from segtrain.task import Task
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """One class in one image; all ``(H, W)``. ``truth`` and ``predicted`` hold no ignored pixel."""
+
+    truth: Mask
+    predicted: Mask
+    valid: Mask
+
+
+def class_regions(prediction: Tensor, target: Tensor, task: Task) -> Iterator[list[Regions]]:
+    """Yield for each image its scored classes; label maps are as for `confusion`, and are checked like there."""
+    confusion(prediction, target, task)
+    prediction = prediction.where(target != task.ignore_index, task.ignore_index)
+    for number in range(len(target)):
+        said, true = prediction[number, None], target[number, None]
+        like = torch.empty(1, task.out_channels, *true.shape[-2:], dtype=torch.bool, device=true.device)
+        valid = task.valid(true).expand_as(like)
+        stacks = (maps[0].cpu().numpy() for maps in (task.one_hot(true, like), task.one_hot(said, like), valid))
+        yield [Regions(*masks) for masks in zip(*stacks, strict=True)]
+
+
+def inner_band(region: Mask, valid: Mask, kernel: NDArray[np.uint8]) -> Mask:
+    """Keep the pixels of a region from which the kernel reaches out of it, or out of the image.
+
+    Towards ignored pixels nobody knows whether the region ends, so it does not.
+    """
+    inside = (region | ~valid).view(np.uint8)
+    core = cv2.erode(inside, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0).view(np.bool_)
+    return region & ~core

@@ -1,0 +1,54 @@
+"""The scores of a split as plain numbers, for scores.json and for tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from segtrain.metrics.counts import Counts
+from segtrain.metrics.rates import Metric, accuracy, f1, iou, is_absent, pixel_accuracy, precision, recall
+from segtrain.metrics.reductions import Absent, macro, macro_imagewise, micro
+
+PER_CLASS: dict[str, Metric] = {"iou": iou, "f1": f1, "precision": precision, "recall": recall, "accuracy": accuracy}
+"""The columns of the table of classes that every split gets."""
+
+
+def scores(counts: Counts, class_names: Sequence[str], *, absent: Absent = "exclude") -> dict[str, Any]:
+    """Turn the counts ``(N, C)`` of a data set into what a split's entry in ``scores.json`` holds.
+
+    - ``iou``, ``f1``, ``precision``, ``recall``: `macro`, which for a binary task is the foreground's
+    - ``iou_imagewise``, ``iou_micro``: `macro_imagewise` and `micro`
+    - ``accuracy``: `pixel_accuracy` over all images
+    - ``absent``: names of the classes that neither truth nor prediction holds; ``absent_policy``: what they count as
+    - ``per_class``: by name the five metrics of each class, and ``support``, its pixels in the truth
+
+    Plain floats, integers and strings; None where there is nothing to score, so that strict JSON takes it.
+    """
+    counts = counts.cpu()
+    total = counts.total()
+    return {
+        "iou": _plain(macro(counts, iou, absent=absent)),
+        "iou_imagewise": _plain(macro_imagewise(counts, iou, absent=absent)),
+        "iou_micro": _plain(micro(counts, iou, absent=absent)),
+        "f1": _plain(macro(counts, f1, absent=absent)),
+        "precision": _plain(macro(counts, precision, absent=absent)),
+        "recall": _plain(macro(counts, recall, absent=absent)),
+        "accuracy": _plain(pixel_accuracy(total)),
+        "absent": [name for name, gone in zip(class_names, is_absent(total).tolist(), strict=True) if gone],
+        "absent_policy": absent,
+        "per_class": per_class(total, class_names),
+    }
+
+
+def per_class(
+    total: Counts, class_names: Sequence[str], metrics: Mapping[str, Metric] = PER_CLASS
+) -> dict[str, dict[str, float | int | None]]:
+    """Tabulate counts ``(C,)``: by class its metrics, None where undefined or infinite, and its support in pixels."""
+    columns: dict[str, list[Any]] = {name: [_plain(x) for x in metric(total)] for name, metric in metrics.items()}
+    columns["support"] = total.support().tolist()
+    rows = zip(*columns.values(), strict=True)
+    return {name: dict(zip(columns, row, strict=True)) for name, row in zip(class_names, rows, strict=True)}
+
+
+def _plain(value: Tensor) -> float | None:
+    return float(value) if value.isfinite() else None
