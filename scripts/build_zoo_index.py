@@ -77,6 +77,8 @@ def describe(name: str) -> tuple[Any, ...] | str:
         return str(error).partition(": ")[2].replace(name, "it")
     except Exception as error:  # each family of models has its own way to refuse
         return f"it fails with {type(error).__name__}"
+    if any(stride & (stride - 1) for stride in encoder.strides):
+        return "its strides are no powers of two"
     params = sum(parameter.numel() for parameter in encoder.parameters())
     normalisation = [_rounded(encoder.mean), _rounded(encoder.std)]
     dilates = found.plain or all(found.dilates(found.choose(5), stride) for stride in (8, 16))

@@ -41,11 +41,12 @@ PLAIN = [
 
 def draw():
     """Five encoders for each architecture, turning through the families so that each is met."""
-    turns = {"dpt": PLAIN, **dict.fromkeys(("deeplabv3", "deeplabv3plus", "pan"), [*DILATING, *PLAIN])}
-    met = dict.fromkeys(("dpt", "dilating", "any"), 0)
+    dilated = {"deeplabv3", "deeplabv3plus", "pan"}
+    choices = {"dpt": PLAIN, "dilated": [*DILATING, *PLAIN], "any": [*PYRAMIDS, *PLAIN]}
+    met = dict.fromkeys(choices, 0)
     for arch in ARCHS:
-        kind = "dpt" if arch == "dpt" else "dilating" if arch in turns else "any"
-        encoders = turns.get(arch, [*PYRAMIDS, *PLAIN])
+        kind = "dpt" if arch == "dpt" else "dilated" if arch in dilated else "any"
+        encoders = choices[kind]
         for _ in range(5):
             yield arch, encoders[met[kind] % len(encoders)]
             met[kind] += 1

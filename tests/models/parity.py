@@ -18,7 +18,7 @@ def same(key: str) -> str | None:
 def pair(
     theirs: nn.Module, arch: str, encoder: str, *, rename: Renaming = same, num_classes: int = 3, **options: Any
 ) -> tuple[nn.Module, nn.Module]:
-    """Build our twin of their model; ``rename`` maps their keys to ours, or to None for what they store and never use."""
+    """Build our twin of their model; ``rename`` maps their keys to ours, to None what they store and never use."""
     torch.manual_seed(1)
     for name, buffer in theirs.named_buffers():  # statistics that differ from their initial values
         if name.endswith("running_mean"):
