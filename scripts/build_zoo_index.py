@@ -82,7 +82,7 @@ def describe(name: str) -> tuple[Any, ...] | str:
     params = sum(parameter.numel() for parameter in encoder.parameters())
     normalisation = [_rounded(encoder.mean), _rounded(encoder.std)]
     dilates = found.plain or all(found.dilates(found.choose(5), stride) for stride in (8, 16))
-    kinds = (encoder.size_multiple, encoder.tile, int(found.plain), int(dilates))
+    kinds = (found.size_multiple, found.tile, int(found.plain), int(dilates))
     return params, macs, encoder.strides, encoder.out_channels, *kinds, normalisation
 
 
