@@ -21,7 +21,7 @@ def matrix_mcc(matrix: Tensor) -> Tensor:
     """
     right, total, true, predicted = _margins(matrix)
     covariance = right * total - (true * predicted).sum(-1)
-    scale = (total**2 - true.square().sum(-1)).sqrt() * (total**2 - predicted.square().sum(-1)).sqrt()
+    scale = ((total**2 - true.square().sum(-1)) * (total**2 - predicted.square().sum(-1))).sqrt()
     limit = (right > 0).double() - (right < total).double()
     return torch.where(scale > 0, covariance / scale, limit).masked_fill(total == 0, torch.nan)
 

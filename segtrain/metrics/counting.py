@@ -36,7 +36,7 @@ def confusion(prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[s
     groups, rows, columns = target.shape[:-2].numel(), highest - lowest + 1, labels + 2
     cells = torch.add(prediction.long().clamp(-1, labels), truth.clamp(lowest, highest), alpha=columns)
     starts = torch.arange(groups, device=target.device) * rows * columns - lowest * columns + 1
-    cells = cells.reshape(groups, -1).add_(starts.unsqueeze(1))
+    cells += starts.view(*target.shape[:-2], 1, 1)
     table = count_values(cells.flatten(), groups * rows * columns).view(groups, rows, columns)
     matrix = table[:, -lowest : labels - lowest, 1:-1]
     if int(matrix.sum() + table[:, ignored - lowest].sum()) != target.numel():

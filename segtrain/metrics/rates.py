@@ -3,7 +3,7 @@
 The class is the positive, the rest the negative. What is 0/0 is one of two things:
 
 - The class is *absent*: neither the truth nor the prediction holds a pixel of it. Its score is undefined, NaN, and the
-  reductions decide what it counts as. Scores of the negatives are undefined where the rest is absent.
+  reductions decide what becomes of it. Scores of the negatives are undefined where the rest is absent.
 - The class is there, in the truth or in the prediction alone: all of it is wrong, and the ratio is 0, as the precision
   of a class that nobody predicted.
 
@@ -114,7 +114,7 @@ def mcc(counts: Counts) -> Tensor:
     0/0 is 1 where everything is right, -1 where everything is wrong and 0 otherwise (Chicco and Jurman 2020).
     """
     tp, fp, fn, tn = _as_doubles(counts)
-    scale = ((tp + fp).sqrt() * (tp + fn).sqrt()) * ((tn + fp).sqrt() * (tn + fn).sqrt())
+    scale = ((tp + fp) * (tp + fn)).sqrt() * ((tn + fp) * (tn + fn)).sqrt()  # exact for a perfect prediction
     limit = (tp + tn > 0).double() - (fp + fn > 0).double()
     return torch.where(scale > 0, (tp * tn - fp * fn) / scale, limit).masked_fill(is_absent(counts), torch.nan)
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from segtrain.metrics.counts import Counts
-from segtrain.metrics.rates import Metric
+from segtrain.metrics.rates import Metric, is_absent
 
 Absent: TypeAlias = Literal["exclude", "one", "zero"]
-"""What an undefined score counts as: nothing (it is left out of the mean), 1 or 0."""
+"""What becomes of a class that neither truth nor prediction holds: it is left out of every mean, or it stays, and what
+it has no score for counts as 1 or 0."""
 
 Weights: TypeAlias = Sequence[float] | Literal["support"] | None
 """Weights of the classes in a mean: given ones, their pixels in the truth, or the same for all."""
@@ -90,7 +91,7 @@ REDUCTIONS: dict[str, Callable[..., Tensor]] = {
 def _settle(values: Tensor, counts: Counts, absent: Absent) -> Tensor:
     """Give undefined scores the value they count as; a class that is ignored altogether stays undefined."""
     if absent == "exclude":
-        return values
+        return values.masked_fill(is_absent(counts), torch.nan)
     return values.masked_fill(values.isnan() & (counts.pixels() > 0), {"one": 1.0, "zero": 0.0}[absent])
 
 
