@@ -10,6 +10,8 @@ from segtrain.metrics.counts import Counts
 from segtrain.task import Task
 
 _FAR = 1024  # an ignore index beyond it is moved next to the labels, so that the histogram stays small
+_CACHED = 2**18  # pixels that a CPU takes at once: what comes in between then stays in its cache
+_STRIPES = 4  # neighbours in a row are mostly alike: counted in the same cell, each would wait for the one before
 
 
 def count(prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[str] | None = None) -> Counts:
@@ -28,20 +30,40 @@ def confusion(prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[s
     wrong value and its place; ``ids`` name the images.
     """
     _check_maps(prediction, target)
+    groups, pixels = target.shape[:-2].numel(), target.shape[-2:].numel()
+    at_once = max(1, _CACHED // max(1, pixels) if target.is_cpu else groups)
+    parts = zip(_maps_of(prediction, at_once), _maps_of(target, at_once), strict=True)
+    found = [_tabulate(said, true, task) for said, true in parts]
+    matrix, seen = (torch.cat(columns) for columns in zip(*found, strict=True))
+    if int(seen.sum()) != target.numel():
+        raise _out_of_range(prediction, target, task, ids)
+    return matrix.view(len(target), target.shape[1:-2].numel(), task.num_labels, task.num_labels)
+
+
+def _maps_of(labels: Tensor, at_once: int) -> tuple[Tensor, ...]:
+    """List the maps ``(K, H, W)`` of a batch, that many at once."""
+    return torch.split(labels.reshape(labels.shape[:-2].numel(), *labels.shape[-2:]), at_once)
+
+
+def _tabulate(prediction: Tensor, target: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+    """Count maps ``(K, H, W)``: the confusion ``(K, L, L)``, and the pixels in range or ignored, ``(K,)``.
+
+    The histogram has a row for every value up to the ignore index, so that no pixel needs masking, and a margin for
+    what is out of range.
+    """
     labels, ignored = task.num_labels, task.ignore_index
     truth = target.long()
     if abs(ignored) > _FAR:
         truth, ignored = truth.clamp(-1, labels).masked_fill(truth == ignored, -2), -2
-    lowest, highest = min(0, ignored) - 1, max(labels - 1, ignored) + 1  # whatever is out of range ends up there
-    groups, rows, columns = target.shape[:-2].numel(), highest - lowest + 1, labels + 2
+    lowest, highest = min(0, ignored) - 1, max(labels - 1, ignored) + 1
+    maps, rows, columns = len(target), highest - lowest + 1, labels + 2
     cells = torch.add(prediction.long().clamp(-1, labels), truth.clamp(lowest, highest), alpha=columns)
-    starts = torch.arange(groups, device=target.device) * rows * columns - lowest * columns + 1
-    cells += starts.view(*target.shape[:-2], 1, 1)
-    table = count_values(cells.flatten(), groups * rows * columns).view(groups, rows, columns)
+    tables = torch.arange(maps * _STRIPES, device=target.device).view(maps, 1, _STRIPES)
+    stripes = torch.arange(target.shape[-1], device=target.device) % _STRIPES
+    cells += tables[..., stripes] * rows * columns - lowest * columns + 1
+    table = count_values(cells.flatten(), tables.numel() * rows * columns).view(maps, _STRIPES, rows, columns).sum(1)
     matrix = table[:, -lowest : labels - lowest, 1:-1]
-    if int(matrix.sum() + table[:, ignored - lowest].sum()) != target.numel():
-        raise _out_of_range(prediction, target, task, ids)
-    return matrix.reshape(len(target), target.shape[1:-2].numel(), labels, labels)
+    return matrix, matrix.sum((1, 2)) + table[:, ignored - lowest].sum(1)
 
 
 def count_values(values: Tensor, bins: int) -> Tensor:

@@ -91,11 +91,25 @@ def test_maps_in_any_memory_order_count_alike():
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_maps_counted_one_by_one_give_what_all_at_once_give(mode, monkeypatch):
+    task, prediction, target = random_maps(mode, 8)
+    together = confusion(prediction, target, task)
+    monkeypatch.setattr("segtrain.metrics.counting._CACHED", 1)
+    assert torch.equal(confusion(prediction, target, task), together)
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_what_is_predicted_at_ignored_pixels_does_not_matter(mode):
     task, prediction, target = random_maps(mode, 4)
     other = prediction.where(target != 255, 255)
     assert not torch.equal(other, prediction)
     assert equal(count(other, target, task), count(prediction, target, task))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_maps_without_pixels_have_counts_of_zero(mode):
+    task, prediction, target = random_maps(mode, 5)
+    assert count(prediction[..., :0], target[..., :0], task).decided.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("mode", MODES)
