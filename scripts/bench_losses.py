@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from segtrain import losses
+from segtrain.runtime import keep_freed_memory
 from segtrain.task import Mode, Task, make_task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -104,6 +105,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--only", default="", help="part of a loss's name")
     arguments = parser.parse_args(words)
+    keep_freed_memory()  # as in training
     print(f"{'loss':22} {'mode':11} {'ours, ms':>9} {'theirs / ours':>14}")
     for pair in pairs():
         if arguments.only in pair.name:

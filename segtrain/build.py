@@ -1,11 +1,14 @@
 """The composition root: the only place that turns a checked config into objects."""
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
@@ -19,16 +22,28 @@ from segtrain.config.signature import TARGET
 from segtrain.config.spine import check_leaves, to_config
 from segtrain.data.feed import Feed
 from segtrain.data.loader import AugmentedDataset
-from segtrain.data.sample import Source
+from segtrain.data.sample import Source, count_pixels
 from segtrain.data.transforms import Augment
 from segtrain.errors import CheckpointError, ConfigError, DataError, SegtrainError
-from segtrain.models import Decoder, Normalize, Segmenter, assemble, decoder_inputs
+from segtrain.models import (
+    Activation,
+    Decoder,
+    Normalize,
+    Segmenter,
+    add_maps,
+    assemble,
+    decoder_inputs,
+    transfer_weights,
+)
+from segtrain.objective import Objective
 from segtrain.optim import parameter_groups
 from segtrain.predictor import Predictor
 from segtrain.runlog import RunLog
 from segtrain.runtime import Runtime, make_runtime, seed_everything
 from segtrain.task import Task, make_task
 from segtrain.trainer import Trainer
+
+log = logging.getLogger(__name__)
 
 _LIBRARIES = ("torch", "torchvision", "timm", "albumentations", "numpy")
 
@@ -88,27 +103,72 @@ def build_feed(config: TrainConfig, source: Source, runtime: Runtime, *, trainin
     )
 
 
-def build_model(config: TrainConfig, task: Task, *, channels: int, pretrained: bool = True) -> Segmenter:
-    """Build the model; without ``pretrained`` no weights are looked for."""
+def build_model(
+    config: TrainConfig,
+    task: Task,
+    *,
+    channels: int,
+    image_classes: Sequence[str] = (),
+    activation: Activation | None = None,
+    pretrained: bool = True,
+) -> Segmenter:
+    """Build the model; without ``pretrained`` no weights are looked for.
+
+    ``image_classes`` are what a head for labels of whole images predicts; raises ConfigError for such a head without.
+    """
+    if config.aux and not image_classes:
+        raise ConfigError(
+            "aux: the data gives no labels of whole images to learn; set data.image_labels=breed (data=oxford_pets) or "
+            "data.image_labels=labels.csv (data=folder), or aux=null"
+        )
     leaf = config.encoder if pretrained else {**config.encoder, "weights": None}
-    decoder_class = get_class(config.arch[TARGET])
-    demands = getattr(decoder_class, "demands", Decoder.demands)
+    decoder_class = get_class(config.arch.leaf[TARGET])
+    demands = add_maps(getattr(decoder_class, "demands", Decoder.demands), config.arch.aux_heads)
     encoder = construct(leaf, "encoder", in_channels=channels, demands=demands)
-    decoder = construct(config.arch, "arch", **decoder_inputs(decoder_class, encoder))
-    return assemble(encoder, decoder, num_classes=task.out_channels, class_names=task.class_names)
+    decoder = construct(config.arch.leaf, "arch", **decoder_inputs(decoder_class, encoder))
+    told = {"in_channels": encoder.out_channels[-1], "num_classes": len(image_classes)}
+    return assemble(
+        encoder,
+        decoder,
+        num_classes=task.out_channels,
+        activation=activation,
+        aux_heads=config.arch.aux_heads,
+        classification_head=construct(config.aux.leaf, "aux", **told) if config.aux else None,
+        class_names=task.class_names,
+        image_classes=image_classes if config.aux else (),
+    )
 
 
-def build_loss(config: TrainConfig, task: Task) -> nn.Module:
-    """Build the loss; every part of a sum is given the task."""
-    loss: nn.Module = construct(_with_task(config.loss, task), "loss")
-    return loss
+def refuse_impossible(config: TrainConfig) -> None:
+    """Build the model without memory: what cannot be combined is said before data is read or weights are fetched.
+
+    Raises ConfigError; passes over parts that are not ours, which may not be made for that.
+    """
+    targets = (config.arch.leaf[TARGET], config.encoder[TARGET])
+    if all(target.startswith("segtrain.") for target in targets):
+        classes = ("any", "other") if config.aux else ()
+        with torch.device("meta"):
+            build_model(config, make_task("binary", ["any"]), channels=3, image_classes=classes, pretrained=False)
 
 
-def _with_task(node: Any, task: Task) -> Any:
+def build_objective(config: TrainConfig, task: Task, train: Source) -> Objective:
+    """Build the loss, of which every part of a sum is given the task, and weigh those of other heads beside it.
+
+    The pixels of each class are counted where a part makes weights from them.
+    """
+    counts = cache(lambda: count_pixels(train, task.num_labels))
+    loss: nn.Module = construct(_with_task(config.loss.leaf, task, counts), "loss")
+    return Objective(loss, aux_weight=config.loss.aux_weight, label_weight=config.aux.weight if config.aux else 0.0)
+
+
+def _with_task(node: Any, task: Task, counts: Callable[[], list[int]]) -> Any:
     if not isinstance(node, Mapping):
         return node
-    inner = {key: _with_task(value, task) for key, value in node.items()}
-    return {**inner, "task": task} if TARGET in node else inner
+    inner = {key: _with_task(value, task, counts) for key, value in node.items()}
+    if TARGET not in node:
+        return inner
+    by_scheme = isinstance(node.get("class_weights"), str)
+    return {**inner, "task": task, **({"pixel_counts": counts()} if by_scheme else {})}
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module, runtime: Runtime) -> Optimizer:
@@ -129,16 +189,22 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     Raises SegtrainError for whatever the user can mend, before the first step.
     """
     config = checked_config(job)
+    refuse_impossible(config)
     runtime = make_runtime(config.device, config.trainer.precision, channels_last=config.trainer.channels_last)
     seed_everything(config.seed)
     train, val = build_source(config, "train"), build_source(config, "val")
+    if train.image_classes and config.aux is None:
+        log.warning("data.image_labels: nothing learns the labels of whole images; add aux=classification")
     task = make_task(train.mode, train.class_names)
-    model = build_model(config, task, channels=train.channels, pretrained=resumed is None)
+    pretrained = resumed is None and config.init_from is None
+    model = build_model(config, task, channels=train.channels, image_classes=train.image_classes, pretrained=pretrained)
+    if resumed is None and config.init_from is not None:
+        start_from(model, Path(config.init_from))
     runtime.place(model)
     trainer = Trainer(
         model,
         task=task,
-        loss=build_loss(config, task).to(runtime.device),
+        loss=build_objective(config, task, train).to(runtime.device),
         optimizer=build_optimizer(config.optimizer, model, runtime),
         schedule=construct(config.scheduler, "scheduler"),
         train=build_feed(config, train, runtime, training=True),
@@ -155,12 +221,20 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     return trainer
 
 
+def start_from(model: Segmenter, path: Path) -> None:
+    """Give a model the weights and the normalisation of a checkpoint, but for heads of other classes; says which."""
+    file = checkpoint.find(path, best=True)
+    payload = checkpoint.read(file)
+    log.info("init_from %s: %s", file, transfer_weights(model, payload.get("ema") or payload["model"]))
+    model.normalize = Normalize(**payload["normalize"])
+
+
 def build_log(config: TrainConfig, job: Mapping[str, Any], folder: Path) -> RunLog:
     """Open the run's log."""
     choices = {
-        "arch": config.arch[TARGET].rpartition(".")[2],
+        "arch": config.arch.leaf[TARGET].rpartition(".")[2],
         "encoder": str(config.encoder.get("name", config.encoder[TARGET])),
-        "loss": config.loss[TARGET].rpartition(".")[2],
+        "loss": config.loss.leaf[TARGET].rpartition(".")[2],
         "optimizer": config.optimizer.leaf[TARGET].rpartition(".")[2],
         "lr": config.optimizer.lr,
         "batch_size": config.data.batch_size,
@@ -176,6 +250,7 @@ def describe(job: Mapping[str, Any], source: Source, model: Segmenter) -> dict[s
         "config": dict(job),
         "mode": source.mode,
         "class_names": list(source.class_names),
+        "image_classes": list(model.image_classes),
         "palette": [list(colour) for colour in source.palette],
         "normalize": model.normalize.config(),
         "versions": {"segtrain": __version__, **{name: version(name) for name in _LIBRARIES}},
@@ -195,30 +270,43 @@ def resume(trainer: Trainer, payload: Mapping[str, Any]) -> None:
     trainer.log.rewind(trainer.state.log_bytes)
 
 
-def restore(payload: Mapping[str, Any], path: Path) -> tuple[Segmenter, Task]:
-    """Rebuild the trained model of a checkpoint on the CPU, in eval mode, and its task; looks for no other weights."""
+def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | None = None) -> tuple[Segmenter, Task]:
+    """Rebuild the trained model of a checkpoint on the CPU, in eval mode, and its task; looks for no other weights.
+
+    It comes without the heads that only training uses.
+    """
     config = to_config(payload["config"], TrainConfig)
     task = make_task(payload["mode"], payload["class_names"])
-    model = build_model(config, task, channels=len(payload["normalize"]["mean"]), pretrained=False)
+    model = build_model(
+        config,
+        task,
+        channels=len(payload["normalize"]["mean"]),
+        image_classes=payload.get("image_classes", ()),
+        activation=activation,
+        pretrained=False,
+    )
     model.normalize = Normalize(**payload["normalize"])
     try:
         model.load_state_dict(payload.get("ema") or payload["model"])
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path}: its weights do not fit its own config ({reason}...); take another") from error
+    model.aux_heads.clear()
     return model.eval(), task
 
 
-def load_model(path: str | Path) -> Segmenter:
+def load_model(path: str | Path, *, activation: Activation | None = None) -> Segmenter:
     """Load a trained model from a run folder (its best checkpoint) or a checkpoint file, in eval mode on the CPU.
 
-    ``model.normalize`` turns stored pixels into its input, ``model.class_names`` names its classes. Raises
-    CheckpointError for a file that is damaged, foreign, or that would run code.
+    ``model.normalize`` turns stored pixels into its input, ``model.class_names`` names its classes; if it was trained
+    with labels of whole images it answers ``(logits, labels)``, and ``model.image_classes`` names those. With an
+    ``activation`` it gives the pixels' probabilities in place of their logits. Raises CheckpointError for a file that
+    is damaged, foreign, or that would run code, and ConfigError for an activation that makes no sense.
     """
     file = checkpoint.find(Path(path), best=True)
     payload = checkpoint.read(file)
     checkpoint.check_targets(payload["config"], file)
-    return restore(payload, file)[0]
+    return restore(payload, file, activation=activation)[0]
 
 
 def load_predictor(path: Path, *, device: str, precision: Precision) -> Predictor:

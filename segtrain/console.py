@@ -105,7 +105,8 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
     columns = ("iou", "f1", "precision", "recall", "accuracy")
     absent = scores["absent"]
     note = f" · absent, and left out of the mean: {', '.join(absent)}" if absent else ""
-    caption = f"image-wise iou {_score(scores['iou_imagewise'])}{note}"
+    labels = f" · labels of images: accuracy {scores['label_accuracy']:.4f}" if "label_accuracy" in scores else ""
+    caption = f"image-wise iou {_score(scores['iou_imagewise'])}{labels}{note}"
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     table.add_column("class")
     for column in columns:

@@ -11,7 +11,7 @@ from segtrain.data.feed import Feed
 from segtrain.data.loader import collate
 from segtrain.evaluator import Evaluation
 from segtrain.metrics import iou
-from segtrain.models import Segmenter
+from segtrain.models import Outputs, Segmenter
 from segtrain.pictures import side_by_side, stack
 from segtrain.runlog import RunLog
 from segtrain.runtime import Runtime
@@ -51,8 +51,8 @@ class Gallery:
         model.eval()
         batch = collate([self.dataset[0, index] for index in indices])
         with self.runtime.autocast():
-            logits = model(model.normalize(self.runtime.images(batch["image"])))
-        labels = self.task.predict(logits).cpu().numpy()
+            outputs = Outputs.of(model(model.normalize(self.runtime.images(batch["image"]))))
+        labels = self.task.predict(outputs.logits).cpu().numpy()
         model.train(was_training)
         images, truths = batch["image"].permute(0, 2, 3, 1).numpy(), batch["mask"].numpy()
         captions = [f"{name}  {note}" for name, note in zip_longest(batch["id"], notes, fillvalue="")]

@@ -12,7 +12,7 @@ from PIL import Image
 from segtrain.data.palette import overlay
 from segtrain.data.sample import Colour, Pixels
 from segtrain.data.transforms import Fitting
-from segtrain.models import Segmenter
+from segtrain.models import Outputs, Segmenter
 from segtrain.pictures import as_rgb
 from segtrain.runtime import Runtime
 from segtrain.task import Task
@@ -45,9 +45,9 @@ class Predictor:
         """Return float32 logits ``(1, C, h, w)`` of the fitted image, without the border that the fitting added."""
         fitted = torch.from_numpy(np.ascontiguousarray(self.fitting.image(image))).permute(2, 0, 1).unsqueeze(0)
         with self.runtime.autocast():
-            logits: torch.Tensor = self.model(self.model.normalize(self.runtime.images(fitted)))
+            outputs = Outputs.of(self.model(self.model.normalize(self.runtime.images(fitted))))
         height, width = self.fitting.content_size(image.shape[:2])
-        return logits[..., :height, :width].float()
+        return outputs.logits[..., :height, :width].float()
 
 
 def write_labels(labels: NDArray[np.uint8], path: Path) -> None:

@@ -106,7 +106,8 @@ class RunLog:
 def show_scores(title: str, scores: Mapping[str, Any]) -> None:
     """Print the table of a split, and log its line."""
     out.print(score_table(title, scores))
-    log.info("%s: iou %s, f1 %s, accuracy %s", title, *(_short(scores[name]) for name in ("iou", "f1", "accuracy")))
+    named = {name: _short(scores[name]) for name in ("iou", "f1", "accuracy", "label_accuracy") if name in scores}
+    log.info("%s: %s", title, ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in named.items()))
 
 
 def _short(value: float | None) -> str:

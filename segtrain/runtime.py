@@ -51,6 +51,10 @@ class Runtime:
         """Copy a batch of masks to the device and widen them there to int64."""
         return masks.to(self.device, non_blocking=True).long()
 
+    def labels(self, labels: Tensor | None) -> Tensor | None:
+        """Copy the labels of a batch's images, where there are any, to the device."""
+        return None if labels is None else labels.to(self.device, non_blocking=True)
+
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context in which the model's forward pass runs."""
         dtype = _HALF.get(self.precision, torch.float32)

@@ -21,6 +21,7 @@ from segtrain.errors import DivergedError, Interrupted
 from segtrain.evaluator import Evaluation, evaluate
 from segtrain.gallery import Gallery
 from segtrain.models import Segmenter
+from segtrain.objective import WHOLE, Objective, Share
 from segtrain.optim import Schedule, set_learning_rate
 from segtrain.profiling import StepProfiler
 from segtrain.runlog import RunLog
@@ -52,7 +53,7 @@ class Trainer:
         model: Segmenter,
         *,
         task: Task,
-        loss: nn.Module,
+        loss: Objective,
         optimizer: Optimizer,
         schedule: Schedule,
         train: Feed,
@@ -121,27 +122,29 @@ class Trainer:
         """Make one optimizer step from the batches of an accumulation window; returns the loss, on the device.
 
         Each batch weighs as many pixels as it has to learn from, so that a mean over pixels is the mean over the
-        window. Nothing here waits for the device.
+        window; a mean over images likewise. Nothing here waits for the device.
         """
         set_learning_rate(self.optimizer, self.schedule(self.state.step, self.total_steps))
         targets = [self.runtime.masks(batch["mask"]) for batch in window]
         total = torch.zeros((), device=self.runtime.device)
-        for batch, target, weight in zip(window, targets, self.weights(targets), strict=True):
-            images = self.runtime.images(batch["image"])
+        for batch, target, share in zip(window, targets, self.shares(targets), strict=True):
+            images, labels = self.runtime.images(batch["image"]), self.runtime.labels(batch.get("label"))
             with self.runtime.autocast():
-                logits = self.model(self.model.normalize(images))
-            loss = self.loss(logits, target) * weight
+                answer = self.model(self.model.normalize(images))
+            loss = self.loss(answer, target, labels, share)
             self.scaler.scale(loss).backward()
             total += loss.detach()
         self.update_weights()
         return total
 
-    def weights(self, targets: list[Tensor]) -> list[Tensor | float]:
-        """Return each batch's share of the window's valid pixels."""
+    def shares(self, targets: list[Tensor]) -> list[Share]:
+        """Return each batch's share of the window's valid pixels, and of its images."""
         if len(targets) == 1:
-            return [1.0]
+            return [WHOLE]
         valid = torch.stack([self.task.valid(target).count_nonzero() for target in targets])
-        return list(valid / valid.sum().clamp(min=1))
+        images = sum(len(target) for target in targets)
+        parts = valid / valid.sum().clamp(min=1)
+        return [Share(part, len(target) / images) for part, target in zip(parts, targets, strict=True)]
 
     def update_weights(self) -> None:
         """Clip the gradients in their true scale, step, and let the average follow."""
@@ -170,7 +173,7 @@ class Trainer:
     def log_training(self) -> None:
         """Read the losses from the device and write them down."""
         self.refuse_nonfinite()
-        terms = {f"loss/{name}": float(term) for name, term in getattr(self.loss, "last_terms", {}).items()}
+        terms = {f"loss/{name}": float(term) for name, term in self.loss.last_terms.items()}
         lr = max(group["lr"] for group in self.optimizer.param_groups)
         values = {"loss": self.running.read_window(), **terms, "lr": lr}
         self.log.training(self.state.step, self.state.epoch, values)

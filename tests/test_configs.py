@@ -9,12 +9,13 @@ import yaml
 from segtrain.build import checked_config
 from segtrain.config.compose import compose
 from segtrain.config.groups import GROUPS, Groups
-from segtrain.config.schema import DataConfig, EvalConfig, PredictConfig, TrainConfig
+from segtrain.config.schema import ArchConfig, AuxConfig, DataConfig, EvalConfig, LossConfig, PredictConfig, TrainConfig
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import PROVIDED, check_spine
 
 CHOICES = [(group, choice) for group in GROUPS for choice in Groups.find().choices(group)]
-SPINE_KEYS = {"data": {field.name for field in fields(DataConfig)}}
+MIXED = {"arch": ArchConfig, "loss": LossConfig, "aux": AuxConfig, "data": DataConfig}
+SPINE_KEYS = {group: {field.name for field in fields(schema)} for group, schema in MIXED.items()}
 MUST_BE_NAMED = {
     "data=folder": ["data.root=here", "data.classes=[a,b]"],
     "encoder=timm": ["encoder.name=resnet18", "data=oxford_pets"],  # shapes would set encoder.weights
@@ -83,3 +84,16 @@ def test_a_folder_of_the_users_adds_choices(tmp_path):
     job = compose("train", ["arch=mine"], config_dir=tmp_path).job
     assert job["arch"]["dropout"] == 0.1
     checked_config(job)
+
+
+def test_the_heads_beside_the_main_one_are_off_unless_asked_for():
+    config = checked_config(compose("train", []).job)
+    assert (config.arch.aux_heads, config.aux) == ([], None)
+    asked = checked_config(compose("train", ["aux=classification", "arch=fpn", "arch.aux_heads=[16]"]).job)
+    assert asked.arch.aux_heads == [16]
+    assert asked.aux.leaf["pooling"] == "avg"
+
+
+@pytest.mark.parametrize("word", ["aux=null", "~aux", "debug=null"])
+def test_an_optional_group_can_be_left_out(word):
+    assert compose("train", [word]).job["aux"] is None

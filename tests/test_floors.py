@@ -12,7 +12,7 @@ FLOORS = (
     ("config", "catalog", "errors"),
     ("models", "losses", "metrics", "task", "optim", "ema", "running_loss"),
     ("data", "checkpoint", "runtime", "runlog", "loggers", "console", "pictures", "profiling"),
-    ("trainer", "evaluator", "predictor", "gallery"),
+    ("trainer", "objective", "evaluator", "predictor", "gallery"),
     ("build",),
     ("cli", "commands", "__main__", "__init__"),
 )

@@ -12,6 +12,7 @@ from segtrain.evaluator import evaluate
 from segtrain.loggers import NoLogger
 from segtrain.losses import CrossEntropyLoss
 from segtrain.models import Normalize
+from segtrain.objective import Objective
 from segtrain.optim import Constant, parameter_groups
 from segtrain.runlog import RunLog
 from segtrain.runtime import Runtime
@@ -77,7 +78,7 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
     trainer = Trainer(
         model,
         task=TASK,
-        loss=loss or CrossEntropyLoss(TASK),
+        loss=Objective(loss or CrossEntropyLoss(TASK), aux_weight=0.4, label_weight=0.5),
         optimizer=torch.optim.AdamW(
             parameter_groups(model, lr=0.1, weight_decay=0.0, encoder_lr_factor=1.0), fused=True
         ),

@@ -47,6 +47,11 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     if source.class_names != task.class_names:
         have, want = ", ".join(source.class_names), ", ".join(task.class_names)
         raise ConfigError(f"data: has the classes {have}, the checkpoint was trained on {want}; set data.classes")
+    if model.image_classes and source.image_classes not in ((), model.image_classes):
+        have, want = ", ".join(source.image_classes), ", ".join(model.image_classes)
+        raise ConfigError(
+            f"data: images have the labels {have}, the checkpoint was trained on {want}; set data.image_labels=null"
+        )
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
     make_folder(folder, key="output")
     runtime = make_runtime(config.device, config.precision, channels_last=run_config.trainer.channels_last)

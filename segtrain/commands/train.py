@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from segtrain.config.signature import MISSING
 from segtrain.errors import ConfigError, SegtrainError
 
 log = logging.getLogger(__name__)
+
+_MODEL = ("arch", "encoder")
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,29 @@ def plan(overrides: Sequence[str], config_dir: Path | None) -> Run:
     resume = [None, *overrides_of(overrides, "resume")][-1]
     if resume is not None:
         return _plan_resume(Path(str(resume)), overrides, config_dir)
-    composed = compose("train", overrides, config_dir=config_dir)
+    start = [None, *overrides_of(overrides, "init_from")][-1]
+    composed = (
+        compose("train", overrides, config_dir=config_dir)
+        if start is None
+        else _from_weights(Path(str(start)), overrides, config_dir)
+    )
     return Run(_rooted(composed.job), _free_folder(composed, overrides), tuple(overrides))
+
+
+def _from_weights(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Composed:
+    """Compose a run whose arch and encoder are those of a checkpoint, but for what the user says of them."""
+    from segtrain import checkpoint
+
+    file = checkpoint.find(path, best=True)
+    payload = checkpoint.read(file)
+    changes, others = split_overrides(overrides, _MODEL)
+    checkpoint.check_targets(payload["config"], file, named_by_user=named_targets(changes))
+    if not overrides_of(overrides, "name"):
+        others = (*others, f"name={payload['config']['name']}")
+    composed = compose("train", others, config_dir=config_dir)
+    model = {group: payload["config"][group] for group in _MODEL}
+    job = overlay({**composed.job, **model}, changes, config_dir=config_dir)
+    return replace(composed, job={**job, "init_from": str(path.expanduser().absolute())})
 
 
 def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Run:

@@ -197,6 +197,9 @@ def _key_problem(override: Override, config: DictConfig) -> str | None:
         return f"{override.input_line}: is there already, expected a new key; write it without the +"
     if exists or override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         return None
+    group = key.partition(".")[0]
+    if group in GROUPS and group in config and config[group] is None:
+        return f"{key}: nothing is chosen for {group}; add {group}={'|'.join(Groups.find().choices(group))}"
     known = [*_keys(tree), *GROUPS]
     if key in GROUPS or override.type is OverrideType.DEL:
         return f"{key}: there is nothing of that name to remove or replace"

@@ -17,6 +17,7 @@ GROUPS = (
     "arch",
     "encoder",
     "loss",
+    "aux",
     "data",
     "augment",
     "optimizer",
@@ -28,6 +29,7 @@ GROUPS = (
 )
 GLOBAL_GROUPS = ("debug", "experiment")
 """Those that have no node of their own and change the others' keys."""
+OPTIONAL_GROUPS = (*GLOBAL_GROUPS, "aux")
 
 
 def config_root() -> Path:
@@ -80,7 +82,7 @@ class Groups:
         """Say what is wrong with ``group=choice``, or None."""
         group, choice = override.key_or_group, override.value()
         if choice is None or override.is_delete():
-            required = group not in GLOBAL_GROUPS
+            required = group not in OPTIONAL_GROUPS
             return f"{group}: cannot be left out{did_you_mean('', self.choices(group))}" if required else None
         if not isinstance(choice, str | int):
             return f"{override.input_line}: expected the name of one choice{did_you_mean('', self.choices(group))}"
@@ -93,6 +95,8 @@ class Groups:
     def expand(self, override: "Override") -> list[str]:
         """Return the override for Hydra: an encoder without a YAML file is ``encoder=timm encoder.name=...``."""
         group, choice = override.key_or_group, override.value()
+        if choice is None:
+            return [f"~{group}"]
         if group == "encoder" and str(choice) not in self.choices(group):
             return ["encoder=timm", f"encoder.name={choice}"]
         return [str(override.input_line)]

@@ -1,7 +1,8 @@
 """The spine: what the trainer and the commands read. Defaults live in YAML, types and bounds here.
 
 A *leaf* is what is only passed on: a mapping with ``_target_`` and keyword arguments, checked against that
-callable's signature. A *mixed* node (data, optimizer) holds both: the keys named here, and the leaf's.
+callable's signature. A *mixed* node (arch, loss, aux, data, optimizer) holds both: the keys named here, and the
+leaf's.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,30 @@ Monitor: TypeAlias = Literal[
     "val/accuracy",
     "val/loss",
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchConfig:
+    """What supervises the encoder while training; the leaf builds the decoder."""
+
+    aux_heads: list[Count]
+    leaf: Leaf
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What the loss of an auxiliary head weighs; the leaf builds the loss."""
+
+    aux_weight: NonNegative
+    leaf: Leaf
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxConfig:
+    """What the labels of whole images weigh in the loss; the leaf builds the head that predicts them."""
+
+    weight: NonNegative
+    leaf: Leaf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +114,11 @@ class TrainConfig:
     seed: Seed
     device: str
     resume: str | None
-    arch: Leaf
+    init_from: str | None
+    arch: ArchConfig
     encoder: Leaf
-    loss: Leaf
+    loss: LossConfig
+    aux: AuxConfig | None
     augment: Leaf
     data: DataConfig
     optimizer: OptimizerConfig

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from segtrain.config.schema import Leaf
 from segtrain.config.signature import MISSING, check_leaf, check_value
@@ -14,7 +15,8 @@ T = TypeVar("T")
 PROVIDED: Mapping[str, frozenset[str]] = {
     "arch": frozenset({"encoder_channels", "encoder_strides", "encoder_prefix_tokens"}),
     "encoder": frozenset({"in_channels", "demands"}),
-    "loss": frozenset({"task"}),
+    "loss": frozenset({"task", "pixel_counts"}),
+    "aux": frozenset({"in_channels", "num_classes"}),
     "data": frozenset({"split"}),
     "augment": frozenset(),
     "optimizer": frozenset({"params", "lr", "weight_decay", "fused"}),
@@ -35,8 +37,8 @@ def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[s
             continue
         if key not in node or node[key] == MISSING:
             problems.append(f"{where}: missing; add {where}=...")
-        elif is_dataclass(kind) or kind == Leaf:
-            problems += _check_inner(node[key], kind, where)
+        elif (inner := _node_type(kind)) and (node[key] is not None or inner == kind):
+            problems += _check_inner(node[key], inner, where)
         else:
             problems += check_value(node[key], kind, where)
     if not mixed:
@@ -44,6 +46,13 @@ def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[s
         unknown = [str(key) for key in node if key not in hints]
         problems += [f"{start}{key}: unknown key{did_you_mean(key, hints, listed=16)}" for key in unknown]
     return problems
+
+
+def _node_type(kind: Any) -> Any:
+    """Return the dataclass or the `Leaf` that a key holds, null beside it or not; None for a key of a plain value."""
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    nodes = [member for member in members if is_dataclass(member) or member == Leaf]
+    return nodes[0] if nodes else None
 
 
 def _check_inner(node: Any, kind: Any, where: str) -> list[str]:
@@ -58,7 +67,7 @@ def check_leaves(config: Any) -> list[str]:
     for field in fields(config):
         value = getattr(config, field.name)
         leaf = getattr(value, "leaf", value)
-        if field.name in PROVIDED:
+        if field.name in PROVIDED and value is not None:
             problems += check_leaf(leaf, field.name, provided=PROVIDED[field.name])
     return problems
 
@@ -75,8 +84,9 @@ def to_config(node: Mapping[str, Any], schema: type[T], path: str = "") -> T:
     values = {}
     for key, kind in hints.items():
         if key != "leaf":
-            nested = isinstance(kind, type) and is_dataclass(kind)
-            values[key] = to_config(node[key], kind) if nested else node[key]
+            inner = _node_type(kind)
+            nested = is_dataclass(inner) and node[key] is not None
+            values[key] = to_config(node[key], inner) if nested else node[key]
     if "leaf" in hints:
         values["leaf"] = {key: value for key, value in node.items() if key not in values}
     return schema(**values)

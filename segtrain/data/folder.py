@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segtrain.data.image_labels import read_image_labels
 from segtrain.data.images import SUFFIXES, read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.palette import palette
@@ -27,7 +28,8 @@ class Folder:
     divided into ``train``, ``val`` and ``test`` folders, these are the splits; otherwise a share of the files, chosen
     by ``seed`` and name, is set aside. ``classes`` names the mask values 0..n-1; a single class is value 1, against
     background 0. ``class_map`` translates other values, ``ignore_index`` are values in the files that do not count.
-    Raises `ConfigError` and `DataError`.
+    ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of every image: columns ``id`` (its
+    path below the images, without suffix) and ``label``. Raises `ConfigError` and `DataError`.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Folder:
         seed: int = 0,
         class_map: Mapping[int, int] | None = None,
         ignore_index: int | Sequence[int] | None = None,
+        image_labels: str | None = None,
         channels: int = 3,
         check: bool = True,
     ) -> None:
@@ -58,10 +61,14 @@ class Folder:
         self._split = split
         base = Path(root)
         shares = {"val": val_fraction, "test": test_fraction}
-        self._pairs = _pairs_of_split(
-            _folder(base, "images", images), _folder(base, "masks", masks), split, shares, seed
-        )
+        image_folder = _folder(base, "images", images)
+        self._pairs = _pairs_of_split(image_folder, _folder(base, "masks", masks), split, shares, seed)
         self.ids = tuple(self._pairs)
+        self.image_classes: tuple[str, ...] = ()
+        self.image_labels: tuple[int, ...] = ()
+        if image_labels:
+            names = [_stem(pair.image, image_folder) for pair in self._pairs.values()]
+            self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
         log.info("%s: %d pairs for %s; mask values: %s", base, len(self), split, self._labels.describe())
 
     def __len__(self) -> int:
@@ -173,8 +180,13 @@ def _files(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = _stem(path, folder)
         if name in found:
             raise DataError(f"{path}: {found[name].name} has the same stem; rename or remove one of them")
         found[name] = path
     return found
+
+
+def _stem(path: Path, folder: Path) -> str:
+    """Return the path below a folder, without suffix."""
+    return path.relative_to(folder).with_suffix("").as_posix()

@@ -51,7 +51,10 @@ class AugmentedDataset(Dataset[Any]):
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
-        return to_sample(self.pipeline.augment(self._kept(index), (self.seed, epoch, index)))
+        sample = to_sample(self.pipeline.augment(self._kept(index), (self.seed, epoch, index)))
+        if self.source.image_labels:
+            sample["label"] = self.source.image_labels[self.indices[index]]
+        return sample
 
     def _kept(self, index: int) -> RawSample:
         """A fitted pair, from the cache where it is there."""
@@ -113,7 +116,10 @@ def collate(samples: list[Sample]) -> Batch:
         rows, columns = sample["mask"].shape
         image[:, :rows, :columns] = sample["image"]
         mask[:rows, :columns] = sample["mask"]
-    return {"image": images, "mask": masks, "id": [sample["id"] for sample in samples]}
+    batch: Batch = {"image": images, "mask": masks, "id": [sample["id"] for sample in samples]}
+    if "label" in samples[0]:
+        batch["label"] = torch.tensor([sample["label"] for sample in samples])
+    return batch
 
 
 def make_loader(

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from segtrain.data.images import read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap
@@ -22,6 +22,8 @@ FOLDER = "oxford-iiit-pet"
 SIZE = "811 MB"  # images.tar.gz and annotations.tar.gz
 PATIENCE = 4.0  # seconds that a silent network is given
 BORDER_LABEL = {"pet": 1, "background": 0, "ignore": IGNORE_INDEX}
+SPECIES = ("cat", "dog")
+ImageLabels: TypeAlias = Literal["breed", "species"]
 
 
 class OxfordPets:
@@ -30,6 +32,7 @@ class OxfordPets:
     Splits are the official ones, except that every tenth image of ``trainval`` is the validation part. ``root`` is
     the folder that holds ``oxford-iiit-pet/``; what is not there is downloaded where ``download`` allows it. The
     trimap's ``border``, a few pixels around the animal, counts as pet (as in the literature), background or not at all.
+    With ``image_labels`` every image has a label: its breed, one of those in the lists, or its species.
     Raises `DataError` where the data is missing or cannot be fetched.
     """
 
@@ -45,13 +48,19 @@ class OxfordPets:
         root: str = "data",
         download: bool = True,
         border: Literal["pet", "background", "ignore"] = "pet",
+        image_labels: ImageLabels | None = None,
     ) -> None:
         self.folder = Path(root) / FOLDER
         if not (self.folder / "annotations").is_dir() or not (self.folder / "images").is_dir():
             _fetch(Path(root), allowed=download)
-        names = _names(self.folder / "annotations" / ("test.txt" if split == "test" else "trainval.txt"))
-        parts = {"test": names, "val": names[9::10], "train": [name for i, name in enumerate(names) if i % 10 != 9]}
-        self.ids = tuple(parts[split])
+        annotations = self.folder / "annotations"
+        rows = _rows(annotations / ("test.txt" if split == "test" else "trainval.txt"))
+        parts = {"test": rows, "val": rows[9::10], "train": [row for i, row in enumerate(rows) if i % 10 != 9]}
+        self.ids = tuple(name for name, *_ in parts[split])
+        self.image_classes: tuple[str, ...] = ()
+        self.image_labels: tuple[int, ...] = ()
+        if image_labels:
+            self.image_classes, self.image_labels = _image_labels(image_labels, parts[split], annotations)
         trimap = {1: 1, 2: 0, 3: BORDER_LABEL[border]}  # pet, background, border
         self._labels = LabelMap(("background", "pet"), class_map=trimap)
 
@@ -79,9 +88,27 @@ class OxfordPets:
         return self.folder / "images" / f"{name}.jpg", self.folder / "annotations" / "trimaps" / f"{name}.png"
 
 
-def _names(path: Path) -> list[str]:
+def _image_labels(
+    kind: ImageLabels, rows: list[list[str]], annotations: Path
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Name the labels that the images of all splits have, and number those of the rows."""
     try:
-        return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        if kind == "species":
+            return SPECIES, tuple(int(species) - 1 for _, _, species, *_ in rows)
+        everything = [row for split in ("trainval", "test") for row in _rows(annotations / f"{split}.txt")]
+        breeds = {int(breed): name.rpartition("_")[0] for name, breed, *_ in everything}
+        order = sorted(breeds)
+        return tuple(breeds[breed] for breed in order), tuple(order.index(int(breed)) for _, breed, *_ in rows)
+    except ValueError:
+        raise DataError(
+            f"{annotations}: the lists hold no {kind}, expected lines such as 'Abyssinian_100 1 1 1'; restore the "
+            "files, or set data.image_labels=null"
+        ) from None
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        return [line.split() for line in path.read_text().splitlines() if line.strip()]
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read: {error.strerror}; remove {path.parents[1]} and fetch it again"

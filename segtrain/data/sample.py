@@ -26,8 +26,12 @@ class RawSample(NamedTuple):
     id: str
 
 
-class Sample(TypedDict):
-    """One image after the transforms.
+class _Labelled(TypedDict, total=False):
+    label: int
+
+
+class Sample(_Labelled):
+    """One image after the transforms; with a ``label`` of the whole image where the data gives one.
 
     ``image`` is ``(C, H, W)`` in the dtype of the file (uint8, uint16 or float32), ``mask`` is ``(H, W)`` of uint8.
     Neither is widened here: they travel to the device as they are, which moves an eighth of what int64 labels would.
@@ -38,8 +42,15 @@ class Sample(TypedDict):
     id: str
 
 
-class Batch(TypedDict):
-    """Several samples: ``image`` is ``(N, C, H, W)`` in channels_last memory, ``mask`` is ``(N, H, W)`` of uint8."""
+class _LabelledBatch(TypedDict, total=False):
+    label: Tensor
+
+
+class Batch(_LabelledBatch):
+    """Several samples: ``image`` is ``(N, C, H, W)`` in channels_last memory, ``mask`` is ``(N, H, W)`` of uint8.
+
+    ``label`` is ``(N,)`` of int64, where the data gives labels of whole images.
+    """
 
     image: Tensor
     mask: Tensor
@@ -69,9 +80,25 @@ class Source(Protocol):
     def ids(self) -> tuple[str, ...]:
         """The name of each sample."""
 
+    @property
+    def image_classes(self) -> tuple[str, ...]:
+        """What the labels of whole images stand for; empty where there are none."""
+
+    @property
+    def image_labels(self) -> tuple[int, ...]:
+        """The label of each sample's whole image, an index into ``image_classes``; empty where there are none."""
+
     def verify(self) -> None:
         """Raise `DataError` with the remedy where the files cannot be trained on; once, before training."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> RawSample: ...
+
+
+def count_pixels(source: Source, num_labels: int) -> list[int]:
+    """Count the pixels of each label value over all masks of a source; ignored ones and those beyond are left out."""
+    counts = np.zeros(num_labels, dtype=np.int64)
+    for index in range(len(source)):
+        counts += np.bincount(source[index].mask.ravel(), minlength=num_labels)[:num_labels]
+    return counts.tolist()

@@ -40,6 +40,8 @@ class Shapes:
     class_names = CLASS_NAMES
     palette = palette(len(CLASS_NAMES))
     channels = 3
+    image_classes: tuple[str, ...] = ()
+    image_labels: tuple[int, ...] = ()
 
     def __init__(
         self, *, split: Split, size: int = 64, train: int = 2048, val: int = 128, test: int = 128, seed: int = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt  # type: ignore[import-untyped]  # OpenCV knows no spacing
+from scipy.ndimage import distance_transform_edt  # OpenCV knows no spacing
 from torch import Tensor
 
 from segtrain.metrics.regions import Mask, Regions, class_regions, inner_band

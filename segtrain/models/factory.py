@@ -1,15 +1,19 @@
-"""Joins an encoder, a decoder and a head into a model."""
+"""Joins an encoder, a decoder and heads into a model."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
+
+from torch import nn
 
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models import decoders
-from segtrain.models.contract import Decoder, Encoder
+from segtrain.models.contract import Decoder, Demands, Encoder
 from segtrain.models.encoders.timm_encoder import TimmEncoder
-from segtrain.models.segmenter import Activation, SegmentationHead, Segmenter
+from segtrain.models.heads import Activation, AuxiliaryHead, ClassificationHead, SegmentationHead
+from segtrain.models.segmenter import Segmenter
 
 
 def create_model(
@@ -24,13 +28,16 @@ def create_model(
     encoder_depth: int | None = None,
     encoder_output_stride: Literal[8, 16, 32] | None = None,
     encoder_options: Mapping[str, Any] | None = None,
+    aux_heads: Sequence[int] = (),
+    classification: Mapping[str, Any] | None = None,
     **arch_options: Any,
 ) -> Segmenter:
     """Build a model by name: ``create_model("fpn", "efficientnet-b4", weights="imagenet", num_classes=3)``.
 
     ``arch`` names a class of :mod:`segtrain.models.decoders`, which takes ``arch_options``; ``encoder``, ``weights``
-    and ``encoder_options`` are those of :class:`~segtrain.models.encoders.TimmEncoder`. Raises ``ConfigError`` for what
-    does not exist.
+    and ``encoder_options`` are those of :class:`~segtrain.models.encoders.TimmEncoder`; ``aux_heads`` are strides, as
+    in `assemble`; ``classification`` are the options of a :class:`~segtrain.models.ClassificationHead`, such as
+    ``{"num_classes": 10}``. Raises ``ConfigError`` for what does not exist.
     """
     decoder_class = _find_decoder(arch)
     features = TimmEncoder(
@@ -39,11 +46,25 @@ def create_model(
         in_channels=in_channels,
         depth=encoder_depth,
         output_stride=encoder_output_stride,
-        demands=decoder_class.demands,
+        demands=add_maps(decoder_class.demands, aux_heads),
         **(encoder_options or {}),
     )
     decoder = decoder_class(**decoder_inputs(decoder_class, features), **arch_options)
-    return assemble(features, decoder, num_classes=num_classes, activation=activation, class_names=class_names)
+    labels = None if classification is None else ClassificationHead(features.out_channels[-1], **classification)
+    return assemble(
+        features,
+        decoder,
+        num_classes=num_classes,
+        activation=activation,
+        aux_heads=aux_heads,
+        classification_head=labels,
+        class_names=class_names,
+    )
+
+
+def add_maps(demands: Demands, strides: Sequence[int]) -> Demands:
+    """Demand maps of these strides too, for heads of their own."""
+    return demands if demands.skips is None else replace(demands, skips=(*demands.skips, *strides))
 
 
 def decoder_inputs(decoder: Callable[..., Decoder], encoder: Encoder) -> dict[str, Any]:
@@ -63,9 +84,16 @@ def assemble(
     *,
     num_classes: int,
     activation: Activation | None = None,
+    aux_heads: Sequence[int] = (),
+    classification_head: nn.Module | None = None,
     class_names: Sequence[str] = (),
+    image_classes: Sequence[str] = (),
 ) -> Segmenter:
-    """Give an encoder and a decoder the head that predicts ``num_classes`` maps at the size of the image."""
+    """Give an encoder and a decoder the head that predicts ``num_classes`` maps at the size of the image.
+
+    ``aux_heads`` are strides of encoder maps; each gets an `AuxiliaryHead`. Raises ``ConfigError`` for a stride of
+    which the encoder has no map.
+    """
     head = SegmentationHead(
         decoder.out_channels,
         num_classes,
@@ -73,7 +101,33 @@ def assemble(
         upsampling=decoder.out_stride,
         activation=activation,
     )
-    return Segmenter(encoder, decoder, head, class_names=class_names)
+    indices = [_find_map(encoder.strides, stride) for stride in aux_heads]
+    return Segmenter(
+        encoder,
+        decoder,
+        head,
+        classification_head=classification_head,
+        aux_heads={index: AuxiliaryHead(encoder.out_channels[index], num_classes) for index in indices},
+        class_names=class_names,
+        image_classes=image_classes,
+    )
+
+
+def _find_map(strides: Sequence[int], stride: int) -> int:
+    """Return the index of the map that an auxiliary head gets: the last of its stride.
+
+    Of several that an encoder has of its coarsest stride, by dilation or as a plain transformer, it is the last but
+    one: the last is what the decoder works on (as in Zhao et al. 2017).
+    """
+    found = [index for index, own in enumerate(strides) if index > 0 and own == stride]
+    if not found:
+        there = sorted(set(strides[1:]))
+        raise ConfigError(
+            f"arch.aux_heads: the encoder has no map of stride {stride}, only of {', '.join(map(str, there))}; "
+            f"for example arch.aux_heads=[{there[-1]}]"
+        )
+    shared = len(found) > 1 and found[-1] == len(strides) - 1
+    return found[-2] if shared else found[-1]
 
 
 def _find_decoder(arch: str) -> type[Decoder]:

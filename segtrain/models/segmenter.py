@@ -1,38 +1,30 @@
-"""The one model class of the zoo: encoder, decoder, head."""
+"""The one model class of the zoo: encoder, decoder, heads."""
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segtrain.models.contract import Decoder, Encoder
+from segtrain.models.layers import resize
 from segtrain.models.normalize import Normalize
 
-Activation: TypeAlias = Literal["sigmoid", "softmax"]
 
+class Outputs(NamedTuple):
+    """All that a model can answer.
 
-class SegmentationHead(nn.Sequential):
-    """Predicts ``out_channels`` maps with one convolution and upsamples them bilinearly by ``upsampling``.
-
-    The corners of the small and the large map are aligned. The output is raw logits unless an activation is given.
+    ``logits`` and each of ``aux`` are ``(N, num_classes, H, W)``, ``labels`` are logits of the whole image, ``(N, K)``.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        kernel_size: int = 3,
-        upsampling: int = 1,
-        activation: Activation | None = None,
-    ) -> None:
-        conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-        nn.init.xavier_uniform_(conv.weight)
-        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        upsample = nn.Upsample(scale_factor=upsampling, mode="bilinear", align_corners=True)
-        activations = {None: nn.Identity(), "sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=1)}
-        super().__init__(conv, upsample if upsampling > 1 else nn.Identity(), activations[activation])
+    logits: Tensor
+    labels: Tensor | None = None
+    aux: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(cls, answer: "Tensor | tuple[Tensor, Tensor] | Outputs") -> "Outputs":
+        """Give what a model returned, whichever heads it has, one form."""
+        return cls(*answer) if isinstance(answer, tuple) else cls(answer)
 
 
 class Segmenter(nn.Module):
@@ -42,7 +34,9 @@ class Segmenter(nn.Module):
     the weights of its Unet and FPN load with ``load_state_dict`` where the encoder is one of its ``tu-`` encoders. One
     exception: drop ``decoder.blocks.<last>.attention1.*`` of a Unet with scSE, which it stores and never uses.
 
-    With a ``classification_head``, which gets the coarsest map, the output is ``(logits, classification_head(map))``.
+    With a ``classification_head``, which gets the coarsest map, the answer is the pair ``(logits, labels)``. While
+    training with ``aux_heads``, each keyed by the index of the encoder's map that it gets, it is `Outputs`; in
+    evaluation mode they rest. ``Outputs.of(answer)`` reads all three.
     """
 
     def __init__(
@@ -52,20 +46,25 @@ class Segmenter(nn.Module):
         segmentation_head: nn.Module,
         *,
         classification_head: nn.Module | None = None,
+        aux_heads: Mapping[int, nn.Module] | None = None,
         class_names: Sequence[str] = (),
+        image_classes: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.segmentation_head = segmentation_head
         self.classification_head = classification_head
+        self.aux_heads = nn.ModuleDict({str(index): head for index, head in (aux_heads or {}).items()})
 
         self.normalize = Normalize(encoder.mean, encoder.std)
         self.class_names = tuple(class_names)
+        self.image_classes = tuple(image_classes)
         self.in_channels = encoder.out_channels[0]
         self.size_multiple = encoder.size_multiple
+        self.coarsest = len(encoder.out_channels) - 1  # what follows it in the layout ``tokens`` are no maps
 
-    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor] | Outputs:
         """Pad to what the encoder takes, predict, and crop back; pad on the right and at the bottom with zeros.
 
         Raises ``ValueError`` for an image that is no float batch of ``in_channels`` channels.
@@ -76,11 +75,15 @@ class Segmenter(nn.Module):
                 f"got {image.dtype} {tuple(image.shape)}; model.normalize(image) takes stored pixels"
             )
         height, width = image.shape[-2:]
-        features = self.encoder(pad_to_multiple(image, self.size_multiple))
+        padded = pad_to_multiple(image, self.size_multiple)
+        features = self.encoder(padded)
         logits = self.segmentation_head(self.decoder(features))[..., :height, :width]
-        if self.classification_head is None:
-            return logits  # type: ignore[no-any-return]
-        return logits, self.classification_head(features[-1])
+        labels = self.classification_head(features[self.coarsest]) if self.classification_head is not None else None
+        if self.training and self.aux_heads:
+            small = [head(features[int(index)]) for index, head in self.aux_heads.items()]
+            aux = [resize(x, padded.shape[-2:], mode="bilinear")[..., :height, :width] for x in small]
+            return Outputs(logits, labels, tuple(aux))
+        return logits if labels is None else (logits, labels)
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -23,4 +23,4 @@ def join_tiles(tiles: Tensor, rows: int, columns: int) -> Tensor:
 
 def join_tokens(tokens: Tensor, tiles: int) -> Tensor:
     """Average the tokens ``(N * tiles, P, C)`` of the tiles of each image: ``(N, P, C)``."""
-    return tokens.unflatten(0, (-1, tiles)).mean(1)
+    return tokens.reshape(-1, tiles, *tokens.shape[1:]).mean(1)
