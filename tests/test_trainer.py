@@ -22,12 +22,17 @@ from segtrain.trainer import Trainer, windows
 TASK = Multiclass(["a", "b", "c"])
 
 
+class PointwiseEncoder(nn.Conv2d):
+    def start_epoch(self, epoch):
+        pass
+
+
 class Pointwise(nn.Module):
     """The smallest segmenter."""
 
     def __init__(self):
         super().__init__()
-        self.encoder = nn.Conv2d(3, 3, 1)
+        self.encoder = PointwiseEncoder(3, 3, 1)
         self.normalize = Normalize([0.5] * 3, [0.5] * 3)
         self.in_channels = 3
 
