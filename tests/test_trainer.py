@@ -11,7 +11,7 @@ from segtrain.errors import DivergedError
 from segtrain.evaluator import evaluate
 from segtrain.loggers import NoLogger
 from segtrain.losses import CrossEntropyLoss
-from segtrain.models import Normalize
+from segtrain.models import Normalize, Outputs
 from segtrain.objective import Objective
 from segtrain.optim import Constant, parameter_groups
 from segtrain.runlog import RunLog
@@ -40,12 +40,26 @@ class Pointwise(nn.Module):
         return self.encoder(image)
 
 
+class ManyHeaded(Pointwise):
+    """One that answers for auxiliary maps while training, and for whole images."""
+
+    def __init__(self):
+        super().__init__()
+        self.aux = nn.Conv2d(3, 3, 1)
+        self.labels = nn.Linear(3, 4)
+
+    def forward(self, image):
+        logits, labels = self.encoder(image), self.labels(image.mean((2, 3)))
+        return Outputs(logits, labels, (self.aux(image),)) if self.training else (logits, labels)
+
+
 def batch(size=2, ignored=0.0, seed=0):
     generator = torch.Generator().manual_seed(seed)
     mask = torch.randint(0, 3, (size, 8, 8), generator=generator, dtype=torch.uint8)
     mask[torch.rand(mask.shape, generator=generator) < ignored] = 255
     image = torch.randint(0, 256, (size, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    return {"image": image, "mask": mask, "id": [f"{seed}-{number}" for number in range(size)]}
+    label = torch.randint(0, 4, (size,), generator=generator)
+    return {"image": image, "mask": mask, "label": label, "id": [f"{seed}-{number}" for number in range(size)]}
 
 
 class Batches:
@@ -62,9 +76,9 @@ class Batches:
         return iter(self.kept[first:])
 
 
-def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None, **options):
+def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None, kind=Pointwise, **options):
     torch.manual_seed(0)
-    model = Pointwise()
+    model = kind()
     defaults = {
         "epochs": 1,
         "max_steps": None,
@@ -114,10 +128,11 @@ class CountReads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("kind", [Pointwise, ManyHeaded])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_an_optimizer_step_reads_nothing_from_the_device(tmp_path, precision):
+def test_an_optimizer_step_reads_nothing_from_the_device(tmp_path, precision, kind):
     window = [batch(seed=1, ignored=0.3), batch(seed=2)]
-    trainer = make_trainer(tmp_path, window * 3, precision=precision, grad_accum_steps=2, ema_decay=0.9)
+    trainer = make_trainer(tmp_path, window * 3, precision=precision, grad_accum_steps=2, ema_decay=0.9, kind=kind)
     trainer.running.add(trainer.train_step(window), 0)
     with CountReads() as counted:
         trainer.running.add(trainer.train_step(window), 1)
@@ -128,18 +143,20 @@ def test_an_optimizer_step_reads_nothing_from_the_device(tmp_path, precision):
     assert counted.reads > 0, "the counter counts nothing"
 
 
-def test_accumulated_batches_learn_as_one_large_batch_does(tmp_path):
+@pytest.mark.parametrize("kind", [Pointwise, ManyHeaded])
+def test_accumulated_batches_learn_as_one_large_batch_does(tmp_path, kind):
     small = [batch(2, ignored=0.9, seed=1), batch(2, seed=2), batch(1, ignored=0.5, seed=3)]
-    large = {key: torch.cat([part[key] for part in small]) for key in ("image", "mask")} | {"id": []}
-    accumulated = make_trainer(tmp_path, small, grad_accum_steps=3, clip_norm=None)
-    whole = make_trainer(tmp_path, [large], clip_norm=None)
+    large = {key: torch.cat([part[key] for part in small]) for key in ("image", "mask", "label")} | {"id": []}
+    accumulated = make_trainer(tmp_path, small, grad_accum_steps=3, clip_norm=None, kind=kind)
+    whole = make_trainer(tmp_path, [large], clip_norm=None, kind=kind)
     accumulated.optimizer = torch.optim.SGD(accumulated.model.parameters(), lr=1.0)
     whole.optimizer = torch.optim.SGD(whole.model.parameters(), lr=1.0)
     for trainer in (accumulated, whole):
         trainer.optimizer.param_groups[0]["base_lr"] = 1.0
     loss = accumulated.train_step(small)
     torch.testing.assert_close(loss, whole.train_step([large]))
-    torch.testing.assert_close(accumulated.model.encoder.weight, whole.model.encoder.weight)
+    for one, other in zip(accumulated.model.parameters(), whole.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_the_last_window_of_an_epoch_may_be_shorter():
@@ -243,6 +260,26 @@ def test_evaluation_does_not_depend_on_the_batch_size(tmp_path):
     assert apart.scores == together.scores
     assert apart.ids == together.ids
     assert apart.loss == pytest.approx(together.loss)
+
+
+def test_labels_of_images_are_scored_by_how_many_are_right(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()], kind=ManyHeaded)
+    parts = [batch(size, seed=size) for size in (3, 2, 2)]
+    images = torch.cat([part["image"] for part in parts])
+    labels = torch.cat([part["label"] for part in parts])
+    model = trainer.model.eval()
+    expected = int((model(model.normalize(images))[1].argmax(1) == labels).sum()) / 7
+    found = evaluate(trainer.model, parts, task=TASK, runtime=trainer.runtime, loss=trainer.loss)
+    assert found.scores["label_accuracy"] == expected
+    unlabelled = [{key: value for key, value in part.items() if key != "label"} for part in parts]
+    assert "label_accuracy" not in evaluate(trainer.model, unlabelled, task=TASK, runtime=trainer.runtime).scores
+
+
+def test_the_validation_loss_is_that_of_the_segmentation_alone(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()], kind=ManyHeaded)
+    options = {"task": TASK, "runtime": trainer.runtime}
+    whole = evaluate(trainer.model, [batch()], loss=trainer.loss, **options)
+    assert whole.loss == evaluate(trainer.model, [batch()], loss=trainer.loss.loss, **options).loss
 
 
 @pytest.mark.gpu

@@ -11,6 +11,7 @@ from segtrain.errors import ConfigError, DataError
 from segtrain.task import IGNORE_INDEX, make_task
 
 SIZE = (24, 30)
+SPLITS = ("train", "val")
 
 
 def write_pair(root: Path, name: str, values=(0, 1), *, size=SIZE, images="images", masks="masks"):
@@ -271,3 +272,38 @@ def test_options_that_contradict_each_other_are_config_errors(tmp_path, options,
         open_folder(tmp_path, **options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_images_have_no_labels_unless_a_table_is_named(tmp_path):
+    source = open_folder(make_root(tmp_path))
+    assert (source.image_classes, source.image_labels) == ((), ())
+
+
+def test_labels_of_images_come_from_the_table_in_the_order_of_the_samples(tmp_path):
+    make_root(tmp_path)
+    rows = [f"cat_{number},{'even' if number % 2 == 0 else 'odd'}" for number in reversed(range(10))]
+    (tmp_path / "labels.csv").write_text("\n".join(["id,label", *rows]))
+    seen = 0
+    for split in ("train", "val"):
+        source = open_folder(tmp_path, split=split, val_fraction=0.3, image_labels="labels.csv")
+        assert source.image_classes == ("even", "odd")
+        assert source.image_labels == tuple(int(name[-1]) % 2 for name in source.ids)
+        seen += len(source)
+    assert seen == 10
+
+
+def test_images_in_folders_of_splits_go_by_their_whole_path_in_the_table(tmp_path):
+    for name in ("train/a", "val/a"):
+        write_pair(tmp_path, name)
+    (tmp_path / "labels.csv").write_text("id,label\ntrain/a,left\nval/a,right\n")
+    labels = {split: open_folder(tmp_path, split=split, image_labels="labels.csv").image_labels for split in SPLITS}
+    assert labels == {"train": (0,), "val": (1,)}
+
+
+def test_an_image_that_the_table_leaves_out_is_named_with_the_line_to_add(tmp_path):
+    make_root(tmp_path, count=3)
+    (tmp_path / "labels.csv").write_text("id,label\ncat_1,a\n")
+    message = problem(tmp_path, val_fraction=0.0, image_labels="labels.csv")
+    assert message == (
+        f"{tmp_path}/labels.csv: no label for cat_0, cat_2 (2 of 3 images); add a line such as 'cat_0,<label>' for each"
+    )

@@ -168,6 +168,30 @@ def test_batches_are_uint8_in_channels_last_memory():
     assert batch["id"] == ["train-00000", "train-00001", "train-00002"]
 
 
+class Labelled(Shapes):
+    image_classes = ("low", "high")
+    image_labels = tuple(int(index >= 11) for index in range(22))
+
+
+@pytest.mark.parametrize("cache_mb", [0, 1])
+def test_labels_of_images_go_with_their_samples(cache_mb):
+    dataset = make_dataset(Labelled(split="train", size=32, train=22), cache_mb=cache_mb, limit=10)
+    order = make_order(dataset, batch_size=5)
+    seen = {}
+    for batch in (
+        batch for epoch in (0, 1) for batch in read(make_loader(dataset, order, num_workers=0), order, epoch)
+    ):
+        assert batch["label"].dtype == torch.int64
+        seen |= dict(zip(batch["id"], batch["label"].tolist(), strict=True))
+    assert len(seen) == 10
+    assert seen == {name: int(int(name[-5:]) >= 11) for name in seen}
+
+
+def test_data_without_labels_of_images_gives_batches_without():
+    dataset = make_dataset()
+    assert "label" not in collate([dataset[0, 0]])
+
+
 def test_samples_of_several_sizes_are_filled_up_with_ignored_pixels():
     samples = [
         to_sample(RawSample(np.full((*size, 3), 9, np.uint8), np.ones(size, np.uint8), str(size)))

@@ -49,6 +49,39 @@ def test_the_border_counts_as_configured(root, border, label):
     assert name == "Abyssinian_trainval_0"
 
 
+def write_lists(root, trainval, test):
+    for split, rows in (("trainval", trainval), ("test", test)):
+        (root / "oxford-iiit-pet" / "annotations" / f"{split}.txt").write_text("\n".join(rows))
+
+
+def test_images_have_no_labels_unless_asked_for(root):
+    source = open_pets(root)
+    assert (source.image_classes, source.image_labels) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "train", "test"),
+    [
+        ("breed", ("Abyssinian", "american_bulldog", "beagle"), (0, 1, 0), (1, 2)),
+        ("species", ("cat", "dog"), (0, 1, 0), (1, 1)),
+    ],
+)
+def test_labels_of_images_are_numbered_alike_in_every_split(root, kind, names, train, test):
+    bulldogs = ["american_bulldog_7 2 2 1", "american_bulldog_8 2 2 1"]
+    write_lists(root, ["Abyssinian_1 1 1 1", bulldogs[0], "Abyssinian_2 1 1 1"], [bulldogs[1], "beagle_3 5 2 2"])
+    for split, labels in (("train", train), ("test", test)):
+        source = open_pets(root, split, image_labels=kind)
+        assert (source.image_classes, source.image_labels) == (names, labels)
+
+
+@pytest.mark.parametrize("kind", ["breed", "species"])
+def test_lists_without_the_labels_are_an_error_with_the_remedy(root, kind):
+    write_lists(root, ["Abyssinian_1"], ["Abyssinian_2"])
+    assert len(open_pets(root)) == 1
+    with pytest.raises(DataError, match=f"annotations: the lists hold no {kind}, .*data.image_labels=null"):
+        open_pets(root, image_labels=kind)
+
+
 def test_what_is_there_is_not_downloaded(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)  # importing it would fail
     assert len(open_pets(root, download=True)) == 23
@@ -123,3 +156,17 @@ def test_a_png_under_a_jpg_name_is_read():
     source = next(s for s in (open_pets(REAL, split) for split in ("train", "val", "test")) if "Abyssinian_5" in s.ids)
     image, mask, _ = source[source.ids.index("Abyssinian_5")]
     assert image.shape == (*mask.shape, 3)
+
+
+@needs_real_data
+@pytest.mark.parametrize(("kind", "theirs"), [("breed", "category"), ("species", "binary-category")])
+def test_the_real_labels_of_images_are_those_of_torchvision(kind, theirs):
+    from torchvision.datasets import OxfordIIITPet
+
+    test = open_pets(REAL, "test", image_labels=kind)
+    reference = OxfordIIITPet(REAL, split="test", target_types=theirs)
+    expected = reference._labels if kind == "breed" else reference._bin_labels
+    ranks = {label: rank for rank, label in enumerate(sorted(set(expected)))}  # a subset lacks most breeds
+    assert list(test.image_labels) == [ranks[label] for label in expected]
+    names = reference.classes if kind == "breed" else reference.bin_classes
+    assert [name.replace("_", " ").title() for name in test.image_classes] == names
