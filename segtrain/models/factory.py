@@ -40,15 +40,9 @@ def create_model(
     ``{"num_classes": 10}``. Raises ``ConfigError`` for what does not exist.
     """
     decoder_class = _find_decoder(arch)
-    features = TimmEncoder(
-        encoder,
-        weights=weights,
-        in_channels=in_channels,
-        depth=encoder_depth,
-        output_stride=encoder_output_stride,
-        demands=add_maps(decoder_class.demands, aux_heads),
-        **(encoder_options or {}),
-    )
+    options = {"depth": encoder_depth, "output_stride": encoder_output_stride, **(encoder_options or {})}
+    demands = add_maps(decoder_class.demands, aux_heads)
+    features = TimmEncoder(encoder, weights=weights, in_channels=in_channels, demands=demands, **options)
     decoder = decoder_class(**decoder_inputs(decoder_class, features), **arch_options)
     labels = None if classification is None else ClassificationHead(features.out_channels[-1], **classification)
     return assemble(
