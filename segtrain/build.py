@@ -156,7 +156,7 @@ def build_objective(config: TrainConfig, task: Task, train: Source) -> Objective
 
     The pixels of each class are counted where a part makes weights from them.
     """
-    counts = cache(lambda: count_pixels(train, task.num_labels))
+    counts = cache(lambda: count_pixels(train, len(task.label_names)))
     loss: nn.Module = construct(_with_task(config.loss.leaf, task, counts), "loss")
     return Objective(loss, aux_weight=config.loss.aux_weight, label_weight=config.aux.weight if config.aux else 0.0)
 

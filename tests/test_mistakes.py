@@ -91,7 +91,12 @@ COMMAND_LINES = cases(
     ("key of a leaf", "loss.terms.dice.loss.smoth=1", "loss.terms.dice.loss.smoth: ", "'loss.terms.dice.loss.smooth'?"),
     ("name of a loss term", "loss.terms.dyce.weight=1", "loss.terms.dyce.weight: ", "'loss.terms.dice.weight'?"),
     ("key in a list", "augment.transforms.0.prob=1", "augment.transforms.0.prob: ", "'augment.transforms.0.p'?"),
-    ("key of another choice", "arch.dropout=0.1", "arch.dropout: unknown key", "arch has attention, center, channels"),
+    (
+        "key of another choice",
+        "arch.dropout=0.1",
+        "arch.dropout: unknown key",
+        "arch has attention, aux_heads, center, channels",
+    ),
     ("added key", "+trainer.foo=1", "trainer.foo: unknown key", "choose from channels_last, clip_norm"),
     ("added key that exists", "+seed=1", "+seed=1: is there already", "write it without the +"),
     ("added leaf key", f"{SHAPES} +arch.attn=scse", "arch.attn: unknown key", "did you mean"),
@@ -106,9 +111,14 @@ COMMAND_LINES = cases(
     ("augment", "augment=ligth", "augment=ligth: no such choice", "did you mean 'light'?"),
     ("debug", "debug=smok", "debug=smok: no such choice", "did you mean 'smoke'?"),
     ("unheard-of choice", "logger=wandb", "logger=wandb: no such choice", "choose from none, tensorboard"),
-    ("no choice", "arch=null", "arch: cannot be left out", "choose from fpn, unet"),
+    ("no choice", "arch=null", "arch: cannot be left out", "choose from deeplabv3, deeplabv3plus, dpt, fpn,"),
     ("group taken out", "~trainer", "trainer: cannot be left out", "choose from default"),
-    ("list as a choice", "arch=[unet]", "arch=[unet]: expected the name of one choice", "choose from fpn, unet"),
+    (
+        "list as a choice",
+        "arch=[unet]",
+        "arch=[unet]: expected the name of one choice",
+        "choose from deeplabv3, deeplabv3plus, dpt, fpn,",
+    ),
     ("list without -m", "arch=unet,fpn", "arch=unet,fpn: is a list of choices", "add -m to run every combination"),
     # words and flags
     ("command", "evl ckpt=x", "evl: neither a command nor key=value", "did you mean 'eval'?"),
@@ -402,7 +412,8 @@ def test_a_checkpoint_that_names_foreign_code_is_refused(command, target, run, r
     Path("afile").write_text("not read")
     for path in Path("run/checkpoints").glob("*.pt"):
         payload = torch.load(path, weights_only=True)
-        payload["config"]["arch"] = {"_target_": target, "command": "touch pwned", "args": "touch pwned"}
+        foreign = {"_target_": target, "command": "touch pwned", "args": "touch pwned"}
+        payload["config"]["arch"] = {**foreign, "aux_heads": []}
         torch.save(payload, path)
     (line,) = refused(command)
     assert f"arch._target_ is {target!r}, which is not one of segtrain." in line

@@ -83,7 +83,7 @@ def test_the_table_accounts_for_every_model_of_timm():
 def test_the_table_knows_the_weights_of_every_encoder_with_their_mean_std_and_licence():
     checked = 0
     for name in index.names():
-        listed = {tag.name: tag for tag in index.lookup(name).tags}
+        listed = {tag.name: tag for tag in index.lookup(f"tu-{name}").tags}
         tags = {full.partition(".")[2] for full in timm.list_models(f"{name}.*", pretrained=True)}
         assert listed.keys() == tags
         for tag in listed.values():

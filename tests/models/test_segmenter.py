@@ -36,7 +36,8 @@ def test_logits_have_the_size_of_the_image(arch, encoder, size):
 def test_padding_does_not_move_the_prediction(arch):
     model = create_model(arch, encoder_for(arch)).eval()
     image = torch.randn(1, 3, 50, 60)
-    padded = torch.zeros(1, 3, 64, 64)
+    height, width = (-(-side // model.size_multiple) * model.size_multiple for side in (50, 60))
+    padded = torch.zeros(1, 3, height, width)
     padded[..., :50, :60] = image
     with torch.no_grad():
         torch.testing.assert_close(model(image), model(padded)[..., :50, :60])

@@ -90,7 +90,7 @@ def outline(name: str, *, img_size: int | None = None, drop_path_rate: float = 0
 @lru_cache(maxsize=8)
 def _outline(name: str, arch: str, img_size: int | None, drop_path_rate: float) -> Outline:
     strides, options = _strides_and_options(name, arch, drop_path_rate)
-    row = index.lookup(arch)
+    row = index.lookup(f"tu-{arch}")  # not an alias of that name
     multiple, tile = (row.size_multiple, row.tile) if row else find_sizes(arch, strides, options)
     if img_size and not tile:
         raise ConfigError(f"encoder.img_size: {name} takes images of any size; set encoder.img_size=null")

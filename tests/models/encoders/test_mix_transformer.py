@@ -175,4 +175,4 @@ def test_it_exports_and_the_program_agrees():
 def test_the_licence_of_the_weights_is_stated():
     assert len(mix_transformer.default_cfgs) == 6
     for name in PARAMETERS:
-        assert "non-commercial" in get_pretrained_cfg(name).license
+        assert "noncommercial" in get_pretrained_cfg(name).license
