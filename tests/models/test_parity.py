@@ -39,11 +39,11 @@ FAMILIES = {
 """Encoders, and what is asked of them there: dilation, or skips of stride 2, which some have not."""
 TRANSFORMERS = [
     "vit_tiny_patch16_224",
-    "vit_small_patch14_reg4_dinov2",
+    "vit_small_patch32_224",
     "vit_small_patch16_dinov3",
     "deit_tiny_distilled_patch16_224",
     "vit_base_patch32_224",
-    "eva02_tiny_patch14_224",
+    "vit_wee_patch16_reg1_gap_256",
     "deit3_small_patch16_224",
     "vit_tiny_r_s16_p8_224",
 ]
@@ -80,7 +80,8 @@ def test_every_architecture_meets_eight_families():
 
 @pytest.mark.parametrize(("arch", "encoder"), CASES)
 def test_logits_equal_those_of_smp(arch, encoder):
-    size = (224, 224) if "swin" in encoder else (64, 96)  # theirs takes no other
+    sizes = {"swin": (224, 224), "pan": (128, 128)}  # theirs takes no other, and none smaller
+    size = next((size for word, size in sizes.items() if word in (arch, encoder[3:7])), (64, 96))
     ours, theirs = twins(arch, encoder)
     image = torch.randn(1, 3, *size)
     with torch.no_grad():
