@@ -100,13 +100,28 @@ class ConvBatchNorm(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel_size: int = 1, relu: bool = True) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+        self.conv = SameConv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
         self.bn = PooledBatchNorm2d(out_channels)
         self.activation = nn.ReLU(inplace=True) if relu else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the size of the map."""
         return self.activation(self.bn(self.conv(x)))  # type: ignore[no-any-return]
+
+
+class SameConv2d(nn.Conv2d):
+    """A same-size convolution that leaves out the taps which only meet padding, on maps smaller than its kernel.
+
+    They add nothing, and in bf16 on CPUs they spoil the gradient of a 7x7 kernel on a 2x2 map (torch 2.14, oneDNN).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve ``(N, C, H, W)``."""
+        reach = [min(size // 2, side - 1) for size, side in zip(self.kernel_size, input.shape[-2:], strict=True)]
+        rows, columns = (
+            slice(size // 2 - taps, size // 2 + taps + 1) for size, taps in zip(self.kernel_size, reach, strict=True)
+        )
+        return F.conv2d(input, self.weight[..., rows, columns], self.bias, padding=reach)
 
 
 class Halve(nn.Module):

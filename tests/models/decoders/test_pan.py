@@ -4,6 +4,7 @@ import torch
 
 from segtrain.errors import ConfigError
 from segtrain.models import create_model
+from segtrain.models.decoders.pan import SameConv2d
 from tests.models.parity import assert_same_gradients, assert_same_logits, pair
 
 SIZE = (160, 224)  # at stride 16 the smallest maps that SMP can halve three times, here through odd sizes: 10, 5, 2, 1
@@ -77,3 +78,16 @@ def test_an_encoder_without_a_skip_is_explained():
         ConfigError, match=r"pan needs two maps of stride 4 and coarser.*\[1, 2, 4\]; raise encoder.depth"
     ):
         create_model("pan", "resnet18", encoder_depth=2)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5])
+def test_gradients_on_maps_smaller_than_the_kernel_are_right_in_bf16(side):
+    conv = SameConv2d(64, 1, 7, padding=3)
+    x = torch.randn(2, 64, side, side).bfloat16().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = conv(x)
+    out.float().sum().backward()
+    plain = torch.nn.functional.conv2d(x, conv.weight, conv.bias, padding=3)
+    torch.testing.assert_close(out.float(), plain, atol=0.05, rtol=0.05)
+    (expected,) = torch.autograd.grad(plain.sum(), conv.weight)
+    torch.testing.assert_close(conv.weight.grad, expected, atol=0.1, rtol=0.05)
