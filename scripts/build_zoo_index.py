@@ -14,7 +14,6 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch.utils.flop_counter import FlopCounterMode
 
-import segtrain.models.encoders.timm_encoder  # registers what timm lacks  # noqa: F401
 from segtrain.catalog import index
 from segtrain.errors import ConfigError
 from segtrain.models.encoders import TimmEncoder
