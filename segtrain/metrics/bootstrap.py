@@ -1,0 +1,147 @@
+"""How sure a score is: the bootstrap over images, for one model and for the difference of two (Efron 1979).
+
+As many images as there are, drawn with replacement, are one replicate; it is scored as the data set itself would be.
+The middle of the replicates' scores is the percentile interval (Efron and Tibshirani 1993, chapter 13). It tells how a
+score would vary over other images of the same kind, not over other trainings of the model.
+
+A class that is absent from a replicate is undefined there: means treat it as the data set's, and the interval of the
+class itself is that of the replicates which hold it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from segtrain.metrics.counting import count_values
+from segtrain.metrics.counts import Counts
+from segtrain.metrics.rates import f1, iou, pixel_accuracy, precision, recall
+from segtrain.metrics.reductions import Absent, class_mean, pooled
+from segtrain.metrics.report import PER_CLASS
+
+HEADLINES = ("iou", "iou_imagewise", "iou_micro", "f1", "precision", "recall", "accuracy")
+"""The numbers of `scores` that stand for the whole data set."""
+
+_AT_ONCE = 2**22  # weights of images that are held at once: 32 MiB
+_DIGITS = 12  # of a difference: what lies beyond is the rounding of sums, and no change
+T = TypeVar("T")
+
+
+def score_intervals(
+    counts: Counts,
+    class_names: Sequence[str],
+    *,
+    absent: Absent = "exclude",
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Give ``[low, high]`` for each headline number of `scores`, and under ``per_class`` for the metrics of each class.
+
+    Counts are ``(N, C)``. Where there is nothing to score it is None. The same seed gives the same intervals, and
+    torch's own generators stay where they are.
+    """
+    scorer = _Scorer(counts, class_names, absent)
+    drawn = torch.cat([scorer(weights) for weights in _resample(len(counts.tp), replicates, seed)])
+    return _by_name(_intervals(drawn, confidence), class_names)
+
+
+def paired_differences(
+    a: Counts,
+    b: Counts,
+    class_names: Sequence[str],
+    *,
+    absent: Absent = "exclude",
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compare two models on the same images, in the same order: laid out as `score_intervals`, each entry a mapping of
+
+    - ``a``, ``b``, ``difference``: both scores, and b - a
+    - ``interval``: ``[low, high]`` of the difference; each replicate draws the same images for both
+    - ``p``: two-sided, the level at which that interval would begin to hold 0: with k the smaller of the numbers of
+      replicates whose difference is <= 0 and >= 0, of B, it is min(1, 2 (k + 1) / (B + 1)), and so never 0 (Efron and
+      Tibshirani 1993, section 15.4; Davison and Hinkley 1997, equation 4.11)
+
+    Counts are ``(N, C)``; raises ValueError where the two differ in shape. None stands where there is nothing to score.
+    """
+    if a.tp.shape != b.tp.shape:
+        raise ValueError(f"a has counts of shape {tuple(a.tp.shape)}, b {tuple(b.tp.shape)}, expected the same images")
+    images = len(a.tp)
+    scorers = [_Scorer(counts, class_names, absent) for counts in (a, b)]
+    values = [scorer(torch.ones(1, images, dtype=torch.float64))[0] for scorer in scorers]
+    pairs = ([scorer(weights) for scorer in scorers] for weights in _resample(images, replicates, seed))
+    drawn = torch.cat([after - before for before, after in pairs]).round(decimals=_DIGITS)
+    difference = (values[1] - values[0]).round(decimals=_DIGITS)
+    columns = {
+        "a": _plain(values[0]),
+        "b": _plain(values[1]),
+        "difference": _plain(difference),
+        "interval": _intervals(drawn, confidence),
+        "p": _plain(_p_values(drawn)),
+    }
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return _by_name(rows, class_names)
+
+
+class _Scorer:
+    """Scores weighted samples of the same images: weights ``(B, N)`` give float64 ``(B, headlines + C * metrics)``."""
+
+    def __init__(self, counts: Counts, class_names: Sequence[str], absent: Absent) -> None:
+        if len(class_names) != counts.tp.shape[-1]:
+            raise ValueError(f"{len(class_names)} class names for counts of {counts.tp.shape[-1]} classes")
+        counts = counts.cpu()
+        self.absent = absent
+        self.counts = counts.map(Tensor.double)  # sums of pixels are exact in it up to 2^53
+        self.images = class_mean(counts, iou, absent=absent)
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        total = self.counts.map(lambda pixels: (weights @ pixels).long())
+        headlines = {
+            "iou": class_mean(total, iou, absent=self.absent),
+            "iou_imagewise": weights @ self.images.nan_to_num() / (weights @ (~self.images.isnan()).double()),
+            "iou_micro": pooled(total, iou, absent=self.absent),
+            "f1": class_mean(total, f1, absent=self.absent),
+            "precision": class_mean(total, precision, absent=self.absent),
+            "recall": class_mean(total, recall, absent=self.absent),
+            "accuracy": pixel_accuracy(total),
+        }
+        classes = torch.stack([metric(total) for metric in PER_CLASS.values()], -1)
+        return torch.cat([torch.stack([headlines[name] for name in HEADLINES], -1), classes.flatten(1)], 1)
+
+
+def _resample(images: int, replicates: int, seed: int) -> Iterator[Tensor]:
+    """Yield how often each image is drawn, float64 ``(B, images)``, until that many replicates were given."""
+    generator = torch.Generator().manual_seed(seed)
+    at_once = max(1, _AT_ONCE // images)
+    for start in range(0, replicates, at_once):
+        rows = torch.arange(min(at_once, replicates - start)).unsqueeze(1)
+        drawn = torch.randint(images, (len(rows), images), generator=generator)
+        yield count_values((drawn + rows * images).flatten(), drawn.numel()).view_as(drawn).double()
+
+
+def _intervals(drawn: Tensor, confidence: float) -> list[list[float] | None]:
+    """Take the middle of each column of ``(B, columns)``, None where no replicate has a value."""
+    tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
+    # column by column: torch's quantile refuses tensors of more than 16 million
+    ends = [column.nanquantile(tails) for column in drawn.unbind(1)]
+    return [None if pair.isnan().any() else pair.tolist() for pair in ends]
+
+
+def _p_values(drawn: Tensor) -> Tensor:
+    defined = (~drawn.isnan()).sum(0)
+    fewer = torch.minimum((drawn <= 0).sum(0), (drawn >= 0).sum(0))
+    return (2 * (fewer + 1) / (defined + 1)).clamp_max(1).masked_fill(defined == 0, torch.nan)
+
+
+def _plain(values: Tensor) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]
+
+
+def _by_name(cells: Sequence[T], class_names: Sequence[str]) -> dict[str, Any]:
+    """Name the columns of a `_Scorer`."""
+    rest = iter(cells)
+    headlines = {name: next(rest) for name in HEADLINES}
+    return {**headlines, "per_class": {name: {metric: next(rest) for metric in PER_CLASS} for name in class_names}}
