@@ -4,6 +4,7 @@ Score a data set with any metric and reduction, ``macro(counts, iou)``, or in on
 """
 
 from segtrain.metrics.agreement import matrix_kappa, matrix_mcc
+from segtrain.metrics.bootstrap import HEADLINES, paired_differences, score_intervals
 from segtrain.metrics.boundary import count_boundary
 from segtrain.metrics.counting import confusion, count
 from segtrain.metrics.counts import Counts
@@ -47,6 +48,7 @@ from segtrain.metrics.report import PER_CLASS, per_class, scores
 from segtrain.metrics.surface import SurfaceDistances, surface_distances
 
 __all__ = [
+    "HEADLINES",
     "METRICS",
     "PER_CLASS",
     "REDUCTIONS",
@@ -79,12 +81,14 @@ __all__ = [
     "micro_imagewise",
     "negative_likelihood_ratio",
     "negative_predictive_value",
+    "paired_differences",
     "per_class",
     "pixel_accuracy",
     "pooled",
     "positive_likelihood_ratio",
     "precision",
     "recall",
+    "score_intervals",
     "scores",
     "specificity",
     "surface_distances",
