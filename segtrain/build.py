@@ -21,7 +21,7 @@ from segtrain.config.schema import Leaf, OptimizerConfig, Precision, Split, Trai
 from segtrain.config.signature import TARGET
 from segtrain.config.spine import check_leaves, to_config
 from segtrain.data.feed import Feed
-from segtrain.data.loader import AugmentedDataset
+from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
 from segtrain.data.sample import Source, count_pixels
 from segtrain.data.transforms import Augment
 from segtrain.errors import CheckpointError, ConfigError, DataError, SegtrainError
@@ -29,6 +29,7 @@ from segtrain.models import (
     Activation,
     Decoder,
     Normalize,
+    SegmentationHead,
     Segmenter,
     add_maps,
     assemble,
@@ -36,6 +37,7 @@ from segtrain.models import (
     transfer_weights,
 )
 from segtrain.objective import Objective
+from segtrain.operating_point import OperatingPoint
 from segtrain.optim import parameter_groups
 from segtrain.predictor import Predictor
 from segtrain.runlog import RunLog
@@ -86,12 +88,17 @@ def build_source(config: TrainConfig, split: Split) -> Source:
     return source
 
 
-def build_feed(config: TrainConfig, source: Source, runtime: Runtime, *, training: bool) -> Feed:
-    """Join a split with its transforms and its loader."""
+def build_feed(
+    config: TrainConfig, source: Source, runtime: Runtime, *, training: bool, own_size: bool = False
+) -> Feed:
+    """Join a split with its transforms and its loader; with ``own_size`` its masks stay as they are beside."""
     augment: Augment = construct(config.augment, "augment")
     pipeline = (augment.train_pipeline if training else augment.eval_pipeline)(config.data.image_size)
-    dataset = AugmentedDataset(
-        source, pipeline, seed=config.seed, limit=config.data.limit, cache_mb=config.data.cache_mb
+    seed, limit = config.seed, config.data.limit
+    dataset = (
+        OwnSizeDataset(source, pipeline, seed=seed, limit=limit)
+        if own_size
+        else AugmentedDataset(source, pipeline, seed=seed, limit=limit, cache_mb=config.data.cache_mb)
     )
     return Feed(
         dataset,
@@ -276,7 +283,8 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
     It comes without the heads that only training uses.
     """
     config = to_config(payload["config"], TrainConfig)
-    task = make_task(payload["mode"], payload["class_names"])
+    point = OperatingPoint.of(payload)
+    task = make_task(payload["mode"], payload["class_names"], cuts=point.cuts())
     model = build_model(
         config,
         task,
@@ -292,6 +300,10 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path}: its weights do not fit its own config ({reason}...); take another") from error
     model.aux_heads.clear()
+    model.thresholds = point.thresholds
+    if activation is not None:
+        assert isinstance(model.segmentation_head, SegmentationHead)
+        model.segmentation_head.cool(point.temperature)
     return model.eval(), task
 
 
@@ -300,7 +312,8 @@ def load_model(path: str | Path, *, activation: Activation | None = None) -> Seg
 
     ``model.normalize`` turns stored pixels into its input, ``model.class_names`` names its classes; if it was trained
     with labels of whole images it answers ``(logits, labels)``, and ``model.image_classes`` names those. With an
-    ``activation`` it gives the pixels' probabilities in place of their logits. Raises CheckpointError for a file that
+    ``activation`` it gives the pixels' probabilities in place of their logits, calibrated by the temperature that
+    `segtrain eval eval.calibrate=true` stored; ``model.thresholds`` are those that it found. Raises CheckpointError for a file that
     is damaged, foreign, or that would run code, and ConfigError for an activation that makes no sense.
     """
     file = checkpoint.find(Path(path), best=True)

@@ -1,6 +1,6 @@
 """Score a model over a split: counts are streamed, logits are never kept."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,17 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from segtrain.data.sample import Batch
-from segtrain.metrics import Counts, count, scores
+from segtrain.metrics import Absent, Counts, confusion, scores
 from segtrain.models import Outputs, Segmenter
+from segtrain.models.layers import resize
 from segtrain.runtime import Runtime
 from segtrain.task import Task
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one pass over a split gives; images keep the order of the loader."""
+    """What one pass over a split gives; images keep the order of the loader.
+
+    ``confusion`` is that of `metrics.confusion`, summed over the images: ``(groups, L, L)``.
+    """
 
     counts: Counts
+    confusion: Tensor
     ids: tuple[str, ...]
     loss: float | None
     scores: dict[str, Any]
@@ -32,34 +37,64 @@ def evaluate(
     task: Task,
     runtime: Runtime,
     loss: nn.Module | None = None,
+    absent: Absent = "exclude",
+    on_logits: Sequence[Callable[[Tensor, Tensor], None]] = (),
+    on_labels: Sequence[Callable[[Tensor, Tensor], None]] = (),
     on_batch: Callable[[int], None] = lambda _images: None,
 ) -> Evaluation:
     """Run the model over every batch in evaluation mode and put it back into the mode it was in.
 
-    The loss is averaged over batches by their valid pixels. Where model and batches have labels of whole images, the
-    scores hold their ``label_accuracy``. ``on_batch`` is told the number of images after each batch; it may raise to
-    stop.
+    Images with a ``truth`` are scored at its size, the others as they were fed. What else is to be measured is told
+    logits, or predicted labels, and the target, of one or more images of one size. The loss is averaged over batches
+    by their valid pixels. Where model and batches have labels of whole images, the scores hold their
+    ``label_accuracy``. ``on_batch`` is told the number of images after each batch; it may raise to stop.
     """
     was_training = model.training
     model.eval()
-    counts, ids, losses, pixels, hits = [], [], [], [], []
+    counts: list[Counts] = []
+    matrix = torch.zeros((), dtype=torch.int64, device=runtime.device)
+    ids, losses, pixels, hits = [], [], [], []
     for batch in batches:
-        target, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
+        labels = runtime.labels(batch.get("label"))
         with runtime.autocast():
             outputs = Outputs.of(model(model.normalize(runtime.images(batch["image"]))))
-        counts.append(count(task.predict(outputs.logits), target, task))
+        for logits, target, names in at_truth(outputs.logits, batch, runtime):
+            prediction = task.predict(logits)
+            table = confusion(prediction, target, task, ids=names)
+            counts.append(Counts.from_confusion(table, task))
+            matrix = matrix + table.sum(0)  # for each image, L x L would be much
+            for measure in on_logits:
+                measure(logits, target)
+            for measure in on_labels:
+                measure(prediction, target)
         ids += batch["id"]
         if outputs.labels is not None and labels is not None:
             hits.append(outputs.labels.argmax(1) == labels)
         if loss is not None:
+            target = runtime.masks(batch["mask"])
             losses.append(loss(outputs.logits, target))
             pixels.append(task.valid(target).count_nonzero())
-        on_batch(len(target))
+        on_batch(len(batch["id"]))
     model.train(was_training)
     total = Counts.cat(counts).cpu()
     weights = torch.stack(pixels) if losses else torch.zeros(0)
     mean_loss = float((torch.stack(losses) * weights).sum() / weights.sum().clamp(min=1)) if losses else None
-    return Evaluation(total, tuple(ids), mean_loss, {**scores(total, task.class_names), **label_scores(hits)})
+    found = {**scores(total, task.class_names, absent=absent), **label_scores(hits)}
+    return Evaluation(total, matrix.cpu(), tuple(ids), mean_loss, found)
+
+
+def at_truth(logits: Tensor, batch: Batch, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
+    """Pair logits with the target that they are compared with, and the images' names.
+
+    That is the whole batch as it was fed; or, where it has the untouched masks, each image at the size of its own,
+    without the border that the fitting added.
+    """
+    if "truth" not in batch:
+        yield logits, runtime.masks(batch["mask"]), batch["id"]
+        return
+    for own, (height, width), truth, name in zip(logits, batch["content"], batch["truth"], batch["id"], strict=True):
+        content = own[None, :, :height, :width].float()
+        yield resize(content, truth.shape, mode="bilinear"), runtime.masks(truth[None]), [name]
 
 
 def label_scores(hits: Sequence[Tensor]) -> dict[str, float]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -13,6 +12,7 @@ from segtrain.data.palette import overlay
 from segtrain.data.sample import Colour, Pixels
 from segtrain.data.transforms import Fitting
 from segtrain.models import Outputs, Segmenter
+from segtrain.models.layers import resize
 from segtrain.pictures import as_rgb
 from segtrain.runtime import Runtime
 from segtrain.task import Task
@@ -35,10 +35,7 @@ class Predictor:
     @torch.inference_mode()
     def predict(self, image: Pixels) -> NDArray[np.uint8]:
         """Return the labels ``(H, W)`` of an image ``(H, W, C)``."""
-        height, width = image.shape[:2]
-        logits = self.logits(image)
-        if logits.shape[-2:] != (height, width):
-            logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+        logits = resize(self.logits(image), image.shape[:2], mode="bilinear")
         return self.task.predict(logits)[0].to(torch.uint8).cpu().numpy()
 
     def logits(self, image: Pixels) -> torch.Tensor:

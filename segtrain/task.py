@@ -20,16 +20,22 @@ class Task:
 
     Logits are raw, ``(N, out_channels, H, W)``. Targets are integers, ``(N, H, W)`` (multilabel: ``(N, C, H, W)`` of
     0 and 1), where ``ignore_index`` marks pixels that never count. ``class_names`` are the classes that are scored:
-    the foreground alone for a binary task, every class otherwise.
+    the foreground alone for a binary task, every class otherwise. ``cuts`` are the logits above which classes that are
+    decided on their own are predicted, 0 unless given.
     """
 
     mode: Mode
     first_scored: int
     """The lowest label whose class is scored: 1 where label 0 means background or absence."""
+    has_thresholds = False
+    """Whether each class is decided on its own, by a threshold."""
 
-    def __init__(self, class_names: Sequence[str], *, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(
+        self, class_names: Sequence[str], *, ignore_index: int = IGNORE_INDEX, cuts: Sequence[float] | None = None
+    ) -> None:
         self.class_names = tuple(class_names)
         self.ignore_index = ignore_index
+        self.cuts = tuple(cuts) if cuts is not None and self.has_thresholds else (0.0,) * len(self.class_names)
         self.out_channels = len(self.class_names)
         if 0 <= ignore_index < self.num_labels:
             raise ConfigError(
@@ -104,9 +110,16 @@ class Binary(Task):
 
     mode = "binary"
     first_scored = 1
+    has_thresholds = True
 
-    def __init__(self, class_names: Sequence[str] = ("foreground",), *, ignore_index: int = IGNORE_INDEX) -> None:
-        super().__init__(class_names, ignore_index=ignore_index)
+    def __init__(
+        self,
+        class_names: Sequence[str] = ("foreground",),
+        *,
+        ignore_index: int = IGNORE_INDEX,
+        cuts: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(class_names, ignore_index=ignore_index, cuts=cuts)
         if len(self.class_names) != 1:
             raise ValueError(f"a binary task has one foreground class, got {list(self.class_names)}")
 
@@ -120,8 +133,8 @@ class Binary(Task):
         return logits.sigmoid()
 
     def predict(self, logits: Tensor) -> Tensor:
-        """Label 1 where the probability exceeds one half: ``(N, H, W)``."""
-        return (logits.squeeze(1) > 0).long()
+        """Label 1 where the logit exceeds its cut, by default the probability one half: ``(N, H, W)``."""
+        return (logits.squeeze(1) > self.cuts[0]).long()
 
     def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
         """Foreground against the rest: ``(N, 1, H, W)``."""
@@ -179,6 +192,7 @@ class Multilabel(Task):
 
     mode = "multilabel"
     first_scored = 1
+    has_thresholds = True
 
     @property
     def num_labels(self) -> int:
@@ -190,8 +204,10 @@ class Multilabel(Task):
         return logits.sigmoid()
 
     def predict(self, logits: Tensor) -> Tensor:
-        """Label 1 where a class's probability exceeds one half: ``(N, C, H, W)``."""
-        return (logits > 0).long()
+        """Label 1 where a class's logit exceeds its cut, by default the probability one half: ``(N, C, H, W)``."""
+        if not any(self.cuts):
+            return (logits > 0).long()
+        return (logits > torch.tensor(self.cuts, device=logits.device).view(-1, 1, 1)).long()
 
     def valid(self, target: Tensor) -> Tensor:
         """Say where each class's target counts: ``(N, C, H, W)``."""
@@ -263,7 +279,13 @@ class _FastSoftplus(torch.autograd.Function):
         return grad * x.sigmoid()
 
 
-def make_task(mode: Mode, class_names: Sequence[str], *, ignore_index: int = IGNORE_INDEX) -> Task:
+def make_task(
+    mode: Mode,
+    class_names: Sequence[str],
+    *,
+    ignore_index: int = IGNORE_INDEX,
+    cuts: Sequence[float] | None = None,
+) -> Task:
     """Build the task of that mode."""
     kinds: dict[str, type[Task]] = {kind.mode: kind for kind in (Binary, Multiclass, Multilabel)}
-    return kinds[mode](class_names, ignore_index=ignore_index)
+    return kinds[mode](class_names, ignore_index=ignore_index, cuts=cuts)

@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "segtrain"
 FLOORS = (
     ("config", "catalog", "errors"),
-    ("models", "losses", "metrics", "task", "optim", "ema", "running_loss"),
-    ("data", "checkpoint", "runtime", "runlog", "loggers", "console", "pictures", "profiling"),
-    ("trainer", "objective", "evaluator", "predictor", "gallery"),
+    ("models", "losses", "metrics", "task", "optim", "ema", "running_loss", "operating_point"),
+    ("data", "checkpoint", "runtime", "runlog", "loggers", "console", "pictures", "plots", "profiling", "reports"),
+    ("trainer", "objective", "evaluator", "measures", "contours", "predictor", "gallery"),
     ("build",),
     ("cli", "commands", "__main__", "__init__"),
 )

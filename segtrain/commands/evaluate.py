@@ -1,7 +1,9 @@
 """``segtrain eval``: score a checkpoint over a split."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -11,6 +13,12 @@ from segtrain.config.compose import compose, named_targets, overlay, split_overr
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from segtrain.data.sample import Source
+    from segtrain.models import Segmenter
+    from segtrain.operating_point import OperatingPoint
+    from segtrain.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +35,12 @@ def run(arguments: Arguments) -> int:
 
 
 def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir: Path | None) -> None:
-    """Score the split, show the table, and write scores.json."""
+    """Score the split, show the table, and write scores.json and the report of the split."""
     from segtrain import build, checkpoint
     from segtrain.console import Display, start_logging
     from segtrain.evaluator import evaluate
+    from segtrain.measures import Measures
+    from segtrain.reports import SPLITS_FOLDER, Report, write_confusion, write_report
     from segtrain.runlog import show_scores, write_scores
     from segtrain.runtime import keep_freed_memory, make_runtime
 
@@ -44,6 +54,40 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     model, task = build.restore(payload, file)
     split = run_config.data.split
     source = build.build_source(run_config, split)
+    refuse_other_classes(source, model, task)
+    folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
+    report_folder = folder / SPLITS_FOLDER / split
+    make_folder(report_folder, key="output")
+    runtime = make_runtime(config.device, config.precision, channels_last=run_config.trainer.channels_last)
+    runtime.place(model)
+    own_size = config.eval.at == "original"
+    feed = build.build_feed(run_config, source, runtime, training=False, own_size=own_size)
+    measures = Measures(task, config.eval)
+    display = Display()
+    with display.running(0, len(feed), label=split):
+        result = evaluate(
+            model,
+            feed.batches(),
+            task=task,
+            runtime=runtime,
+            absent=config.eval.absent,
+            on_logits=measures.on_logits,
+            on_labels=measures.on_labels,
+            on_batch=lambda _images: display.stepped(),
+        )
+    scores = {"at": config.eval.at, **result.scores, **measures.scores(result.counts)}
+    about = {"command": "eval", "split": split, "at": config.eval.at, "ckpt": str(file.resolve()), "config": job}
+    write_report(report_folder, Report(task.mode, task.class_names, result.ids, result.counts, scores, about))
+    write_confusion(report_folder, result.confusion, task)
+    measures.write(report_folder)
+    show_scores(f"{split} split, {len(result.ids)} images, {file}", scores)
+    log.info("written to %s and %s", write_scores(folder, split, scores), report_folder)
+    if config.eval.calibrate:
+        keep_operating_point(measures.operating_point(), payload, file, split)
+
+
+def refuse_other_classes(source: "Source", model: "Segmenter", task: "Task") -> None:
+    """Raise ConfigError where the data has other classes than the model."""
     if source.class_names != task.class_names:
         have, want = ", ".join(source.class_names), ", ".join(task.class_names)
         raise ConfigError(f"data: has the classes {have}, the checkpoint was trained on {want}; set data.classes")
@@ -52,13 +96,17 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
         raise ConfigError(
             f"data: images have the labels {have}, the checkpoint was trained on {want}; set data.image_labels=null"
         )
-    folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
-    make_folder(folder, key="output")
-    runtime = make_runtime(config.device, config.precision, channels_last=run_config.trainer.channels_last)
-    runtime.place(model)
-    feed = build.build_feed(run_config, source, runtime, training=False)
-    display = Display()
-    with display.running(0, len(feed), label=split):
-        result = evaluate(model, feed.batches(), task=task, runtime=runtime, on_batch=lambda _images: display.stepped())
-    show_scores(f"{split} split, {len(result.ids)} images, {file}", result.scores)
-    log.info("written to %s", write_scores(folder, split, result.scores))
+
+
+def keep_operating_point(point: "OperatingPoint", payload: Mapping[str, Any], file: Path, split: str) -> None:
+    """Write thresholds and temperature into the checkpoint; everything else in it stays."""
+    from segtrain import checkpoint
+
+    if split == "test":
+        log.warning("eval.calibrate: thresholds chosen on the test split flatter the scores on it; take data.split=val")
+    kept = {"temperature": point.temperature, "thresholds": point.thresholds and list(point.thresholds), "split": split}
+    checkpoint.write({**payload, "operating_point": kept}, file)
+    thresholds = (
+        ", ".join(f"{value:.3f}" for value in point.thresholds or ()) or "none, as the most probable class wins"
+    )
+    log.info("kept in %s: temperature %.3f; thresholds: %s", file, point.temperature, thresholds)

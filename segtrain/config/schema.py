@@ -129,6 +129,20 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoringConfig:
+    """What an evaluation measures, and at which size."""
+
+    at: Literal["original", "input"]
+    absent: Literal["exclude", "one", "zero"]
+    bootstrap: Natural
+    confidence: Annotated[float, Range(above=0, high=0.9999)]
+    curves: bool
+    boundary: bool
+    surface: bool
+    calibrate: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     """One evaluation of a checkpoint."""
 
@@ -136,6 +150,7 @@ class EvalConfig:
     output: str | None
     device: str
     precision: Precision
+    eval: ScoringConfig
 
 
 @dataclass(frozen=True, kw_only=True)

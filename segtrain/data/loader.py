@@ -51,7 +51,9 @@ class AugmentedDataset(Dataset[Any]):
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
-        sample = to_sample(self.pipeline.augment(self._kept(index), (self.seed, epoch, index)))
+        return self._labelled(to_sample(self.pipeline.augment(self._kept(index), (self.seed, epoch, index))), index)
+
+    def _labelled(self, sample: Sample, index: int) -> Sample:
         if self.source.image_labels:
             sample["label"] = self.source.image_labels[self.indices[index]]
         return sample
@@ -69,6 +71,18 @@ class AugmentedDataset(Dataset[Any]):
 
     def _fitted(self, index: int) -> RawSample:
         return self.pipeline.fitting(self.source[self.indices[index]])
+
+
+class OwnSizeDataset(AugmentedDataset):
+    """The same samples to be scored at their own size: fitted for the model alone, beside the untouched mask."""
+
+    def __getitem__(self, key: Key) -> Sample:
+        raw = self.source[self.indices[key[1]]]
+        fitting = self.pipeline.fitting
+        sample = self._labelled(to_sample(fitting(raw)), key[1])
+        sample["truth"] = torch.from_numpy(np.ascontiguousarray(raw.mask))
+        sample["content"] = fitting.content_size(raw.mask.shape)
+        return sample
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -119,6 +133,9 @@ def collate(samples: list[Sample]) -> Batch:
     batch: Batch = {"image": images, "mask": masks, "id": [sample["id"] for sample in samples]}
     if "label" in samples[0]:
         batch["label"] = torch.tensor([sample["label"] for sample in samples])
+    if "truth" in samples[0]:
+        batch["truth"] = [sample["truth"] for sample in samples]
+        batch["content"] = [sample["content"] for sample in samples]
     return batch
 
 

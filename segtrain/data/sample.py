@@ -28,6 +28,8 @@ class RawSample(NamedTuple):
 
 class _Labelled(TypedDict, total=False):
     label: int
+    truth: Tensor
+    content: tuple[int, int]
 
 
 class Sample(_Labelled):
@@ -35,6 +37,8 @@ class Sample(_Labelled):
 
     ``image`` is ``(C, H, W)`` in the dtype of the file (uint8, uint16 or float32), ``mask`` is ``(H, W)`` of uint8.
     Neither is widened here: they travel to the device as they are, which moves an eighth of what int64 labels would.
+    Where it is to be scored at its own size, ``truth`` is its untouched mask, of any height and width, and ``content``
+    the height and width of the part of ``image`` that the image fills.
     """
 
     image: Tensor
@@ -44,12 +48,15 @@ class Sample(_Labelled):
 
 class _LabelledBatch(TypedDict, total=False):
     label: Tensor
+    truth: list[Tensor]
+    content: list[tuple[int, int]]
 
 
 class Batch(_LabelledBatch):
     """Several samples: ``image`` is ``(N, C, H, W)`` in channels_last memory, ``mask`` is ``(N, H, W)`` of uint8.
 
-    ``label`` is ``(N,)`` of int64, where the data gives labels of whole images.
+    ``label`` is ``(N,)`` of int64, where the data gives labels of whole images; ``truth`` and ``content`` list those of
+    the samples.
     """
 
     image: Tensor

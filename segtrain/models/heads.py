@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
+import torch
 from torch import nn
 
 from segtrain.config.signature import Range
@@ -34,6 +35,12 @@ class SegmentationHead(nn.Sequential):
         upsample = nn.Upsample(scale_factor=upsampling, mode="bilinear", align_corners=True)
         last = make_activation(activation, out_channels)
         super().__init__(conv, upsample if upsampling > 1 else nn.Identity(), last)
+
+    @torch.no_grad()
+    def cool(self, temperature: float) -> None:
+        """Divide the logits by a temperature for good (Guo et al. 2017, section 4.2)."""
+        for parameter in self[0].parameters():
+            parameter.div_(temperature)
 
 
 class AuxiliaryHead(nn.Sequential):

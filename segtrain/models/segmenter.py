@@ -60,6 +60,7 @@ class Segmenter(nn.Module):
         self.normalize = Normalize(encoder.mean, encoder.std)
         self.class_names = tuple(class_names)
         self.image_classes = tuple(image_classes)
+        self.thresholds: tuple[float, ...] | None = None
         self.in_channels = encoder.out_channels[0]
         self.size_multiple = encoder.size_multiple
         self.coarsest = len(encoder.out_channels) - 1  # what follows it in the layout ``tokens`` are no maps

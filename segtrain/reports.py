@@ -1,0 +1,116 @@
+"""A report folder: one scored split as files, for people and for `segtrain compare`."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segtrain.errors import DataError
+from segtrain.metrics import Counts, class_mean, f1, iou
+from segtrain.task import Mode, Task
+
+SPLITS_FOLDER = "eval"
+"""Where in a run folder the reports of its splits lie."""
+REPORT = "report.json"
+IMAGES = "images.csv"
+_COUNTED = ("tp", "fp", "fn", "tn")
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """One scored split.
+
+    ``counts`` are ``(N, C)`` on the CPU, in the order of ``ids``; ``scores`` are those of `metrics.scores` and what was
+    measured beside them; ``about`` says how they came about: the command, the split, the size scored at, the paths.
+    """
+
+    mode: Mode
+    class_names: tuple[str, ...]
+    ids: tuple[str, ...]
+    counts: Counts
+    scores: dict[str, Any]
+    about: dict[str, Any]
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Write report.json and images.csv: by image its scores, the mean over its classes, and all its counts."""
+    fields = {"mode": report.mode, "class_names": report.class_names, "about": report.about, "scores": report.scores}
+    (folder / REPORT).write_text(json.dumps(fields, indent=2, allow_nan=False) + "\n")
+    write_table(folder / IMAGES, _image_rows(report))
+
+
+def _image_rows(report: Report) -> Iterator[list[object]]:
+    counts = report.counts
+    columns = [f"{kind}:{name}" for name in report.class_names for kind in _COUNTED]
+    yield ["id", "iou", "f1", "correct", "decided", *columns]
+    table = torch.stack([getattr(counts, kind) for kind in _COUNTED], -1).flatten(1)
+    scores = torch.stack([class_mean(counts, iou), class_mean(counts, f1)], 1)
+    for name, score, correct, decided, row in zip(
+        report.ids, scores.tolist(), counts.correct.tolist(), counts.decided.tolist(), table.tolist(), strict=True
+    ):
+        yield [name, *(_written(value) for value in score), correct, decided, *row]
+
+
+def read_report(folder: Path) -> Report:
+    """Read what `write_report` wrote; raises DataError where a file is missing or damaged."""
+    try:
+        fields = json.loads((folder / REPORT).read_text())
+        with (folder / IMAGES).open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        names = tuple(fields["class_names"])
+        table = torch.tensor([[[int(row[f"{kind}:{name}"]) for name in names] for row in rows] for kind in _COUNTED])
+        correct, decided = (torch.tensor([int(row[name]) for row in rows]) for name in ("correct", "decided"))
+        ids = tuple(row["id"] for row in rows)
+        counts = Counts(*table.unbind(0), correct, decided)
+        return Report(fields["mode"], names, ids, counts, fields["scores"], fields["about"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
+        raise DataError(f"{folder}: is not a whole report ({reason}); run segtrain eval or score again") from None
+
+
+def find_report(path: Path, split: str | None) -> Path:
+    """Return the report folder that a run folder or a report folder stands for; of several splits, test first.
+
+    Raises DataError with the command to type where there is none.
+    """
+    if (path / REPORT).is_file():
+        return path
+    wanted = [split] if split else ["test", "val", "train"]
+    for name in wanted:
+        folder = path / SPLITS_FOLDER / name
+        if (folder / REPORT).is_file():
+            return folder
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder, expected a run or a folder that segtrain score wrote")
+    raise DataError(
+        f"{path}: holds no scores{f' of {split}' if split else ''} yet; "
+        f"run: segtrain eval ckpt={path} data.split={split or 'test'}"
+    )
+
+
+def write_confusion(folder: Path, matrix: Tensor, task: Task) -> None:
+    """Write confusion.csv: rows are true labels, columns predicted ones, in pixels.
+
+    ``matrix`` is ``(groups, L, L)``; a multilabel task has one group for each class.
+    """
+    labels = task.label_names if matrix.shape[-1] == len(task.label_names) else ("absent", "present")
+    rows: list[list[object]] = [["class", "truth", *labels]] if len(matrix) > 1 else [["truth", *labels]]
+    for name, group in zip(task.class_names, matrix.tolist(), strict=False):
+        start = [name] if len(matrix) > 1 else []
+        rows += [[*start, label, *row] for label, row in zip(labels, group, strict=True)]
+    write_table(folder / "confusion.csv", rows)
+
+
+def write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows, the first of which holds the names of the columns, as CSV."""
+    with file.open("w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+
+
+def _written(value: float) -> object:
+    return "" if value != value else round(value, 6)
