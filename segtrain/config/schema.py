@@ -166,6 +166,22 @@ class PredictConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """One comparison of two scored splits."""
+
+    a: str
+    b: str
+    split: Split | None
+    output: str | None
+    bootstrap: Count
+    confidence: Annotated[float, Range(above=0, high=0.9999)]
+    seed: Seed
+    pictures: Natural
+    device: str
+    precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportConfig:
     """One model of segmentation_models_pytorch to be made into a checkpoint."""
 
