@@ -9,7 +9,16 @@ import yaml
 from segtrain.build import checked_config
 from segtrain.config.compose import compose
 from segtrain.config.groups import GROUPS, Groups
-from segtrain.config.schema import ArchConfig, AuxConfig, DataConfig, EvalConfig, LossConfig, PredictConfig, TrainConfig
+from segtrain.config.schema import (
+    ArchConfig,
+    AuxConfig,
+    DataConfig,
+    EvalConfig,
+    ImportConfig,
+    LossConfig,
+    PredictConfig,
+    TrainConfig,
+)
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import PROVIDED, check_spine
 
@@ -61,6 +70,7 @@ def as_yaml(default):
         ("train", TrainConfig, []),
         ("eval", EvalConfig, ["ckpt=run"]),
         ("predict", PredictConfig, ["ckpt=run", "input=a", "output=b"]),
+        ("import", ImportConfig, ["smp=saved", "out=model.pt"]),
     ],
 )
 def test_a_primary_config_holds_exactly_the_keys_of_its_schema(primary, schema, needed):

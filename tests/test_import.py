@@ -8,6 +8,7 @@ import torch
 
 from segtrain import load_model
 from segtrain.cli import main
+from tests.models.parity import assert_close
 
 SHAPES = "[background,disc,square,triangle,star]"
 CASES = [
@@ -60,7 +61,7 @@ def assert_same_logits(path, theirs, channels=3, activation=None, size=(128, 160
     with torch.no_grad():
         wanted, got = theirs(image), ours(image)
     got = got.softmax(1) if activation == "softmax" else got
-    assert (got - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert_close(got, wanted)
 
 
 @pytest.mark.parametrize(("arch", "encoder", "options"), CASES)
@@ -76,6 +77,61 @@ def test_images_are_padded_no_further_than_smp_asks_for(tmp_path):
     theirs.save_pretrained(tmp_path / "saved")
     assert main(["import", f"smp={tmp_path}/saved", f"out={tmp_path}/model.pt"]) == 0
     assert_same_logits(tmp_path / "model.pt", theirs, size=(72, 88))
+
+
+HEADS = [
+    ("Unet", "resnet18", {"classes": 5, "pooling": "avg", "dropout": 0.3}),
+    ("PSPNet", "mobilenet_v2", {"classes": 2, "pooling": "max", "dropout": None}),
+    ("Segformer", "mit_b0", {"classes": 1}),
+    ("DPT", "tu-vit_tiny_patch16_224", {"classes": 5}),
+]
+
+
+def import_with_head(folder, arch, encoder, aux, *words):
+    theirs = make(arch, encoder, aux_params=aux, **({"dynamic_img_size": True} if arch == "DPT" else {}))
+    theirs.save_pretrained(folder / "saved")
+    assert main(["import", f"smp={folder}/saved", f"out={folder}/model.pt", *words]) == 0
+    return load_model(folder / "model.pt"), theirs
+
+
+@pytest.mark.parametrize(("arch", "encoder", "aux"), HEADS)
+def test_a_classification_head_comes_over_and_answers_the_same(tmp_path, arch, encoder, aux):
+    ours, theirs = import_with_head(tmp_path, arch, encoder, aux)
+    image = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for got, wanted in zip(ours(image), theirs(image), strict=True):
+            assert_close(got, wanted)
+    assert ours.image_classes == tuple(str(number) for number in range(aux["classes"]))
+
+
+def test_the_checkpoint_says_how_its_classification_head_was_made(tmp_path, capfd):
+    import_with_head(tmp_path, *HEADS[0], "aux.weight=0.7")
+    payload = torch.load(tmp_path / "model.pt", weights_only=True)
+    aux = {key: payload["config"]["aux"][key] for key in ("pooling", "dropout", "weight")}
+    assert aux == {"pooling": "avg", "dropout": 0.3, "weight": 0.7}
+    assert payload["image_classes"] == ["0", "1", "2", "3", "4"]
+    assert "labels of whole images: 0, 1, 2, 3, 4" in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("words", [["aux=null"], ["model={aux_params:null}"]])
+def test_a_classification_head_can_be_left_out(tmp_path, words):
+    ours, theirs = import_with_head(tmp_path, *HEADS[0], *words)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        assert_close(ours(image), theirs(image)[0])
+
+
+def test_a_classification_head_of_which_nothing_is_known_is_left_out_with_a_word(tmp_path, capfd):
+    theirs = make("FPN", "resnet18", aux_params={"classes": 5})
+    torch.save(theirs.state_dict(), tmp_path / "weights.pt")
+    words = ["import", f"smp={tmp_path}/weights.pt", f"out={tmp_path}/model.pt", "arch=fpn", "encoder=resnet18"]
+    assert main(words) == 0
+    assert "the classification head is left out, as nothing says how it pools; add 'model=" in "".join(
+        capfd.readouterr()
+    )
+    assert load_model(tmp_path / "model.pt").classification_head is None
+    assert main([*words, "model={aux_params:{pooling:avg,dropout:0.2}}"]) == 0
+    assert len(load_model(tmp_path / "model.pt").image_classes) == 5
 
 
 @pytest.mark.slow
@@ -163,6 +219,8 @@ MISTAKES = [
         ["smp={saved}", "model={{wings:2}}"],
         "model: segtrain's fpn cannot follow wings=2; where the weights do not depend on that, leave",
     ),
+    (["smp={saved}", "model={{aux_params:5}}"], "model: aux_params=5, expected the arguments of a head"),
+    (["smp={saved}", "model={{aux_params:{{pooling:avg}}}}"], "saved/model.safetensors: holds no classification_head"),
     (["smp={saved}", "classes=[a,b]"], "classes: got 2 names, the model predicts 5; give classes=[...] of 5"),
     (["smp={saved}", "mean=[0.5]"], "mean: got 1 numbers, expected one for each of 3 channels"),
     (["smp={saved}", "std=[0,1,1]"], "std"),

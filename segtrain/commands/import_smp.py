@@ -56,7 +56,7 @@ def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path 
     from segtrain import build, checkpoint
     from segtrain.console import start_logging
     from segtrain.models import Normalize
-    from segtrain.models.smp.weights import count_classes, translate, unwrap
+    from segtrain.models.smp.weights import count_classes, count_image_classes, translate, unwrap
     from segtrain.task import make_task
 
     start_logging()
@@ -65,9 +65,12 @@ def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path 
     try:
         state = unwrap(_read(file))
         names = _class_names(config.classes, count_classes(state))
+        labels = _image_classes(recipe, count_image_classes(state))
         task = make_task(config.mode or ("binary" if len(names) == 1 else "multiclass"), names)
         job = _job(recipe, changes, config_dir)
-        model = build.build_model(build.checked_config(job), task, channels=recipe.in_channels, pretrained=False)
+        model = build.build_model(
+            build.checked_config(job), task, channels=recipe.in_channels, image_classes=labels, pretrained=False
+        )
         translation = translate(state, model, recipe.their_encoder)
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
@@ -175,15 +178,28 @@ def _class_names(given: Sequence[str] | None, count: int) -> list[str]:
     return list(given)
 
 
+def _image_classes(recipe: "Recipe", count: int) -> list[str]:
+    """Name the labels of whole images, which nothing beside the weights names, by their numbers."""
+    if recipe.classification and not count:
+        raise CheckpointError(
+            "holds no classification_head, which aux_params speaks of; leave it out with model={aux_params:null}"
+        )
+    if count and not recipe.classification:
+        log.warning(
+            "the classification head is left out, as nothing says how it pools; add "
+            "'model={aux_params:{pooling:avg,dropout:0.2}}'"
+        )
+    return [str(number) for number in range(count)]
+
+
 def _job(recipe: "Recipe", changes: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
     """Compose the config of a training run with that model, as if the model came from one."""
     words = [f"arch={recipe.arch}", "encoder=timm", f"encoder.name={recipe.encoder}", "encoder.weights=null"]
+    if recipe.classification:
+        words.append("aux=classification")
     job = compose("train", [*words, *changes], config_dir=config_dir).job
-    return {
-        **job,
-        "arch": {**job["arch"], **recipe.arch_options},
-        "encoder": {**job["encoder"], **recipe.encoder_options},
-    }
+    changed = {"arch": recipe.arch_options, "encoder": recipe.encoder_options, "aux": recipe.classification}
+    return {**job, **{key: {**job[key], **options} for key, options in changed.items() if options and job[key]}}
 
 
 def _report(config: ImportConfig, recipe: "Recipe", translation: "Translation", model: "Segmenter") -> None:
@@ -201,4 +217,6 @@ def _report(config: ImportConfig, recipe: "Recipe", translation: "Translation", 
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (recipe.mean, recipe.std))
     log.info("images are normalised with mean [%s] and std [%s]; if trained otherwise, give mean=, std=", mean, std)
     log.info("classes: %s", ", ".join(model.class_names))
+    if model.image_classes:
+        log.info("labels of whole images: %s", ", ".join(model.image_classes))
     log.info("written to %s; go on with: segtrain eval ckpt=%s data=...", config.out, shlex.quote(config.out))

@@ -15,8 +15,8 @@ class Recipe:
     """A model: ``arch`` is a choice of ``configs/arch``; options are those of its class and of ``TimmEncoder``.
 
     ``encoder`` is called ``their_encoder`` there.
-    ``mean`` and ``std`` are of the images behind the encoder's weights, on a scale from 0 to 1. ``notes`` say what the
-    model does there and ours does not.
+    ``mean`` and ``std`` are of the images behind the encoder's weights, on a scale from 0 to 1. ``classification`` are
+    options of `ClassificationHead`, None without one. ``notes`` say what the model does there and ours does not.
     """
 
     arch: str
@@ -27,6 +27,7 @@ class Recipe:
     in_channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    classification: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -149,6 +150,7 @@ def read_recipe(arch: str, config: Mapping[str, Any]) -> Recipe:
         in_channels=in_channels,
         mean=tuple(mean[i % 3] for i in range(in_channels)),
         std=tuple(std[i % 3] for i in range(in_channels)),
+        classification=_classification(given.get("aux_params")),
         notes=tuple(_notes(arch.lower(), given)),
     )
 
@@ -203,12 +205,25 @@ def _statistics(name: str, weights: Any) -> tuple[tuple[float, ...], tuple[float
     return (row.mean, row.std) if row else _IMAGENET
 
 
+def _classification(aux_params: Any) -> dict[str, Any] | None:
+    """Translate the arguments of a head that predicts labels of the whole image."""
+    if not aux_params:
+        return None
+    if not isinstance(aux_params, Mapping):
+        raise ConfigError(
+            f"model: aux_params={aux_params}, expected the arguments of a head, such as "
+            "model={aux_params:{pooling:avg,dropout:0.2}}"
+        )
+    return {"pooling": aux_params.get("pooling", "avg"), "dropout": aux_params.get("dropout", 0.2) or 0.0}
+
+
 def _notes(arch: str, given: Mapping[str, Any]) -> list[str]:
-    notes = []
-    if given.get("activation") not in (None, "identity"):
-        notes.append(f"activation={given['activation']} is left out: segtrain's models return logits")
-    if given.get("aux_params"):
-        notes.append("aux_params: the classification head is left out")
+    heads = {"": given, "aux_params.": given.get("aux_params") or {}}
+    notes = [
+        f"{prefix}activation={head['activation']} is left out: segtrain's models return logits"
+        for prefix, head in heads.items()
+        if head.get("activation") not in (None, "identity")
+    ]
     if arch == "pan" and given.get("decoder_interpolation", "bilinear") != "bilinear":
         notes.append(
             "decoder_interpolation: there the attention pyramid of PAN stays bilinear, so outputs differ a little"

@@ -13,6 +13,7 @@ from segtrain.models.smp.natives import NATIVES
 
 _HEADS = ("segmentation_head.0.weight", "segmentation_head.head.4.weight")
 """The last layer's weight, with one row for each class; DPT has the second."""
+_CLASSIFICATION = "classification_head.3.weight"
 
 _DECODER_NAMES = [
     (re.compile(pattern), renamed)
@@ -58,6 +59,11 @@ def unwrap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def count_classes(state: Mapping[str, Tensor]) -> int:
     """Return how many classes an unwrapped model predicts."""
     return next(len(state[head]) for head in _HEADS if head in state)
+
+
+def count_image_classes(state: Mapping[str, Tensor]) -> int:
+    """Return how many labels of the whole image an unwrapped model predicts; 0 without a head for them."""
+    return len(state[_CLASSIFICATION]) if _CLASSIFICATION in state else 0
 
 
 def translate(state: Mapping[str, Tensor], model: nn.Module, encoder: str) -> Translation:
