@@ -12,7 +12,7 @@ FLOORS = (
     ("config", "catalog", "errors"),
     ("models", "losses", "metrics", "task", "optim", "ema", "running_loss", "operating_point"),
     ("data", "checkpoint", "runtime", "runlog", "loggers", "console", "pictures", "plots", "profiling", "reports"),
-    ("trainer", "objective", "evaluator", "measures", "contours", "predictor", "gallery"),
+    ("trainer", "objective", "evaluator", "measures", "contours", "scoring", "comparison", "predictor", "gallery"),
     ("build",),
     ("cli", "commands", "__main__", "__init__"),
 )

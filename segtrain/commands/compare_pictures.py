@@ -1,0 +1,92 @@
+"""The pictures of ``segtrain compare``: what both models made of the images that changed most."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from glob import escape
+from pathlib import Path
+from typing import TypeAlias
+
+from PIL import Image
+
+from segtrain import build, checkpoint
+from segtrain.comparison import Change, Shown, draw
+from segtrain.config.schema import CompareConfig
+from segtrain.data.images import SUFFIXES, read_mask
+from segtrain.data.labels import LabelMap
+from segtrain.data.palette import palette
+from segtrain.data.sample import Source
+from segtrain.errors import DataError, SegtrainError
+from segtrain.pictures import stack
+from segtrain.reports import Report
+from segtrain.task import make_task
+
+log = logging.getLogger(__name__)
+
+View: TypeAlias = Callable[[str], Shown]
+"""Shows an image, by its id, as a report saw it."""
+
+
+def draw_changes(file: Path, a: Report, b: Report, changes: Sequence[Change], config: CompareConfig) -> None:
+    """Write the images that changed; where they are not to be had any more, a warning says so."""
+    file.unlink(missing_ok=True)  # that of another comparison
+    changed = [change for change in changes if change.difference]
+    if not changed:
+        return
+    colours = palette(make_task(a.mode, a.class_names).num_labels)
+    try:
+        view_a, view_b = _view(a, config), _view(b, config)
+        rows = [draw(change, view_a(change.id), view_b(change.id), colours) for change in changed]
+    except SegtrainError as error:
+        log.warning("no pictures: %s", error)
+        return
+    Image.fromarray(stack(rows)).save(file)
+
+
+def _view(report: Report, config: CompareConfig) -> View:
+    return _view_of_model(report, config) if "ckpt" in report.about else _view_of_masks(report)
+
+
+def _view_of_model(report: Report, config: CompareConfig) -> View:
+    """Let the model predict again, as it did when it was scored."""
+    file = Path(report.about["ckpt"])
+    checkpoint.check_targets(report.about["config"], file)
+    job = build.checked_config(report.about["config"])
+    source: Source = build.construct(job.data.leaf, "data", split=report.about["split"])
+    predictor = build.load_predictor(file, device=config.device, precision=config.precision)
+    predictor.fitting = build.construct(job.augment, "augment").eval_pipeline(job.data.image_size).fitting
+    places = {name: number for number, name in enumerate(source.ids)}
+
+    def view(name: str) -> Shown:
+        if name not in places:
+            raise DataError(f"{name}: is not in the data any more, expected what was scored; restore it")
+        image, mask, _ = source[places[name]]
+        return Shown(image, mask, predictor.predict(image))
+
+    return view
+
+
+def _view_of_masks(report: Report) -> View:
+    """Read the files that were scored."""
+    about, labels = report.about, make_task(report.mode, report.class_names).label_names
+    folders = {key: Path(about[key]) for key in ("truth", "pred")}
+    maps = {key: LabelMap(labels, class_map=_label_of_value(about.get(f"{key}_map"))) for key in folders}
+
+    def view(name: str) -> Shown:
+        truth, pred = (maps[key](read_mask(_mask_file(folder, name))) for key, folder in folders.items())
+        return Shown(None, truth, pred)
+
+    return view
+
+
+def _label_of_value(written: Mapping[str, int] | None) -> dict[int, int] | None:
+    """Take back what JSON made of the keys."""
+    return None if written is None else {int(value): label for value, label in written.items()}
+
+
+def _mask_file(folder: Path, name: str) -> Path:
+    """Find a mask by its path in the folder without suffix; raises DataError where it is gone."""
+    stem = folder / name
+    for file in stem.parent.glob(f"{escape(stem.name)}.*"):
+        if file.with_suffix("") == stem and file.suffix.lower() in SUFFIXES:
+            return file
+    raise DataError(f"{stem}: no mask of that name any more, expected what was scored; restore it")
