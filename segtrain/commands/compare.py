@@ -116,8 +116,7 @@ def _note(images: int, config: CompareConfig) -> str:
     by_chance = round(1 / (1 - config.confidence))
     return (
         f"Intervals: {images} images drawn {config.bootstrap} times, the same ones for A and B; they speak of other "
-        "images, not of other trainings.
-"
+        "images, not of other trainings.\n"
         f"* leaves 0 out; where nothing differs, 1 row in {by_chance} does so by chance."
     )
 
