@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "segtrain.commands.train",
     "eval": "segtrain.commands.evaluate",
     "predict": "segtrain.commands.predict",
+    "score": "segtrain.commands.score",
     "compare": "segtrain.commands.compare",
     "import": "segtrain.commands.import_smp",
     "zoo": "segtrain.commands.zoo",

@@ -14,6 +14,7 @@ commands (`segtrain <command> --help` shows its keys)
   train    train a model; the default, and what the groups below are for
   eval     score a checkpoint:   segtrain eval ckpt=outputs/<name>/<time> data.split=test
   predict  masks for images:     segtrain predict ckpt=outputs/<name>/<time> input=photos output=masks
+  score    masks of any tool:    segtrain score pred=masks truth=true_masks classes=[background,cat,dog]
   compare  two runs, and how sure it is:  segtrain compare outputs/<name>/<time> outputs/<name>/<time>
   import   a model of segmentation_models_pytorch:   segtrain import smp=saved_folder out=model.pt
   zoo      the encoders and architectures there are: segtrain zoo effic; one model: segtrain zoo unet resnet34

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
-from segtrain.config.schema import CompareConfig, EvalConfig, ImportConfig, PredictConfig, TrainConfig
+from segtrain.config.schema import CompareConfig, EvalConfig, ImportConfig, PredictConfig, ScoreConfig, TrainConfig
 from segtrain.config.signature import TARGET
 from segtrain.config.spine import check_spine
 from segtrain.config.suggest import did_you_mean, suggest_key
@@ -31,6 +31,7 @@ SCHEMAS: Mapping[str, type] = {
     "train": TrainConfig,
     "eval": EvalConfig,
     "predict": PredictConfig,
+    "score": ScoreConfig,
     "compare": CompareConfig,
     "import": ImportConfig,
 }

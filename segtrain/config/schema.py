@@ -166,6 +166,25 @@ class PredictConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """One scoring of mask files against the true ones."""
+
+    pred: str
+    truth: str
+    classes: list[str] | None
+    ignore_index: int | list[int] | None
+    class_map: dict[int, int] | None
+    pred_map: dict[int, int] | None
+    as_: Literal["segtrain", "smp", "mmseg", "torchvision"]
+    absent: Literal["exclude", "one", "zero"]
+    bootstrap: Natural
+    confidence: Annotated[float, Range(above=0, high=0.9999)]
+    boundary: bool
+    surface: bool
+    output: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareConfig:
     """One comparison of two scored splits."""
 

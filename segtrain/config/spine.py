@@ -27,8 +27,11 @@ PROVIDED: Mapping[str, frozenset[str]] = {
 
 
 def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[str]:
-    """List unknown, missing and wrong keys of a node, but for its leaves: `check_leaves` imports what they name."""
-    hints = get_type_hints(schema, include_extras=True)
+    """List unknown, missing and wrong keys of a node, but for its leaves: `check_leaves` imports what they name.
+
+    A field such as ``as_``, a word of Python's, is the key ``as``.
+    """
+    hints = {key_of(name): kind for name, kind in get_type_hints(schema, include_extras=True).items()}
     mixed = "leaf" in hints
     problems = []
     for key, kind in hints.items():
@@ -46,6 +49,11 @@ def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[s
         unknown = [str(key) for key in node if key not in hints]
         problems += [f"{start}{key}: unknown key{did_you_mean(key, hints, listed=16)}" for key in unknown]
     return problems
+
+
+def key_of(field: str) -> str:
+    """Return the key of a field of the schema: without the underscore that keeps it apart from a word of Python's."""
+    return field.removesuffix("_")
 
 
 def _node_type(kind: Any) -> Any:
@@ -82,11 +90,11 @@ def to_config(node: Mapping[str, Any], schema: type[T], path: str = "") -> T:
         raise ConfigError("\n".join(problems))
     hints = get_type_hints(schema)
     values = {}
-    for key, kind in hints.items():
-        if key != "leaf":
-            inner = _node_type(kind)
+    for name, kind in hints.items():
+        if name != "leaf":
+            inner, key = _node_type(kind), key_of(name)
             nested = is_dataclass(inner) and node[key] is not None
-            values[key] = to_config(node[key], inner) if nested else node[key]
+            values[name] = to_config(node[key], inner) if nested else node[key]
     if "leaf" in hints:
         values["leaf"] = {key: value for key, value in node.items() if key not in values}
     return schema(**values)

@@ -1,0 +1,199 @@
+"""``segtrain score``: score masks that any tool wrote, by our definitions or by those of another."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.folders import make_folder
+from segtrain.config.compose import compose
+from segtrain.config.schema import ScoreConfig
+from segtrain.config.spine import to_config
+from segtrain.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from segtrain.metrics.conventions import Number
+    from segtrain.scoring import Comparison, MaskPair, Scored
+
+log = logging.getLogger(__name__)
+
+
+def run(arguments: Arguments) -> int:
+    """Score, or print the config."""
+    job = compose("score", arguments.overrides, config_dir=arguments.config_dir).job
+    if arguments.cfg:
+        show(yaml.safe_dump(job, sort_keys=False))
+        return 0
+    score(to_config(job, ScoreConfig))
+    return 0
+
+
+def score(config: ScoreConfig) -> None:
+    """Score all pairs, show each number with its definition, and write the report where one is asked for."""
+    from segtrain.console import Display, out, start_logging
+    from segtrain.runlog import show_scores
+    from segtrain.scoring import pair_masks, score_masks
+
+    start_logging()
+    pairs, extra = pair_masks(Path(config.pred), Path(config.truth))
+    if extra:
+        log.warning("%s: %d masks have no truth, and do not count", config.pred, extra)
+    comparison = make_comparison(config, pairs)
+    if config.output:
+        make_folder(Path(config.output), key="output")
+    display = Display()
+    with display.running(0, len(pairs), label="scoring"):
+        scored = score_masks(pairs, comparison, on_image=display.stepped)
+    scores = summarize(config, comparison, scored)
+    numbers = numbers_of(config, comparison, scored, scores)
+    title = f"{len(pairs)} masks of {config.pred}, truth {config.truth}"
+    if config.as_ == "segtrain":
+        show_scores(title, scores)
+    elif config.absent != "exclude":
+        log.warning("absent=%s is for as=segtrain; %s has a rule of its own, as stated", config.absent, config.as_)
+    out.print(number_table(f"as={config.as_}: {title}", numbers, scores.get("intervals", {})))
+    if config.output:
+        write(config, comparison, [pair.id for pair in pairs], scored, scores, numbers)
+        log.info("written to %s", config.output)
+
+
+def make_comparison(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Comparison":
+    """Find out what the values in the files stand for."""
+    from segtrain.data.labels import LabelMap
+    from segtrain.scoring import Comparison
+    from segtrain.task import make_task
+
+    ignore = [config.ignore_index] if isinstance(config.ignore_index, int) else list(config.ignore_index or ())
+    names, class_map = config.classes, config.class_map
+    if names is None:
+        names, class_map = classes_found(config, pairs, ignore)
+    _check_names(names)
+    task = make_task("binary" if len(names) == 1 else "multiclass", names)
+    pred_map = class_map if config.pred_map is None else config.pred_map
+    try:
+        truth_labels = LabelMap(task.label_names, ignore=ignore, class_map=class_map)
+        pred_labels = LabelMap(task.label_names, class_map=pred_map)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("data.", "")) from None
+    log.info("values of the truth: %s", truth_labels.describe())
+    if pred_map != class_map:
+        log.info("values of the predictions: %s", pred_labels.describe())
+    return Comparison(
+        task=task,
+        truth_labels=truth_labels,
+        pred_labels=pred_labels,
+        boundary=config.boundary,
+        surface=config.surface,
+    )
+
+
+def classes_found(
+    config: ScoreConfig, pairs: "Sequence[MaskPair]", ignore: Sequence[int]
+) -> tuple[list[str], dict[int, int]]:
+    """Name classes by number: the labels of the class map, or else the values that the truth holds, in order."""
+    from segtrain.console import Display
+    from segtrain.data.labels import UNKNOWN
+    from segtrain.scoring import find_values
+    from segtrain.task import IGNORE_INDEX
+
+    if config.class_map is not None:
+        labels = [label for label in config.class_map.values() if label != IGNORE_INDEX]
+        return [str(label) for label in range(max(labels, default=0) + 1)], config.class_map
+    display = Display()
+    with display.running(0, len(pairs), label="looking for classes"):
+        found = find_values([pair.truth for pair in pairs], display.stepped)
+    values = sorted(found - set(ignore))
+    if not 2 <= len(values) <= UNKNOWN:
+        raise DataError(
+            f"truth={config.truth}: the masks hold {len(values)} values, expected 2 to {UNKNOWN} to take for classes; "
+            "name them with classes=[...], or save the masks as PNG if they were JPEG"
+        )
+    log.warning(
+        "classes: not given, so they are the values in the truth: %s; name them with classes=[...], "
+        "and leave out what does not count with ignore_index=...",
+        ", ".join(map(str, values)),
+    )
+    return [str(value) for value in values], {value: label for label, value in enumerate(values)}
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise ConfigError("classes: no names, expected one for each label, such as 'classes=[background,cat,dog]'")
+    doubles = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if doubles:
+        raise ConfigError(f"classes: {', '.join(doubles)} more than once, expected distinct names; rename one")
+
+
+def summarize(config: ScoreConfig, comparison: "Comparison", scored: "Scored") -> dict[str, Any]:
+    """Give the scores by our definitions: as `segtrain eval` has them."""
+    from segtrain.metrics import score_intervals, scores
+
+    names = comparison.task.class_names
+    found = {**scores(scored.counts, names, absent=config.absent), **scored.contours.scores(), "at": "original"}
+    if config.bootstrap and (config.as_ == "segtrain" or config.output):
+        intervals = score_intervals(
+            scored.counts, names, absent=config.absent, replicates=config.bootstrap, confidence=config.confidence
+        )
+        found["intervals"] = {"confidence": config.confidence, "replicates": config.bootstrap, **intervals}
+    return found
+
+
+def numbers_of(
+    config: ScoreConfig, comparison: "Comparison", scored: "Scored", scores: dict[str, Any]
+) -> "list[Number]":
+    """Give the numbers as that tool defines them, and those of contours, which are ours alone."""
+    from segtrain.metrics import conventions
+
+    matrix = scored.confusion[0]
+    by_tool = {
+        "segtrain": lambda: conventions.segtrain(scores),
+        "smp": lambda: conventions.smp(scored.counts),
+        "mmseg": lambda: conventions.mmseg(matrix),
+        "torchvision": lambda: conventions.torchvision(matrix, comparison.task.label_names),
+    }
+    return [*by_tool[config.as_](), *conventions.contours(scores)]
+
+
+def number_table(title: str, numbers: "Sequence[Number]", intervals: Mapping[str, Any]) -> "Table":
+    """Lay out each number beside its definition, and its interval where any has one."""
+    from rich.table import Table
+
+    with_intervals = any(number.name in intervals for number in numbers)
+    note = "a class is absent where neither truth nor prediction holds it; ignored pixels count nowhere"
+    table = Table(title=title, caption=note, title_justify="left", caption_justify="left")
+    table.add_column("number", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    if with_intervals:
+        table.add_column(f"{intervals['confidence']:.0%} interval", no_wrap=True)
+    table.add_column("definition")
+    for number in numbers:
+        ends = intervals.get(number.name)
+        interval = [f"{ends[0]:.4f} to {ends[1]:.4f}" if ends else ""] if with_intervals else []
+        table.add_row(number.name, f"{number.value:.{number.digits}f}", *interval, number.definition)
+    return table
+
+
+def write(
+    config: ScoreConfig,
+    comparison: "Comparison",
+    ids: Sequence[str],
+    scored: "Scored",
+    scores: dict[str, Any],
+    numbers: "Sequence[Number]",
+) -> None:
+    """Write the report folder; what another tool would print goes beside our scores."""
+    from segtrain.reports import Report, write_confusion, write_report
+
+    task, folder = comparison.task, Path(str(config.output))
+    about: dict[str, Any] = {"command": "score", "as": config.as_, "at": "original"}
+    about |= {"pred": str(Path(config.pred).resolve()), "truth": str(Path(config.truth).resolve())}
+    if config.as_ != "segtrain":
+        about["numbers"] = {number.name: None if isnan(number.value) else number.value for number in numbers}
+    write_report(folder, Report(task.mode, task.class_names, tuple(ids), scored.counts, scores, about))
+    write_confusion(folder, scored.confusion, task)

@@ -1,0 +1,166 @@
+"""What other tools call IoU: their numbers from our counts, each with its definition.
+
+Every function returns `Number` after `Number`, in the order in which the tool prints them, rounded as it rounds. The
+tools add up pixels in float32, we in float64: beyond 2^24 pixels theirs lose the last ones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from segtrain.metrics.counts import Counts
+from segtrain.metrics.reductions import Absent
+
+
+class Number(NamedTuple):
+    """A score under the name that its tool gives it, NaN where it has none, and ``digits`` behind the point."""
+
+    name: str
+    value: float
+    definition: str
+    digits: int = 4
+
+
+_IOU = "tp / (tp + fp + fn)"
+_F1 = "2 tp / (2 tp + fp + fn)"
+_PRECISION = "tp / (tp + fp)"
+_RECALL = "tp / (tp + fn)"
+
+_ABSENT: Mapping[Absent, str] = {"exclude": "left out", "one": "1", "zero": "0"}
+_OURS = {
+    "iou": f"mean over classes of {_IOU} over all images; absent classes are {{absent}}",
+    "iou_imagewise": f"mean over images of the mean over classes of {_IOU}; classes absent in an image are {{absent}}",
+    "iou_micro": f"{_IOU} of the pixels of all images and classes together",
+    "f1": f"mean over classes of {_F1} over all images (Dice); absent classes are {{absent}}",
+    "precision": f"mean over classes of {_PRECISION} over all images, 0 if never predicted; absent classes are {{absent}}",
+    "recall": f"mean over classes of {_RECALL} over all images, 0 if never true; absent classes are {{absent}}",
+    "accuracy": "share of all pixels whose label is right",
+}
+
+
+def segtrain(scores: Mapping[str, Any]) -> list[Number]:
+    """Define the headline numbers of `metrics.scores`."""
+    absent = _ABSENT[scores["absent_policy"]]
+    return [Number(name, _number(scores[name]), text.format(absent=absent)) for name, text in _OURS.items()]
+
+
+_CONTOURS = {
+    "boundary_iou": f"mean over classes of {_IOU} of the bands along their contours, 2 % of the diagonal wide",
+    "surface_hausdorff": "95th percentile of the distances between contours in pixels, mean over images, then classes",
+    "surface_average": "mean of the distances between contours in pixels, mean over images, then classes",
+}
+
+
+def contours(scores: Mapping[str, Any]) -> list[Number]:
+    """Define the numbers of contours, as far as they were measured."""
+    return [Number(name, _number(scores[name]["mean"]), text) for name, text in _CONTOURS.items() if name in scores]
+
+
+def _number(value: float | None) -> float:
+    return torch.nan if value is None else value
+
+
+class _Cells(NamedTuple):
+    tp: Tensor
+    fp: Tensor
+    fn: Tensor
+    tn: Tensor
+
+
+_Score: TypeAlias = Callable[[_Cells], Tensor]
+
+_SMP_SCORES: Mapping[str, tuple[str, _Score]] = {
+    "iou_score": (_IOU, lambda cells: cells.tp / (cells.tp + cells.fp + cells.fn)),
+    "f1_score": (_F1, lambda cells: 2 * cells.tp / (2 * cells.tp + cells.fp + cells.fn)),
+    "precision": (_PRECISION, lambda cells: cells.tp / (cells.tp + cells.fp)),
+    "recall": (_RECALL, lambda cells: cells.tp / (cells.tp + cells.fn)),
+    "accuracy": ("(tp + tn) / all", lambda cells: (cells.tp + cells.tn) / sum(cells)),
+}
+_SMP_REDUCTIONS: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "micro": ("{score} of the pixels of all images and classes together", (0, 1)),
+    "macro": ("mean over classes of {score} over all images; 0/0, as of an absent class, is 1", (0,)),
+    "micro-imagewise": ("mean over images of {score} over all classes; 0/0, as of an empty image, is 1", (1,)),
+    "macro-imagewise": ("mean over images and classes of {score}; 0/0, as of a class absent there, is 1", ()),
+}
+"""What each does in words, and the axes of ``(N, C)`` that it sums before it scores; it averages the others."""
+
+
+def smp(counts: Counts) -> list[Number]:
+    """Compute what segmentation_models_pytorch 0.6 gives for counts ``(N, C)``, with its ``zero_division=1.0``.
+
+    Its micro reduction is NaN for 0/0 all the same.
+    """
+    cells = _Cells(*(getattr(counts, name).double() for name in _Cells._fields))
+    return [
+        Number(f"{name} {reduction}", _reduce(cells, score, summed), text.format(score=formula))
+        for name, (formula, score) in _SMP_SCORES.items()
+        for reduction, (text, summed) in _SMP_REDUCTIONS.items()
+    ]
+
+
+def _reduce(cells: _Cells, score: _Score, summed: tuple[int, ...]) -> float:
+    if not summed:  # for torch the empty tuple is every axis
+        return float(score(cells).nan_to_num(1.0).mean())
+    values = score(_Cells(*(cell.sum(summed) for cell in cells)))
+    return float(values.nan_to_num(1.0).mean() if values.ndim else values)
+
+
+def mmseg(matrix: Tensor) -> list[Number]:
+    """Compute what the IoUMetric of mmsegmentation 1.x gives for a confusion matrix ``(L, L)``, in percent.
+
+    Rows are true labels, of which the background is one; ignored pixels are not in it. Means leave out what is 0/0.
+    """
+    right, truth, predicted = _margins(matrix)
+    precision, recall = right / predicted, right / truth
+    over = "over all images, of the classes for which it is not 0/0"
+    means = {
+        "mIoU": (right / (truth + predicted - right), f"mean of {_IOU} {over}"),
+        "mAcc": (recall, f"mean of {_RECALL} {over}"),
+        "mDice": (2 * right / (truth + predicted), f"mean of {_F1} {over}"),
+        "mFscore": (
+            2 * precision * recall / (precision + recall),
+            f"mean of 2 P R / (P + R) {over}, so without those that were found nowhere",
+        ),
+        "mPrecision": (precision, f"mean of {_PRECISION} {over}, so without those never predicted"),
+        "mRecall": (recall, f"mean of {_RECALL} {over}, so without those never true"),
+    }
+    accuracy = _percent(right.sum() / truth.sum(), 2)
+    return [
+        Number("aAcc", accuracy, "share of all pixels whose label is right", 2),
+        *(Number(name, _percent(values.nanmean(), 2), text, 2) for name, (values, text) in means.items()),
+    ]
+
+
+def torchvision(matrix: Tensor, label_names: Sequence[str]) -> list[Number]:
+    """Compute what the segmentation references of torchvision print for a confusion matrix ``(L, L)``, in percent.
+
+    Rows are true labels, of which the background is one; ignored pixels are not in it.
+    """
+    right, truth, predicted = _margins(matrix)
+    iou = right / (truth + predicted - right)
+    rows = {
+        "average row correct": (right / truth, f"{_RECALL} over all images; nan if never true"),
+        "IoU": (iou, f"{_IOU} over all images; nan if neither true nor predicted"),
+    }
+    correct = Number(
+        "global correct", _percent(right.sum() / truth.sum(), 1), "share of all pixels whose label is right", 1
+    )
+    of_labels = [
+        Number(f"{row}: {name}", _percent(value, 1), text, 1)
+        for row, (values, text) in rows.items()
+        for name, value in zip(label_names, values, strict=True)
+    ]
+    mean = Number("mean IoU", _percent(iou.mean(), 1), "mean of the IoU of all labels; nan as soon as one is", 1)
+    return [correct, *of_labels, mean]
+
+
+def _margins(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the diagonal, the true and the predicted pixels of each label, in float64."""
+    matrix = matrix.double()
+    return matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+
+
+def _percent(share: Tensor, digits: int) -> float:
+    return float((share * 100).round(decimals=digits))
