@@ -70,7 +70,7 @@ def mismatch(a: Report, b: Report) -> str | None:
     }
     for key, (expected, found) in settings.items():
         if found != expected:
-            return f"was scored with {key}={found}, expected {expected} as the other; score one of them again"
+            return f"was scored with {key}={found}, expected {expected} as the other; score one again with {key}={expected}"
     strangers = sorted(set(a.ids) ^ set(b.ids))
     if strangers:
         return (

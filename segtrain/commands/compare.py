@@ -38,8 +38,8 @@ def run(arguments: Arguments) -> int:
 
 def name_words(words: Sequence[str]) -> list[str]:
     """Give words that are no ``key=value`` the keys a and b, in order; raises ConfigError unless that makes two."""
-    options = [word for word in words if "=" in word]
-    places = [word for word in words if "=" not in word]
+    places = [word for word in words if "=" not in word or Path(word).exists()]
+    options = [word for word in words if word not in places]
     free = [side for side in _SIDES if not any(option.startswith(f"{side}=") for option in options)]
     if len(places) != len(free):
         given = ", ".join(places) or "nothing"
