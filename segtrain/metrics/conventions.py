@@ -29,13 +29,14 @@ _PRECISION = "tp / (tp + fp)"
 _RECALL = "tp / (tp + fn)"
 
 _ABSENT: Mapping[Absent, str] = {"exclude": "left out", "one": "1", "zero": "0"}
+_GONE = "absent classes are {absent}"
 _OURS = {
-    "iou": f"mean over classes of {_IOU} over all images; absent classes are {{absent}}",
-    "iou_imagewise": f"mean over images of the mean over classes of {_IOU}; classes absent in an image are {{absent}}",
+    "iou": f"mean over classes of {_IOU} over all images; {_GONE}",
+    "iou_imagewise": f"mean over images of the mean over classes of {_IOU}; those absent in an image are {{absent}}",
     "iou_micro": f"{_IOU} of the pixels of all images and classes together",
-    "f1": f"mean over classes of {_F1} over all images (Dice); absent classes are {{absent}}",
-    "precision": f"mean over classes of {_PRECISION} over all images, 0 if never predicted; absent classes are {{absent}}",
-    "recall": f"mean over classes of {_RECALL} over all images, 0 if never true; absent classes are {{absent}}",
+    "f1": f"mean over classes of {_F1} over all images (Dice); {_GONE}",
+    "precision": f"mean over classes of {_PRECISION} over all images, 0 if never predicted; {_GONE}",
+    "recall": f"mean over classes of {_RECALL} over all images, 0 if never true; {_GONE}",
     "accuracy": "share of all pixels whose label is right",
 }
 
@@ -114,17 +115,17 @@ def mmseg(matrix: Tensor) -> list[Number]:
     """
     right, truth, predicted = _margins(matrix)
     precision, recall = right / predicted, right / truth
-    over = "over all images, of the classes for which it is not 0/0"
+    there, true = "over the classes in truth or prediction", "over the classes in the truth"
     means = {
-        "mIoU": (right / (truth + predicted - right), f"mean of {_IOU} {over}"),
-        "mAcc": (recall, f"mean of {_RECALL} {over}"),
-        "mDice": (2 * right / (truth + predicted), f"mean of {_F1} {over}"),
+        "mIoU": (right / (truth + predicted - right), f"mean {there} of {_IOU} over all images"),
+        "mAcc": (recall, f"mean {true} of {_RECALL} over all images"),
+        "mDice": (2 * right / (truth + predicted), f"mean {there} of {_F1} over all images"),
         "mFscore": (
             2 * precision * recall / (precision + recall),
-            f"mean of 2 P R / (P + R) {over}, so without those that were found nowhere",
+            f"mean over the classes of which a pixel was found of {_F1} over all images",
         ),
-        "mPrecision": (precision, f"mean of {_PRECISION} {over}, so without those never predicted"),
-        "mRecall": (recall, f"mean of {_RECALL} {over}, so without those never true"),
+        "mPrecision": (precision, f"mean over the classes in the prediction of {_PRECISION} over all images"),
+        "mRecall": (recall, f"mean {true} of {_RECALL} over all images"),
     }
     accuracy = _percent(right.sum() / truth.sum(), 2)
     return [
