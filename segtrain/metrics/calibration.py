@@ -1,0 +1,166 @@
+"""How far confidence can be trusted, and the temperature that mends it, from sums alone: no logits are kept.
+
+All of it follows Guo et al., On calibration of modern neural networks (2017). The confidence is the probability of the
+label that is predicted, for a binary task at least one half. For a multilabel task every class at every pixel is a
+decision of its own.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from torch import Tensor
+
+from segtrain.metrics.curves import in_blocks
+from segtrain.task import Task
+
+TEMPERATURES = tuple(2 ** (step / 2) for step in range(-6, 7))
+"""The grid of temperatures, from 1/8 to 8: a spline over their logarithms finds the minimum to within 1 %."""
+
+_LOGS = np.log(TEMPERATURES)
+_UNIT = 2**24  # confidences are summed in these parts of 1, as integers: exact in any order
+_NLL_UNIT = 2**20
+_NLL_LIMIT = 2**17  # nats, what a loss counts as that is infinite or not a number
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The decisions whose confidence lies in one bin: how many, their mean confidence, and the share that is right.
+
+    The two are None for an empty bin.
+    """
+
+    decisions: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class CalibrationScores:
+    """What `Calibration` found; None where no pixel is valid.
+
+    - ``ece``: expected calibration error over all valid pixels (section 3)
+    - ``nll``: mean negative log-likelihood of the true label in nats, over the sampled pixels
+    - ``temperature``: what to divide logits by for the smallest ``nll`` (section 4.2), between 1/8 and 8. Without a single
+      mistake the loss falls for ever: then the first temperature below 1 that brings it to 0, or 1/8
+    - ``ece_calibrated``, ``nll_calibrated``: both after dividing, over the sampled pixels
+    - ``reliability``: the table behind ``ece``, bins of equal width from confidence 0 to 1
+    """
+
+    ece: float | None
+    nll: float | None
+    temperature: float | None
+    ece_calibrated: float | None
+    nll_calibrated: float | None
+    reliability: tuple[ReliabilityBin, ...]
+
+
+class Calibration:
+    """Sums up how sure and how right the predictions are; the sums of ranks add up.
+
+    - ``table``: int64 ``(1 + T, bins, 3)``, by bin of confidence the decisions, the right ones, and their confidence in
+      units of 2^-24: first at every pixel, then at each of the temperatures in the sample
+    - ``nll``: int64 ``(T,)``, the loss at each temperature in the sample, in units of 2^-20 nats
+    """
+
+    def __init__(self, task: Task, *, bins: int = 15, pixels_per_image: int = 4096, seed: int = 0) -> None:
+        self.task = task
+        self.bins = bins
+        self.pixels_per_image = pixels_per_image
+        self.table = torch.zeros(1 + len(TEMPERATURES), bins, 3, dtype=torch.int64)
+        self.nll = torch.zeros(len(TEMPERATURES), dtype=torch.int64)
+        self._random = torch.Generator().manual_seed(seed)
+
+    @torch.no_grad()
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        """Sum up a batch, laid out as `Task` describes, on its device, without waiting for it.
+
+        The labels have to be in range, as `count` says that they are.
+        """
+        total = torch.zeros(self.bins, 3, dtype=torch.int64, device=logits.device)
+        blocks = ((rows.float(), truth) for rows, truth in in_blocks(logits, target))
+        everywhere = sum((self._tabulate(rows, self.task.predict(rows), truth) for rows, truth in blocks), total)
+        logits, target = self._sample(logits, target)
+        logits, label = logits.float(), self.task.predict(logits)
+        tables, losses = [everywhere], []
+        for temperature in TEMPERATURES:
+            scaled = logits / temperature
+            tables.append(self._tabulate(scaled, label, target))
+            losses.append(self._sum_nll(scaled, target))
+        self.table = self.table.to(logits.device, non_blocking=True) + torch.stack(tables)
+        self.nll = self.nll.to(logits.device, non_blocking=True) + torch.stack(losses)
+
+    def _tabulate(self, logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+        """Sum decisions for that label, right ones and confidence by bin, (i / bins, (i + 1) / bins]: ``(bins, 3)``."""
+        confidence = self.task.negative_log_likelihood(logits, label).neg_().exp_().nan_to_num_(0.0)
+        place = (confidence * self.bins).ceil_().long().sub_(1).clamp_(0, self.bins - 1)
+        place.masked_fill_(~self.task.valid(target).view_as(target), self.bins)
+        columns = (torch.ones_like(place), (label == target).long(), confidence.mul_(_UNIT).round_().long())
+        sums = [place.new_zeros(self.bins + 1).scatter_add_(0, place.flatten(), each.flatten()) for each in columns]
+        return torch.stack(sums, -1)[:-1]
+
+    def _sum_nll(self, logits: Tensor, target: Tensor) -> Tensor:
+        nll = self.task.negative_log_likelihood(logits, target).clamp_max_(_NLL_LIMIT).nan_to_num_(_NLL_LIMIT)
+        return nll.mul_(_NLL_UNIT).round_().long().masked_fill_(~self.task.valid(target).view_as(target), 0).sum()
+
+    def _sample(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw pixels of each image, as images of height 1; all of them where there are no more than asked for.
+
+        Drawn on the CPU, so that every device sees the same, and with replacement, which is fast.
+        """
+        images, (height, width) = len(target), target.shape[-2:]
+        if height * width <= self.pixels_per_image:
+            return logits, target
+        drawn = torch.randint(height * width, (images, self.pixels_per_image), generator=self._random)
+        place = drawn.to(target.device, non_blocking=True)
+        image, row, column = torch.arange(images, device=target.device)[:, None], place // width, place % width
+        # indices around the ellipsis bring the pixels to the front: (N, pixels, C)
+        logits, target = logits[image, ..., row, column], target[image, ..., row, column]
+        return logits.movedim(1, -1).unsqueeze(-2), target.movedim(1, -1).unsqueeze(-2)
+
+    def result(self) -> CalibrationScores:
+        """Find the temperature, once at the end: waits for the device."""
+        decisions, right, confidence = self.table.cpu().double().div_(torch.tensor([1, 1, _UNIT])).numpy().T
+        reliability = tuple(map(_reliability_bin, decisions[:, 0], confidence[:, 0], right[:, 0]))
+        gaps = (right - confidence).T  # (1 + T, bins)
+        everywhere, sampled = decisions.sum(0)[:2]
+        if not sampled:
+            return CalibrationScores(_ece(gaps[0], everywhere), None, None, None, None, reliability)
+        nll = self.nll.cpu().double().numpy() / (_NLL_UNIT * sampled)
+        best = _lowest(nll)
+        return CalibrationScores(
+            ece=_ece(gaps[0], everywhere),
+            nll=float(nll[TEMPERATURES.index(1)]),
+            temperature=math.exp(best),
+            ece_calibrated=_ece(CubicSpline(_LOGS, gaps[1:])(best), sampled),
+            nll_calibrated=max(0.0, float(CubicSpline(_LOGS, nll)(best))),
+            reliability=reliability,
+        )
+
+
+def _reliability_bin(decisions: float, confidence: float, right: float) -> ReliabilityBin:
+    if not decisions:
+        return ReliabilityBin(0, None, None)
+    return ReliabilityBin(int(decisions), float(confidence / decisions), float(right / decisions))
+
+
+def _ece(gaps: NDArray[np.float64], decisions: float) -> float | None:
+    """Average the distance between accuracy and confidence over the decisions (equation 3)."""
+    return float(np.abs(gaps).sum() / decisions) if decisions else None
+
+
+def _lowest(nll: NDArray[np.float64]) -> float:
+    """Find the logarithm of the temperature with the smallest loss; where several have it, that next to temperature 1.
+
+    By a spline around the lowest of the grid, as the loss has a single minimum: it is convex in 1 / temperature.
+    """
+    lowest = min(range(len(nll)), key=lambda place: (nll[place], abs(_LOGS[place])))
+    if lowest in (0, len(nll) - 1):
+        return float(_LOGS[lowest])
+    spline = CubicSpline(_LOGS, nll)
+    flat = spline.derivative().roots(extrapolate=False)
+    between = flat[(flat > _LOGS[lowest - 1]) & (flat < _LOGS[lowest + 1])]
+    return float(min([_LOGS[lowest], *between], key=spline))

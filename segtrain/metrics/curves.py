@@ -1,0 +1,134 @@
+"""Precision, recall and the best threshold of each class, from histograms of probabilities: no logits are kept."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segtrain.metrics.counting import count_values
+from segtrain.metrics.counts import Counts
+from segtrain.metrics.rates import Metric, f1, iou, precision, recall
+from segtrain.task import Task
+
+_CACHED = 2**18  # logits that a CPU takes at once: what comes in between then stays in its cache
+_AT_ONCE = 2**25  # logits that an accelerator takes at once, with some 30 bytes of work space for each
+_NUDGE = 1e-6  # the smallest steps from 0 that the probability of a logit shows in float32, and some more
+
+
+@dataclass(frozen=True)
+class BestThreshold:
+    """The threshold with the highest F1, which is the one with the highest IoU, and the scores that it gives.
+
+    A probability above it says yes.
+    """
+
+    threshold: float
+    iou: float
+    f1: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionRecall:
+    """What `Curves` found for each class at each threshold, on the CPU, float64.
+
+    - ``thresholds``: ``(T,)``, rising from 0; a probability above one says yes, at 0 every pixel does
+    - ``precision``: ``(C, T)``, NaN where nothing says yes, and for a class without truth
+    - ``recall``: ``(C, T)``, NaN for a class without truth
+    - ``average_precision``: ``(C,)``, the sum over the thresholds of precision times the recall that the next threshold
+      loses (Manning et al. 2008, section 8.4, not interpolated), NaN for a class without truth
+    - ``best``: for each class its `BestThreshold`, None for a class without truth
+    """
+
+    thresholds: Tensor
+    precision: Tensor
+    recall: Tensor
+    average_precision: Tensor
+    best: tuple[BestThreshold | None, ...]
+
+
+class Curves:
+    """Histograms of each class's probabilities: int64 ``(C, 2, bins)``, where the class is not and where it is.
+
+    Bin i holds the probabilities above i / bins, up to and with (i + 1) / bins; 0 is in the first one, as is NaN. One
+    half is an edge, so that its counts are those of `Task.predict` for single logits. Histograms of ranks add up.
+    """
+
+    def __init__(self, task: Task, *, bins: int = 1000) -> None:
+        if bins < 2 or bins % 2:
+            raise ValueError(f"bins is {bins}, expected an even number, as one half has to be an edge")
+        self.task = task
+        self.bins = bins
+        self.histogram = torch.zeros(len(task.class_names), 2, bins, dtype=torch.int64)
+
+    @torch.no_grad()
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        """Count the pixels of a batch, laid out as `Task` describes, on its device, without waiting for it.
+
+        The labels have to be in range, as `count` says that they are.
+        """
+        total = self.histogram.to(logits.device, non_blocking=True)
+        self.histogram = sum((self._tabulate(rows.float(), truth) for rows, truth in in_blocks(logits, target)), total)
+
+    def _tabulate(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Count one number for each logit: its bin, its truth (no, yes, ignored) and its class."""
+        task, bins, classes = self.task, self.bins, len(self.task.class_names)
+        # a sigmoid rounds to one half what is next to it: small logits take a step that survives
+        probabilities = task.activation(logits.add(logits.sign(), alpha=_NUDGE))
+        cells = probabilities.mul_(bins).ceil_().long().clamp_(1, bins)  # NaN becomes some integer first
+        cells.add_(task.one_hot(target, cells), alpha=bins)
+        cells.add_(~task.valid(target), alpha=2 * bins)
+        cells += torch.arange(classes, device=cells.device).view(-1, 1, 1) * 3 * bins - 1
+        return count_values(cells.flatten(), classes * 3 * bins).view(classes, 3, bins)[:, :2]
+
+    def thresholds(self) -> Tensor:
+        """List the lower edges of the bins, float64 ``(bins,)``."""
+        return torch.arange(self.bins, dtype=torch.float64) / self.bins
+
+    def counts(self) -> Counts:
+        """Count what each threshold gives, on the CPU: ``(bins, C)``, for a class said wherever it exceeds that."""
+        above = self.histogram.cpu().flip(-1).cumsum(-1).flip(-1)  # (C, 2, bins)
+        below = above[..., :1] - above
+        (fp, tp), (tn, fn) = above.permute(1, 2, 0), below.permute(1, 2, 0)
+        return Counts(tp, fp, fn, tn, (tp + tn).sum(-1), (tp + fp + fn + tn).sum(-1))
+
+    def result(self) -> PrecisionRecall:
+        """Draw the curves, once at the end: waits for the device."""
+        counts, thresholds = self.counts(), self.thresholds()
+        lacks_truth = counts.support() == 0
+        said = counts.tp + counts.fp > 0
+        precisions = precision(counts).masked_fill(lacks_truth | ~said, torch.nan).T
+        recalls = recall(counts).masked_fill(lacks_truth, torch.nan).T
+        lost = -recalls.diff(append=torch.zeros_like(recalls[:, :1]))
+        best = [None if lacks else _best(counts, c, thresholds) for c, lacks in enumerate(lacks_truth[0].tolist())]
+        average = (lost * precisions.masked_fill(~said.T, 0)).sum(-1)
+        return PrecisionRecall(thresholds, precisions, recalls, average, tuple(best))
+
+
+def in_blocks(logits: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield a batch in blocks of rows, few enough for the cache of a CPU or the memory of an accelerator."""
+    at_once = _CACHED if logits.is_cpu else _AT_ONCE
+    rows = max(1, at_once // max(1, logits.shape[:2].numel() * logits.shape[-1]))
+    return zip(torch.split(logits, rows, -2), torch.split(target, rows, -2), strict=True)
+
+
+def _best(counts: Counts, class_index: int, thresholds: Tensor) -> BestThreshold:
+    """Take the middle of the thresholds with the highest score: on a plateau, the one farthest from its ends."""
+    of_class = counts.map(lambda tensor: tensor[:, class_index] if tensor.ndim > 1 else tensor)
+    first, last = _highest(f1(of_class))
+    place = (first + last) // 2
+
+    def score(metric: Metric) -> float:
+        return float(metric(of_class)[place])
+
+    return BestThreshold(float(thresholds[place]), score(iou), score(f1), score(precision), score(recall))
+
+
+def _highest(values: Tensor) -> tuple[int, int]:
+    """Find the first and last place of the first run of the highest value."""
+    is_highest = (values == values.max()).int()
+    first = int(is_highest.argmax())
+    length = int(is_highest[first:].cumprod(0).sum())
+    return first, first + length - 1
