@@ -30,6 +30,8 @@ FAMILIES = {
     "se_resnext50_32x4d": "any",
     "tu-tf_efficientnet_lite0": "any",
     "tu-regnety_002": "any",
+    "tu-resnest14d": "any",
+    "tu-mobilenetv3_small_100": "any",
     "tu-convnext_atto": "any with skips of stride 4",
     "densenet121": "undilated",
     "vgg16_bn": "undilated",
@@ -74,7 +76,7 @@ def twins(arch, encoder, **options):
 def test_every_architecture_meets_eight_families():
     assert len(ARCHS) == 12
     counts = {arch: sum(case[0] == arch for case in CASES) for arch in ARCHS if arch != "dpt"}
-    assert {arch: count for arch, count in counts.items() if count < 8} == dict.fromkeys(sorted(DILATED), 7)
+    assert min(counts.values()) >= 8
     assert len(TRANSFORMERS) == 8
 
 
