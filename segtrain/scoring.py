@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.contours import Contours
@@ -208,7 +209,14 @@ def _remedy(kind: str, values: Collection[int], labels: LabelMap, task: Task) ->
     """Say what to type when the masks of a folder hold these values."""
     if kind == "truth" or len(values) > max(MANY, 2 * task.num_labels):
         return labels.remedy(values, task.class_names).replace("data.", "")
-    if len(values) == task.num_labels:
-        return f"add 'pred_map={{{', '.join(f'{value}: {label}' for label, value in enumerate(sorted(values)))}}}'"
-    example = ", ".join(f"{value}: 0" for value in labels.unknown(values)[:2])
-    return f"say what each value stands for with pred_map, such as 'pred_map={{{example}, ...}}'"
+    held = np.array(sorted(values))
+    if len(held) == task.num_labels:
+        return f"add {_as_map(held, np.arange(len(held)))}"
+    known = labels(held)
+    guess = _as_map(held, np.where(known == UNKNOWN, 0, known))
+    return f"name each value in classes, or say what it stands for, such as {guess}"
+
+
+def _as_map(values: NDArray[np.integer], labels: NDArray[np.integer]) -> str:
+    """Write the key that translates the values of predictions, as it is typed."""
+    return f"'pred_map={{{', '.join(f'{value}: {label}' for value, label in zip(values, labels, strict=True))}}}'"

@@ -18,6 +18,7 @@ from segtrain.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from segtrain.data.labels import LabelMap
     from segtrain.metrics.conventions import Number
     from segtrain.scoring import Comparison, MaskPair, Scored
 
@@ -65,7 +66,6 @@ def score(config: ScoreConfig) -> None:
 
 def make_comparison(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Comparison":
     """Find out what the values in the files stand for."""
-    from segtrain.data.labels import LabelMap
     from segtrain.scoring import Comparison
     from segtrain.task import make_task
 
@@ -76,11 +76,8 @@ def make_comparison(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Compar
     _check_names(names)
     task = make_task("binary" if len(names) == 1 else "multiclass", names)
     pred_map = class_map if config.pred_map is None else config.pred_map
-    try:
-        truth_labels = LabelMap(task.label_names, ignore=ignore, class_map=class_map)
-        pred_labels = LabelMap(task.label_names, class_map=pred_map)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("data.", "")) from None
+    truth_labels = _label_map(task.label_names, ignore, class_map, key="class_map")
+    pred_labels = _label_map(task.label_names, (), pred_map, key="class_map" if config.pred_map is None else "pred_map")
     log.info("values of the truth: %s", truth_labels.describe())
     if pred_map != class_map:
         log.info("values of the predictions: %s", pred_labels.describe())
@@ -91,6 +88,15 @@ def make_comparison(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Compar
         boundary=config.boundary,
         surface=config.surface,
     )
+
+
+def _label_map(names: Sequence[str], ignore: Sequence[int], pairs: Mapping[int, int] | None, *, key: str) -> "LabelMap":
+    from segtrain.data.labels import LabelMap
+
+    try:
+        return LabelMap(names, ignore=ignore, class_map=pairs)
+    except ConfigError as error:  # which speaks of the keys of data=folder
+        raise ConfigError(str(error).replace("data.class_map", key).removeprefix("data.")) from None
 
 
 def classes_found(
