@@ -70,7 +70,9 @@ def mismatch(a: Report, b: Report) -> str | None:
     }
     for key, (expected, found) in settings.items():
         if found != expected:
-            return f"was scored with {key}={found}, expected {expected} as the other; score one again with {key}={expected}"
+            command, prefix = ("score", "") if b.about.get("command") == "score" else ("eval", "eval.")
+            remedy = f"run segtrain {command} again with {prefix}{key}={expected}"
+            return f"was scored with {key}={found}, expected {expected} as the other; {remedy}"
     strangers = sorted(set(a.ids) ^ set(b.ids))
     if strangers:
         return (
@@ -167,32 +169,30 @@ def _written(value: float | None) -> object:
 
 
 def draw(change: Change, a: Shown, b: Shown, colours: Sequence[Colour]) -> NDArray[np.uint8]:
-    """Draw an image, its truth and both predictions next to each other, each under its caption; small enough for many.
+    """Draw an image, its truth and both predictions next to each other, at one height, each under its caption.
 
     The image is left out where neither report knows it.
     """
     image = a.image if a.image is not None else b.image
-    parts = [] if image is None else [(change.id, as_rgb(image))]
-    parts += [
-        ("truth" if parts else f"{change.id}: truth", colorize(a.truth, colours)),
-        (_caption("A", change.a), colorize(a.prediction, colours)),
-        (_caption("B", change.b), colorize(b.prediction, colours)),
+    panels = [] if image is None else [_panel(change.id, as_rgb(image), Image.Resampling.BILINEAR)]
+    panels += [
+        _panel("truth" if panels else f"truth of {change.id}", colorize(a.truth, colours)),
+        _panel(_caption("A", change.a), colorize(a.prediction, colours)),
+        _panel(_caption("B", change.b), colorize(b.prediction, colours)),
     ]
-    pictures = [(words, _scaled(pixels)) for words, pixels in parts]
-    width = sum(picture.width + _GAP for _, picture in pictures)
-    canvas = Image.new("RGB", (width, _CAPTION + max(picture.height for _, picture in pictures)), "white")
-    left = 0
-    for words, picture in pictures:
-        ImageDraw.Draw(canvas).text((left + 2, 1), words, fill="black")
-        canvas.paste(picture, (left, _CAPTION))
-        left += picture.width + _GAP
-    return np.asarray(canvas)
+    return np.concatenate(panels, axis=1)
 
 
-def _scaled(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Bring a picture to one height; colours of labels are not mixed."""
+def _panel(
+    words: str, pixels: NDArray[np.uint8], resampling: Image.Resampling = Image.Resampling.NEAREST
+) -> NDArray[np.uint8]:
+    """Scale a picture and put its caption over it; what is nearest does not mix the colours of labels."""
     height, width = pixels.shape[:2]
-    return Image.fromarray(pixels).resize((max(1, round(width * _HEIGHT / height)), _HEIGHT), Image.Resampling.NEAREST)
+    width = max(1, round(width * _HEIGHT / height))
+    canvas = Image.new("RGB", (width + _GAP, _CAPTION + _HEIGHT), "white")
+    ImageDraw.Draw(canvas).text((2, 1), words, fill="black")
+    canvas.paste(Image.fromarray(pixels).resize((width, _HEIGHT), resampling), (0, _CAPTION))
+    return np.asarray(canvas)
 
 
 def _caption(name: str, value: float | None) -> str:

@@ -178,8 +178,14 @@ def test_the_absent_policy_of_the_reports_is_used(tmp_path, capsys):
     [
         ({"mode": "multilabel"}, "is multilabel, expected multiclass"),
         ({"names": ("cat", "owl")}, "has the classes cat, owl, expected cat, dog"),
-        ({"about": {"at": "input"}}, "was scored with at=input, expected original"),
-        ({"absent": "one"}, "was scored with absent=one, expected exclude"),
+        (
+            {"about": {"at": "input"}},
+            "was scored with at=input, expected original as the other; run segtrain eval again with eval.at=original",
+        ),
+        (
+            {"absent": "one", "about": {"command": "score"}},
+            "was scored with absent=one, expected exclude as the other; run segtrain score again with absent=exclude",
+        ),
         ({"ids": ("img00", "img01", "x")}, "holds 3 images, the other 3: 2 are in one alone, first img02"),
     ],
 )

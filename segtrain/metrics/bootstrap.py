@@ -63,7 +63,7 @@ def paired_differences(
     - ``interval``: ``[low, high]`` of the difference; each replicate draws the same images for both
     - ``p``: two-sided, the level at which that interval would begin to hold 0: with k the smaller of the numbers of
       replicates whose difference is <= 0 and >= 0, of B, it is min(1, 2 (k + 1) / (B + 1)), and so never 0 (Efron and
-      Tibshirani 1993, section 15.4; Davison and Hinkley 1997, equation 4.11)
+      Tibshirani 1993, section 15.4; Davison and Hinkley 1997, section 4.2)
 
     Counts are ``(N, C)``; raises ValueError where the two differ in shape. None stands where there is nothing to score.
     """
