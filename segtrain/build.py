@@ -22,7 +22,8 @@ from segtrain.config.signature import TARGET
 from segtrain.config.spine import check_leaves, to_config
 from segtrain.data.feed import Feed
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
-from segtrain.data.sample import Source, count_pixels
+from segtrain.data.pixel_counts import pixel_counts
+from segtrain.data.sample import Source
 from segtrain.data.transforms import Augment
 from segtrain.errors import CheckpointError, ConfigError, DataError, SegtrainError
 from segtrain.models import (
@@ -161,9 +162,9 @@ def refuse_impossible(config: TrainConfig) -> None:
 def build_objective(config: TrainConfig, task: Task, train: Source) -> Objective:
     """Build the loss, of which every part of a sum is given the task, and weigh those of other heads beside it.
 
-    The pixels of each class are counted where a part makes weights from them.
+    The pixels of each class are counted, or known from an earlier run, where a part makes weights from them.
     """
-    counts = cache(lambda: count_pixels(train, len(task.label_names)))
+    counts = cache(lambda: pixel_counts(train, len(task.label_names)))
     loss: nn.Module = construct(_with_task(config.loss.leaf, task, counts), "loss")
     return Objective(loss, aux_weight=config.loss.aux_weight, label_weight=config.aux.weight if config.aux else 0.0)
 
@@ -313,8 +314,8 @@ def load_model(path: str | Path, *, activation: Activation | None = None) -> Seg
     ``model.normalize`` turns stored pixels into its input, ``model.class_names`` names its classes; if it was trained
     with labels of whole images it answers ``(logits, labels)``, and ``model.image_classes`` names those. With an
     ``activation`` it gives the pixels' probabilities in place of their logits, calibrated by the temperature that
-    `segtrain eval eval.calibrate=true` stored; ``model.thresholds`` are those that it found. Raises CheckpointError for a file that
-    is damaged, foreign, or that would run code, and ConfigError for an activation that makes no sense.
+    `segtrain eval eval.calibrate=true` stored; ``model.thresholds`` are those that it found. Raises CheckpointError for
+    a file that is damaged, foreign, or that would run code, and ConfigError for an activation that makes no sense.
     """
     file = checkpoint.find(Path(path), best=True)
     payload = checkpoint.read(file)

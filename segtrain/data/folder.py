@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segtrain.data.image_labels import read_image_labels
 from segtrain.data.images import SUFFIXES, read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.palette import palette
+from segtrain.data.pixel_counts import fingerprint_masks
 from segtrain.data.sample import RawSample, Split
 from segtrain.data.verify import Pair, verify_pairs, wrong_size
 from segtrain.errors import ConfigError, DataError
@@ -76,14 +78,24 @@ class Folder:
 
     def __getitem__(self, index: int) -> RawSample:
         pair = self._pairs[self.ids[index]]
-        image, mask = read_image(pair.image, channels=self.channels), read_mask(pair.mask)
-        if image.shape[:2] != mask.shape:
-            raise DataError(wrong_size(pair, image.shape[:2], mask.shape))
+        image, labels = read_image(pair.image, channels=self.channels), self.mask(index)
+        if image.shape[:2] != labels.shape:
+            raise DataError(wrong_size(pair, image.shape[:2], labels.shape))
+        return RawSample(image, labels, self.ids[index])
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """Read and translate the mask of that sample, ``(H, W)``."""
+        path = self._pairs[self.ids[index]].mask
+        mask = read_mask(path)
         labels = self._labels(mask)
         if (labels == UNKNOWN).any():
             values = self._labels.unknown(np.unique(mask).tolist())
-            raise DataError(f"{pair.mask}: mask holds {listing(values)}, expected {self._labels.expected}")
-        return RawSample(image, labels, self.ids[index])
+            raise DataError(f"{path}: mask holds {listing(values)}, expected {self._labels.expected}")
+        return labels
+
+    def fingerprint(self) -> str | None:
+        """Follow the mask files of the split, and the translation of their values."""
+        return fingerprint_masks((pair.mask for pair in self._pairs.values()), self._labels)
 
     def verify(self) -> None:
         """Look into every file, unless ``check`` is off, and raise one `DataError` with all that is wrong."""

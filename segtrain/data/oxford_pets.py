@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segtrain.data.images import read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap
 from segtrain.data.palette import palette
+from segtrain.data.pixel_counts import fingerprint_masks
 from segtrain.data.sample import RawSample, Split
 from segtrain.errors import DataError
 from segtrain.task import IGNORE_INDEX, Mode
@@ -68,11 +72,20 @@ class OxfordPets:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> RawSample:
-        image, trimap = self._paths(index)
+        image, _ = self._paths(index)
+        return RawSample(read_image(image), self.mask(index), self.ids[index])
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """Read and translate the trimap of that photo, ``(H, W)``."""
+        _, trimap = self._paths(index)
         mask = self._labels(read_mask(trimap))
         if (mask == UNKNOWN).any():
             raise DataError(f"{trimap}: not a trimap of 1, 2 and 3; restore the file")
-        return RawSample(read_image(image), mask, self.ids[index])
+        return mask
+
+    def fingerprint(self) -> str | None:
+        """Follow the trimaps of the split, and what the border counts as."""
+        return fingerprint_masks((self._paths(index)[1] for index in range(len(self))), self._labels)
 
     def verify(self) -> None:
         """Raise `DataError` where listed files are missing, as after a download that was cut off."""

@@ -102,10 +102,8 @@ class Source(Protocol):
 
     def __getitem__(self, index: int) -> RawSample: ...
 
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """The mask of that sample, without a look at its image."""
 
-def count_pixels(source: Source, num_labels: int) -> list[int]:
-    """Count the pixels of each label value over all masks of a source; ignored ones and those beyond are left out."""
-    counts = np.zeros(num_labels, dtype=np.int64)
-    for index in range(len(source)):
-        counts += np.bincount(source[index].mask.ravel(), minlength=num_labels)[:num_labels]
-    return counts.tolist()
+    def fingerprint(self) -> str | None:
+        """A text that changes whenever a mask does, by which facts about them are kept; None: they need not be."""

@@ -57,6 +57,13 @@ class Shapes:
         rng = np.random.default_rng((*self._stream, index))
         return RawSample(*draw(rng, self.size), self.ids[index])
 
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """Draw that sample for its mask alone, ``(size, size)``."""
+        return self[index].mask
+
+    def fingerprint(self) -> None:
+        """Give none: what is drawn is not worth keeping facts about."""
+
     def verify(self) -> None:
         """Find nothing wrong: there are no files."""
 

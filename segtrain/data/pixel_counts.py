@@ -1,0 +1,89 @@
+"""How many pixels each label has, counted once and remembered in the user's cache folder."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtrain.data.labels import VALUES, LabelMap
+from segtrain.data.sample import Source
+
+log = logging.getLogger(__name__)
+
+
+def pixel_counts(source: Source, num_labels: int) -> list[int]:
+    """Return what `count_pixels` does; it only counts where no earlier run did, or a mask has changed since.
+
+    Counts are kept in ``segtrain/pixel_counts/`` below ``$XDG_CACHE_HOME``, or else ``~/.cache``, if that can be
+    written.
+    """
+    fingerprint = source.fingerprint()
+    if fingerprint is None:
+        return count_pixels(source, num_labels)
+    key = hashlib.sha256(f"{fingerprint} {num_labels}".encode()).hexdigest()
+    counts = _recall(key)
+    if counts is None:
+        counts = count_pixels(source, num_labels)
+        _remember(key, counts)
+    return counts
+
+
+def count_pixels(source: Source, num_labels: int) -> list[int]:
+    """Count the pixels of each label value over all masks of a source; ignored ones and those beyond are left out."""
+    log.info("counting the pixels of each class in %d masks", len(source))
+
+    def count(index: int) -> NDArray[np.int64]:
+        return np.bincount(source.mask(index).ravel(), minlength=num_labels)[:num_labels]
+
+    total = np.zeros(num_labels, dtype=np.int64)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
+        for counts in pool.map(count, range(len(source))):
+            total += counts
+    return total.tolist()
+
+
+def fingerprint_masks(files: Iterable[Path], labels: LabelMap) -> str | None:
+    """Hash what the labels in mask files follow from: paths, sizes, times of change, and the translation of values.
+
+    None where a file cannot be looked at; reading it says why.
+    """
+    digest = hashlib.sha256(labels(np.arange(VALUES)).tobytes())
+    try:
+        for file in files:
+            status = file.stat()
+            digest.update(os.fsencode(file.absolute()) + f"\0{status.st_size} {status.st_mtime_ns}\0".encode())
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _file(key: str) -> Path:
+    """Say where counts are kept; raises RuntimeError where the user has no home folder."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "segtrain" / "pixel_counts" / f"{key}.json"
+
+
+def _recall(key: str) -> list[int] | None:
+    try:
+        counts: list[int] = json.loads(_file(key).read_bytes())
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return counts
+
+
+def _remember(key: str, counts: list[int]) -> None:
+    """Write beside the final name, then rename: whoever counts at the same time finds all of it or nothing."""
+    try:
+        file = _file(key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.{os.getpid()}")
+        partial.write_text(json.dumps(counts))
+        partial.replace(file)
+    except (OSError, RuntimeError) as error:
+        log.debug("the pixel counts are not kept: %s", error)
