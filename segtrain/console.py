@@ -3,7 +3,7 @@
 import logging
 import resource
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -101,22 +101,44 @@ class Display:
 
 
 def score_table(title: str, scores: Mapping[str, Any]) -> Table:
-    """Lay out the scores of a split: one row for each class, and their mean."""
+    """Lay out the scores of a split: one row for each class, and their mean; intervals where they were measured."""
     columns = ("iou", "f1", "precision", "recall", "accuracy")
-    absent = scores["absent"]
-    note = f" · absent, and left out of the mean: {', '.join(absent)}" if absent else ""
-    labels = f" · labels of images: accuracy {scores['label_accuracy']:.4f}" if "label_accuracy" in scores else ""
-    caption = f"image-wise iou {_score(scores['iou_imagewise'])}{labels}{note}"
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    intervals = scores.get("intervals")
+    table = Table(title=title, caption=_caption(scores), title_justify="left", caption_justify="left")
     table.add_column("class")
     for column in columns:
         table.add_column(column, justify="right")
+        if intervals and column == "iou":
+            table.add_column(f"{intervals['confidence']:.0%} interval", justify="right")
+
+    def add(name: str, row: Mapping[str, Any], ends: Mapping[str, Any] | None, *, style: str | None = None) -> None:
+        cells = [_score(row[column]) for column in columns]
+        if ends:
+            cells.insert(1, _interval(ends["iou"]))
+        table.add_row(name, *cells, style=style)
+
     for name, row in scores["per_class"].items():
-        table.add_row(name, *(_score(row[column]) for column in columns))
+        add(name, row, intervals and intervals["per_class"][name])
     if len(scores["per_class"]) > 1:
         table.add_section()
-        table.add_row("mean", *(_score(scores[column]) for column in columns), style="bold")
+        add("mean", scores, intervals, style="bold")
     return table
+
+
+def _caption(scores: Mapping[str, Any]) -> str:
+    policy = {"exclude": "left out of means", "one": "counted as 1", "zero": "counted as 0"}[scores["absent_policy"]]
+    ends = scores.get("intervals", {}).get("iou_imagewise")
+    parts = [f"image-wise iou {_score(scores['iou_imagewise'])}{f' ({_interval(ends)})' if ends else ''}"]
+    if "label_accuracy" in scores:
+        parts.append(f"labels of images: accuracy {scores['label_accuracy']:.4f}")
+    if "at" in scores:
+        parts.append(f"scored at the {scores['at']} size")
+    parts.append(f"absent classes are {policy}: {', '.join(scores['absent']) or 'none here'}")
+    return " · ".join(parts)
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return "" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
 
 
 def _score(value: float | None) -> str:

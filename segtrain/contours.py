@@ -10,7 +10,7 @@ from segtrain.task import Task
 
 
 class Contours:
-    """Boundary IoU and surface distances of a split, gathered from predicted labels and targets of one size at a time."""
+    """Boundary IoU and surface distances of a split, gathered from predicted labels and targets of one size at once."""
 
     def __init__(self, task: Task, *, boundary: bool, surface: bool) -> None:
         self.task, self.boundary, self.surface = task, boundary, surface

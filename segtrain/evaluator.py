@@ -11,6 +11,7 @@ from segtrain.data.sample import Batch
 from segtrain.metrics import Absent, Counts, confusion, scores
 from segtrain.models import Outputs, Segmenter
 from segtrain.models.layers import resize
+from segtrain.reports import Report
 from segtrain.runtime import Runtime
 from segtrain.task import Task
 
@@ -27,6 +28,11 @@ class Evaluation:
     ids: tuple[str, ...]
     loss: float | None
     scores: dict[str, Any]
+
+    def report(self, task: Task, **about: Any) -> Report:
+        """Lay it out for a report folder; ``about`` says where it came from."""
+        about = {"at": self.scores["at"], **about}
+        return Report(task.mode, task.class_names, self.ids, self.counts, self.scores, about)
 
 
 @torch.inference_mode()
@@ -47,7 +53,8 @@ def evaluate(
     Images with a ``truth`` are scored at its size, the others as they were fed. What else is to be measured is told
     logits, or predicted labels, and the target, of one or more images of one size. The loss is averaged over batches
     by their valid pixels. Where model and batches have labels of whole images, the scores hold their
-    ``label_accuracy``. ``on_batch`` is told the number of images after each batch; it may raise to stop.
+    ``label_accuracy``; ``at`` says which size was scored. ``on_batch`` is told the number of images after each batch;
+    it may raise to stop.
     """
     was_training = model.training
     model.eval()
@@ -55,10 +62,10 @@ def evaluate(
     matrix = torch.zeros((), dtype=torch.int64, device=runtime.device)
     ids, losses, pixels, hits = [], [], [], []
     for batch in batches:
-        labels = runtime.labels(batch.get("label"))
+        fed, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
         with runtime.autocast():
             outputs = Outputs.of(model(model.normalize(runtime.images(batch["image"]))))
-        for logits, target, names in at_truth(outputs.logits, batch, runtime):
+        for logits, target, names in at_truth(outputs.logits, fed, batch, runtime):
             prediction = task.predict(logits)
             table = confusion(prediction, target, task, ids=names)
             counts.append(Counts.from_confusion(table, task))
@@ -71,26 +78,26 @@ def evaluate(
         if outputs.labels is not None and labels is not None:
             hits.append(outputs.labels.argmax(1) == labels)
         if loss is not None:
-            target = runtime.masks(batch["mask"])
-            losses.append(loss(outputs.logits, target))
-            pixels.append(task.valid(target).count_nonzero())
-        on_batch(len(batch["id"]))
+            losses.append(loss(outputs.logits, fed))
+            pixels.append(task.valid(fed).count_nonzero())
+        on_batch(len(fed))
     model.train(was_training)
     total = Counts.cat(counts).cpu()
     weights = torch.stack(pixels) if losses else torch.zeros(0)
     mean_loss = float((torch.stack(losses) * weights).sum() / weights.sum().clamp(min=1)) if losses else None
-    found = {**scores(total, task.class_names, absent=absent), **label_scores(hits)}
+    at = "original" if "truth" in batch else "input"
+    found = {"at": at, **scores(total, task.class_names, absent=absent), **label_scores(hits)}
     return Evaluation(total, matrix.cpu(), tuple(ids), mean_loss, found)
 
 
-def at_truth(logits: Tensor, batch: Batch, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
+def at_truth(logits: Tensor, fed: Tensor, batch: Batch, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
     """Pair logits with the target that they are compared with, and the images' names.
 
-    That is the whole batch as it was fed; or, where it has the untouched masks, each image at the size of its own,
+    That is the whole batch with the masks as they were fed; or, where it has the untouched masks, each image at the size of its own,
     without the border that the fitting added.
     """
     if "truth" not in batch:
-        yield logits, runtime.masks(batch["mask"]), batch["id"]
+        yield logits, fed, batch["id"]
         return
     for own, (height, width), truth, name in zip(logits, batch["content"], batch["truth"], batch["id"], strict=True):
         content = own[None, :, :height, :width].float()

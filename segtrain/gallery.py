@@ -34,6 +34,8 @@ class Gallery:
             log.logger.picture(step, f"val/{number}", picture)
         if is_best:
             log.overview(self.extremes(model, evaluation))
+            report = evaluation.report(self.task, command="train", split="val", step=step)
+            log.report(step, report, evaluation.confusion, self.task)
         log.restart_clock()
 
     def extremes(self, model: Segmenter, evaluation: Evaluation) -> NDArray[np.uint8]:

@@ -1,14 +1,21 @@
 """All that `segtrain eval` measures in its one pass beside the counts, by the options of its config."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from segtrain.config.schema import ScoringConfig
 from segtrain.contours import Contours
-from segtrain.metrics import Counts, score_intervals
+from segtrain.metrics import Calibration, Counts, Curves, score_intervals
+from segtrain.operating_point import OperatingPoint
+from segtrain.plots import precision_recall_picture, reliability_picture
+from segtrain.reports import write_table
 from segtrain.task import Task
 
 Measure: TypeAlias = Callable[[Tensor, Tensor], None]
@@ -20,25 +27,56 @@ class Measures:
     def __init__(self, task: Task, options: ScoringConfig) -> None:
         self.task, self.options = task, options
         self.contours = Contours(task, boundary=options.boundary, surface=options.surface)
-        self.on_logits: list[Measure] = []
+        self.curves, self.calibration = Curves(task), Calibration(task)
         self.on_labels: list[Measure] = [self.contours.measure] if options.boundary or options.surface else []
+        on_logits: list[Measure] = [self.curves.update, self.calibration.update]
+        self.on_logits = on_logits if options.curves or options.calibrate else []
 
     def scores(self, counts: Counts) -> dict[str, Any]:
-        """Give all of it as plain numbers, for scores.json."""
+        """Give all of it as plain numbers, for scores.json; counts are those of the images."""
         found = self.contours.scores()
+        if self.on_logits:
+            found |= {"thresholds": self._thresholds(), "calibration": asdict(self.calibration.result())}
         if self.options.bootstrap:
-            found["intervals"] = {
-                "confidence": self.options.confidence,
-                "replicates": self.options.bootstrap,
-                **score_intervals(
-                    counts,
-                    self.task.class_names,
-                    absent=self.options.absent,
-                    replicates=self.options.bootstrap,
-                    confidence=self.options.confidence,
-                ),
-            }
+            found["intervals"] = self._intervals(counts)
         return found
 
-    def write(self, folder: Path) -> None:
-        """Write the tables and pictures of curves and calibration."""
+    def _thresholds(self) -> dict[str, Any]:
+        curves = self.curves.result()
+        rows = zip(self.task.class_names, curves.average_precision.tolist(), curves.best, strict=True)
+        return {name: {"average_precision": average, **asdict(best)} if best else None for name, average, best in rows}
+
+    def _intervals(self, counts: Counts) -> dict[str, Any]:
+        confidence, replicates = self.options.confidence, self.options.bootstrap
+        ends = score_intervals(
+            counts, self.task.class_names, absent=self.options.absent, replicates=replicates, confidence=confidence
+        )
+        return {"confidence": confidence, "replicates": replicates, **ends}
+
+    def operating_point(self) -> OperatingPoint:
+        """Take the temperature, and the best threshold of each class that is decided by one; 1/2 without truth."""
+        temperature = self.calibration.result().temperature or 1.0
+        if not self.task.has_thresholds:
+            return OperatingPoint(temperature)
+        best = self.curves.result().best
+        return OperatingPoint.from_raw(temperature, [0.5 if found is None else found.threshold for found in best])
+
+    def write(self, folder: Path) -> dict[str, NDArray[np.uint8]]:
+        """Write the curves and the reliability table as CSV and PNG, and return the pictures by name."""
+        if not self.on_logits:
+            return {}
+        curves, calibration = self.curves.result(), self.calibration.result()
+        names = self.task.class_names
+        header = ["threshold", *(f"{what}:{name}" for name in names for what in ("precision", "recall"))]
+        columns = [column for pair in zip(curves.precision, curves.recall, strict=True) for column in pair]
+        rows = zip(curves.thresholds.tolist(), *(column.tolist() for column in columns), strict=True)
+        write_table(folder / "precision_recall.csv", [header, *rows])
+        bins = [[number, *asdict(row).values()] for number, row in enumerate(calibration.reliability)]
+        write_table(folder / "reliability.csv", [["bin", "decisions", "confidence", "accuracy"], *bins])
+        pictures = {
+            "precision_recall": precision_recall_picture(curves, names),
+            "reliability": reliability_picture(calibration),
+        }
+        for name, picture in pictures.items():
+            Image.fromarray(picture).save(folder / f"{name}.png")
+        return pictures

@@ -2,16 +2,21 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from segtrain.errors import DataError
 from segtrain.metrics import Counts, class_mean, f1, iou
+from segtrain.pictures import stack
+from segtrain.plots import confusion_picture
 from segtrain.task import Mode, Task
 
 SPLITS_FOLDER = "eval"
@@ -63,10 +68,12 @@ def read_report(folder: Path) -> Report:
         with (folder / IMAGES).open(newline="") as file:
             rows = list(csv.DictReader(file))
         names = tuple(fields["class_names"])
-        table = torch.tensor([[[int(row[f"{kind}:{name}"]) for name in names] for row in rows] for kind in _COUNTED])
+        tp, fp, fn, tn = (
+            torch.tensor([[int(row[f"{kind}:{name}"]) for name in names] for row in rows]) for kind in _COUNTED
+        )
         correct, decided = (torch.tensor([int(row[name]) for row in rows]) for name in ("correct", "decided"))
         ids = tuple(row["id"] for row in rows)
-        counts = Counts(*table.unbind(0), correct, decided)
+        counts = Counts(tp, fp, fn, tn, correct, decided)
         return Report(fields["mode"], names, ids, counts, fields["scores"], fields["about"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
@@ -93,17 +100,23 @@ def find_report(path: Path, split: str | None) -> Path:
     )
 
 
-def write_confusion(folder: Path, matrix: Tensor, task: Task) -> None:
-    """Write confusion.csv: rows are true labels, columns predicted ones, in pixels.
+def write_confusion(folder: Path, matrix: Tensor, task: Task) -> NDArray[np.uint8]:
+    """Write confusion.csv, true labels as rows and predicted ones as columns, in pixels; and its picture, returned too.
 
     ``matrix`` is ``(groups, L, L)``; a multilabel task has one group for each class.
     """
-    labels = task.label_names if matrix.shape[-1] == len(task.label_names) else ("absent", "present")
-    rows: list[list[object]] = [["class", "truth", *labels]] if len(matrix) > 1 else [["truth", *labels]]
-    for name, group in zip(task.class_names, matrix.tolist(), strict=False):
-        start = [name] if len(matrix) > 1 else []
-        rows += [[*start, label, *row] for label, row in zip(labels, group, strict=True)]
+    labels = task.value_names
+    several = len(matrix) > 1
+    rows: list[Sequence[object]] = [("class", "truth", *labels) if several else ("truth", *labels)]
+    pictures = []
+    for name, group in zip(task.class_names, matrix, strict=several):
+        start = (name,) if several else ()
+        rows += [(*start, label, *row) for label, row in zip(labels, group.tolist(), strict=True)]
+        pictures.append(confusion_picture(group.numpy(), (f"not {name}", name) if several else labels))
     write_table(folder / "confusion.csv", rows)
+    picture = stack(pictures)
+    Image.fromarray(picture).save(folder / "confusion.png")
+    return picture
 
 
 def write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:

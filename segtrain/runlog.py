@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from segtrain.console import Display, out, score_table
 from segtrain.loggers import Logger
 from segtrain.profiling import Clock
+from segtrain.reports import SPLITS_FOLDER, Report, write_confusion, write_report
+from segtrain.task import Task
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -84,6 +87,13 @@ class RunLog:
         """Write overview.png."""
         Image.fromarray(picture).save(self.folder / "overview.png")
 
+    def report(self, step: int, report: Report, confusion: Tensor, task: Task) -> None:
+        """Write the report of the best validation, and hand its confusion matrix to the logger."""
+        folder = self.folder / SPLITS_FOLDER / "val"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_report(folder, report)
+        self.logger.picture(step, "val/confusion", write_confusion(folder, confusion, task))
+
     def progress(self, items: Iterable[T], label: str, total: int) -> Iterator[T]:
         """Pass items on under a progress bar."""
         return self.display.progress(items, label, total)
@@ -101,6 +111,16 @@ class RunLog:
     def _append(self, entry: Mapping[str, Any]) -> None:
         with self.metrics.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def log_evaluation(
+    logger: Logger, split: str, scores: Mapping[str, Any], pictures: Mapping[str, NDArray[np.uint8]], *, config: str
+) -> None:
+    """Hand the scores and pictures of an evaluation to a logger of their own."""
+    logger.start(0, config)
+    for name, picture in pictures.items():
+        logger.picture(0, f"{split}/{name}", picture)
+    logger.finish({"split": split}, {f"{split}/{name}": value for name, value in _numbers(scores).items()})
 
 
 def show_scores(title: str, scores: Mapping[str, Any]) -> None:

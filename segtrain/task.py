@@ -52,9 +52,14 @@ class Task:
         return self.class_names
 
     @property
+    def value_names(self) -> tuple[str, ...]:
+        """What each value of a target stands for, by value."""
+        return self.label_names
+
+    @property
     def num_labels(self) -> int:
         """How many values, from 0 on, a target can hold besides ``ignore_index``."""
-        return len(self.label_names)
+        return len(self.value_names)
 
     def activation(self, logits: Tensor) -> Tensor:
         """Turn logits into probabilities of the same shape."""
@@ -195,9 +200,9 @@ class Multilabel(Task):
     has_thresholds = True
 
     @property
-    def num_labels(self) -> int:
-        """Absent (0) or present (1)."""
-        return 2
+    def value_names(self) -> tuple[str, ...]:
+        """Absent (0) or present (1), in each channel."""
+        return ("absent", "present")
 
     def activation(self, logits: Tensor) -> Tensor:
         """Apply the sigmoid to each channel."""

@@ -40,8 +40,8 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     from segtrain.console import Display, start_logging
     from segtrain.evaluator import evaluate
     from segtrain.measures import Measures
-    from segtrain.reports import SPLITS_FOLDER, Report, write_confusion, write_report
-    from segtrain.runlog import show_scores, write_scores
+    from segtrain.reports import SPLITS_FOLDER, write_confusion, write_report
+    from segtrain.runlog import log_evaluation, show_scores, write_scores
     from segtrain.runtime import keep_freed_memory, make_runtime
 
     start_logging()
@@ -75,13 +75,13 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
             on_labels=measures.on_labels,
             on_batch=lambda _images: display.stepped(),
         )
-    scores = {"at": config.eval.at, **result.scores, **measures.scores(result.counts)}
-    about = {"command": "eval", "split": split, "at": config.eval.at, "ckpt": str(file.resolve()), "config": job}
-    write_report(report_folder, Report(task.mode, task.class_names, result.ids, result.counts, scores, about))
-    write_confusion(report_folder, result.confusion, task)
-    measures.write(report_folder)
-    show_scores(f"{split} split, {len(result.ids)} images, {file}", scores)
-    log.info("written to %s and %s", write_scores(folder, split, scores), report_folder)
+    result.scores.update(measures.scores(result.counts))
+    write_report(report_folder, result.report(task, command="eval", split=split, ckpt=str(file.resolve()), config=job))
+    pictures = {"confusion": write_confusion(report_folder, result.confusion, task), **measures.write(report_folder)}
+    logger = build.construct(run_config.logger, "logger", folder=report_folder)
+    log_evaluation(logger, split, result.scores, pictures, config=yaml.safe_dump(job, sort_keys=False))
+    show_scores(f"{split} split, {len(result.ids)} images, {file}", result.scores)
+    log.info("written to %s and %s", write_scores(folder, split, result.scores), report_folder)
     if config.eval.calibrate:
         keep_operating_point(measures.operating_point(), payload, file, split)
 

@@ -6,8 +6,10 @@ Score a data set with any metric and reduction, ``macro(counts, iou)``, or in on
 from segtrain.metrics.agreement import matrix_kappa, matrix_mcc
 from segtrain.metrics.bootstrap import HEADLINES, paired_differences, score_intervals
 from segtrain.metrics.boundary import count_boundary
+from segtrain.metrics.calibration import Calibration, CalibrationScores, ReliabilityBin
 from segtrain.metrics.counting import confusion, count
 from segtrain.metrics.counts import Counts
+from segtrain.metrics.curves import BestThreshold, Curves, PrecisionRecall
 from segtrain.metrics.rates import (
     METRICS,
     Metric,
@@ -53,8 +55,14 @@ __all__ = [
     "PER_CLASS",
     "REDUCTIONS",
     "Absent",
+    "BestThreshold",
+    "Calibration",
+    "CalibrationScores",
     "Counts",
+    "Curves",
     "Metric",
+    "PrecisionRecall",
+    "ReliabilityBin",
     "SurfaceDistances",
     "Weights",
     "accuracy",
