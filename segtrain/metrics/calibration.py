@@ -44,7 +44,7 @@ class CalibrationScores:
 
     - ``ece``: expected calibration error over all valid pixels (section 3)
     - ``nll``: mean negative log-likelihood of the true label in nats, over the sampled pixels
-    - ``temperature``: what to divide logits by for the smallest ``nll`` (section 4.2), between 1/8 and 8. Without a single
+    - ``temperature``: what to divide logits by for the smallest ``nll`` (section 4.2), between 1/8 and 8. Without any
       mistake the loss falls for ever: then the first temperature below 1 that brings it to 0, or 1/8
     - ``ece_calibrated``, ``nll_calibrated``: both after dividing, over the sampled pixels
     - ``reliability``: the table behind ``ece``, bins of equal width from confidence 0 to 1
