@@ -86,7 +86,7 @@ def test_one_image_alone_never_decides(tmp_path, capsys):
     write(tmp_path / "b", found_pixels(60, images=1))
     text = compare("a b pictures=0", capsys)
     assert "The data cannot tell which is better" in text
-    assert "1 images are few" in text
+    assert "few images (1)" in text
 
 
 def test_the_table_marks_what_the_interval_sets_apart_from_zero(tmp_path, capsys):

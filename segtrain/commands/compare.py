@@ -74,7 +74,7 @@ def compare(config: CompareConfig) -> None:
     out.print(_note(len(a.ids), config), markup=False, soft_wrap=True)
     out.print(_change_table(changes[:_LISTED]))
     if len(a.ids) < comparison.FEW:
-        log.warning("%d images are few: intervals from so few are too narrow, and p too small", len(a.ids))
+        log.warning("few images (%d): their intervals are too narrow, and p is too small", len(a.ids))
     log.info("%s", comparison.verdict(rows, images=len(a.ids), confidence=config.confidence))
     write_table(folder / "comparison.csv", comparison.difference_table(rows))
     write_table(folder / "images.csv", comparison.change_table(changes))
