@@ -55,8 +55,8 @@ class Strange(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """How two files are compared: what their values stand for, and what is measured beside the counts."""
+class Scorer:
+    """Scores two files against each other: what their values stand for, and what is measured beside the counts."""
 
     task: Task
     truth_labels: LabelMap
@@ -65,10 +65,10 @@ class Comparison:
     surface: bool = False
 
     def __call__(self, pair: MaskPair) -> Scored | Strange:
-        """Score one pair, unless there is nothing that its values stand for.
+        """Score one pair, or return the mask that holds values without a label.
 
-        Raises DataError where a file cannot be read, or the sizes differ. What is predicted at ignored pixels does not
-        matter.
+        What is predicted at ignored pixels does not matter. Raises DataError where a file cannot be read, or the sizes
+        differ.
         """
         pred, truth = read_mask(pair.pred), read_mask(pair.truth)
         if pred.shape != truth.shape:
@@ -123,9 +123,7 @@ def find_values(files: Iterable[Path], on_image: Callable[[], None] = lambda: No
     return {value for values in _each(lambda file: _values(read_mask(file)), files, on_image) for value in values}
 
 
-def score_masks(
-    pairs: Sequence[MaskPair], comparison: Comparison, *, on_image: Callable[[], None] = lambda: None
-) -> Scored:
+def score_masks(pairs: Sequence[MaskPair], scorer: Scorer, *, on_image: Callable[[], None] = lambda: None) -> Scored:
     """Score every pair; ``on_image`` is called after each.
 
     Raises one DataError, after all were looked at, with a line for each file that cannot be used, and one for all
@@ -133,10 +131,10 @@ def score_masks(
     """
     counts: list[Counts] = []
     matrix = torch.zeros((), dtype=torch.int64)
-    contours = comparison.contours()
+    contours = scorer.contours()
     problems: list[str] = []
     strange: list[Strange] = []
-    for found in _each(_reporting(comparison), pairs, on_image):
+    for found in _each(_reporting(scorer), pairs, on_image):
         if isinstance(found, DataError):
             problems.append(str(found))
         elif isinstance(found, Strange):
@@ -146,16 +144,16 @@ def score_masks(
             matrix = matrix + found.confusion
             contours.counts += found.contours.counts
             contours.distances += found.contours.distances
-    _refuse(problems, strange, comparison)
+    _refuse(problems, strange, scorer)
     return Scored(Counts.cat(counts), matrix, contours)
 
 
-def _reporting(comparison: Comparison) -> Callable[[MaskPair], Scored | Strange | DataError]:
+def _reporting(scorer: Scorer) -> Callable[[MaskPair], Scored | Strange | DataError]:
     """Return what is wrong with a pair instead of raising it, so that all others are looked at too."""
 
     def compare(pair: MaskPair) -> Scored | Strange | DataError:
         try:
-            return comparison(pair)
+            return scorer(pair)
         except DataError as error:
             return error
 
@@ -186,12 +184,12 @@ def _wrong_size(pair: MaskPair, pred: Pixels, truth: Pixels) -> str:
     )
 
 
-def _refuse(problems: Sequence[str], strange: Sequence[Strange], comparison: Comparison) -> None:
+def _refuse(problems: Sequence[str], strange: Sequence[Strange], scorer: Scorer) -> None:
     """Raise what is wrong, if anything is."""
     lines = list(problems[:MOST])
     if len(problems) > MOST:
         lines.append(f"and {len(problems) - MOST} more files with problems")
-    labels = {"truth": comparison.truth_labels, "pred": comparison.pred_labels}
+    labels = {"truth": scorer.truth_labels, "pred": scorer.pred_labels}
     for kind, label_map in labels.items():
         found = [mask for mask in strange if mask.kind == kind]
         if found:
@@ -199,7 +197,7 @@ def _refuse(problems: Sequence[str], strange: Sequence[Strange], comparison: Com
             others = f" ({len(found)} masks hold such values)" if len(found) > 1 else ""
             lines.append(
                 f"{found[0].file}: mask holds {listing(found[0].values)}, expected {label_map.expected}; "
-                f"{_remedy(kind, values, label_map, comparison.task)}{others}"
+                f"{_remedy(kind, values, label_map, scorer.task)}{others}"
             )
     if lines:
         raise DataError("\n".join(lines))

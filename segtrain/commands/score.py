@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from segtrain.data.labels import LabelMap
     from segtrain.metrics.conventions import Number
-    from segtrain.scoring import Comparison, MaskPair, Scored
+    from segtrain.scoring import MaskPair, Scored, Scorer
+    from segtrain.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +46,14 @@ def score(config: ScoreConfig) -> None:
     pairs, extra = pair_masks(Path(config.pred), Path(config.truth))
     if extra:
         log.warning("%s: %d masks have no truth, and do not count", config.pred, extra)
-    comparison = make_comparison(config, pairs)
+    scorer = make_scorer(config, pairs)
     if config.output:
         make_folder(Path(config.output), key="output")
     display = Display()
     with display.running(0, len(pairs), label="scoring"):
-        scored = score_masks(pairs, comparison, on_image=display.stepped)
-    scores = summarize(config, comparison, scored)
-    numbers = numbers_of(config, comparison, scored, scores)
+        scored = score_masks(pairs, scorer, on_image=display.stepped)
+    scores = summarize(config, scorer.task, scored)
+    numbers = numbers_of(config, scorer.task, scored, scores)
     title = f"{len(pairs)} masks of {config.pred}, truth {config.truth}"
     if config.as_ == "segtrain":
         show_scores(title, scores)
@@ -60,13 +61,13 @@ def score(config: ScoreConfig) -> None:
         log.warning("absent=%s is for as=segtrain; %s has a rule of its own, as stated", config.absent, config.as_)
     out.print(number_table(f"as={config.as_}: {title}", numbers, scores.get("intervals", {})))
     if config.output:
-        write(config, comparison, [pair.id for pair in pairs], scored, scores, numbers)
+        write(config, scorer.task, [pair.id for pair in pairs], scored, scores, numbers)
         log.info("written to %s", config.output)
 
 
-def make_comparison(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Comparison":
+def make_scorer(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Scorer":
     """Find out what the values in the files stand for."""
-    from segtrain.scoring import Comparison
+    from segtrain.scoring import Scorer
     from segtrain.task import make_task
 
     ignore = [config.ignore_index] if isinstance(config.ignore_index, int) else list(config.ignore_index or ())
@@ -81,7 +82,7 @@ def make_comparison(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Compar
     log.info("values of the truth: %s", truth_labels.describe())
     if pred_map != class_map:
         log.info("values of the predictions: %s", pred_labels.describe())
-    return Comparison(
+    return Scorer(
         task=task,
         truth_labels=truth_labels,
         pred_labels=pred_labels,
@@ -109,8 +110,8 @@ def classes_found(
     from segtrain.task import IGNORE_INDEX
 
     if config.class_map is not None:
-        labels = [label for label in config.class_map.values() if label != IGNORE_INDEX]
-        return [str(label) for label in range(max(labels, default=0) + 1)], config.class_map
+        highest = max(label for label in (1, *config.class_map.values()) if label != IGNORE_INDEX)
+        return [str(label) for label in range(highest + 1)], config.class_map
     display = Display()
     with display.running(0, len(pairs), label="looking for classes"):
         found = find_values([pair.truth for pair in pairs], display.stepped)
@@ -136,11 +137,11 @@ def _check_names(names: Sequence[str]) -> None:
         raise ConfigError(f"classes: {', '.join(doubles)} more than once, expected distinct names; rename one")
 
 
-def summarize(config: ScoreConfig, comparison: "Comparison", scored: "Scored") -> dict[str, Any]:
+def summarize(config: ScoreConfig, task: "Task", scored: "Scored") -> dict[str, Any]:
     """Give the scores by our definitions: as `segtrain eval` has them."""
     from segtrain.metrics import score_intervals, scores
 
-    names = comparison.task.class_names
+    names = task.class_names
     found = {**scores(scored.counts, names, absent=config.absent), **scored.contours.scores(), "at": "original"}
     if config.bootstrap and (config.as_ == "segtrain" or config.output):
         intervals = score_intervals(
@@ -150,9 +151,7 @@ def summarize(config: ScoreConfig, comparison: "Comparison", scored: "Scored") -
     return found
 
 
-def numbers_of(
-    config: ScoreConfig, comparison: "Comparison", scored: "Scored", scores: dict[str, Any]
-) -> "list[Number]":
+def numbers_of(config: ScoreConfig, task: "Task", scored: "Scored", scores: dict[str, Any]) -> "list[Number]":
     """Give the numbers as that tool defines them, and those of contours, which are ours alone."""
     from segtrain.metrics import conventions
 
@@ -161,7 +160,7 @@ def numbers_of(
         "segtrain": lambda: conventions.segtrain(scores),
         "smp": lambda: conventions.smp(scored.counts),
         "mmseg": lambda: conventions.mmseg(matrix),
-        "torchvision": lambda: conventions.torchvision(matrix, comparison.task.label_names),
+        "torchvision": lambda: conventions.torchvision(matrix, task.label_names),
     }
     return [*by_tool[config.as_](), *conventions.contours(scores)]
 
@@ -187,7 +186,7 @@ def number_table(title: str, numbers: "Sequence[Number]", intervals: Mapping[str
 
 def write(
     config: ScoreConfig,
-    comparison: "Comparison",
+    task: "Task",
     ids: Sequence[str],
     scored: "Scored",
     scores: dict[str, Any],
@@ -196,7 +195,7 @@ def write(
     """Write the report folder; what another tool would print goes beside our scores."""
     from segtrain.reports import Report, write_confusion, write_report
 
-    task, folder = comparison.task, Path(str(config.output))
+    folder = Path(str(config.output))
     about: dict[str, Any] = {"command": "score", "as": config.as_, "at": "original"}
     about |= {"pred": str(Path(config.pred).resolve()), "truth": str(Path(config.truth).resolve())}
     if config.as_ != "segtrain":
