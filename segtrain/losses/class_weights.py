@@ -1,5 +1,6 @@
 """How much each class counts: weights given by hand, or made from how many pixels each class has."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -11,6 +12,8 @@ from torch import Tensor
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.task import Task
+
+log = logging.getLogger(__name__)
 
 Scheme: TypeAlias = Literal["auto", "inverse", "median_frequency", "effective_number", "enet"]
 ClassWeights: TypeAlias = Sequence[float] | Mapping[str, float] | Scheme | None
@@ -62,7 +65,9 @@ def label_weights(weights: ClassWeights, task: Task, pixel_counts: Sequence[int]
     if weights is None:
         return None
     if isinstance(weights, str):
-        weights = class_weights(_needed(pixel_counts, weights, task), weights)
+        scheme, weights = weights, class_weights(_needed(pixel_counts, weights, task), weights)
+        named = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(task.label_names, weights, strict=True))
+        log.info("loss.class_weights: %s gives %s", scheme, named)
     values = _by_name(weights, task) if isinstance(weights, Mapping) else list(weights)
     _check(values, task)
     return torch.tensor(values, dtype=torch.float32)

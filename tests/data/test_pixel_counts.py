@@ -1,0 +1,160 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segtrain.build import build_objective, checked_config
+from segtrain.config.compose import compose
+from segtrain.data.folder import Folder
+from segtrain.data.oxford_pets import OxfordPets
+from segtrain.data.pixel_counts import count_pixels, pixel_counts
+from segtrain.data.shapes import Shapes
+from segtrain.errors import DataError
+from segtrain.task import make_task
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "segtrain" / "pixel_counts"
+
+
+@pytest.fixture
+def root(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for number in range(5):
+        write_mask(tmp_path / "data", number, [0, 0, 0, 1, 1, 255])
+        Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(tmp_path / "data" / "images" / f"{number}.png")
+    return tmp_path / "data"
+
+
+def write_mask(root, number, values):
+    Image.fromarray(np.array(values, np.uint8).reshape(2, 3)).save(root / "masks" / f"{number}.png")
+
+
+class Watched(Folder):
+    """Remembers which masks were read."""
+
+    def __init__(self, root, **options):
+        options = {"classes": ["background", "cat"], "ignore_index": 255, "val_fraction": 0.2, **options}
+        super().__init__(split="train", root=str(root), **options)
+        self.read = []
+
+    def mask(self, index):
+        self.read.append(index)
+        return super().mask(index)
+
+
+def test_pixels_are_counted_over_all_masks_without_the_ignored_ones(root):
+    assert count_pixels(Watched(root), 2) == [12, 8]
+
+
+def test_images_are_not_read(root):
+    for file in (root / "images").iterdir():
+        file.write_bytes(b"no image")
+    assert count_pixels(Watched(root), 2) == [12, 8]
+
+
+def test_the_second_time_no_mask_is_read(root, caplog):
+    with caplog.at_level("INFO"):
+        first = pixel_counts(Watched(root), 2)
+    assert "counting the pixels of each class in 4 masks" in caplog.text
+    source = Watched(root)
+    assert pixel_counts(source, 2) == first == [12, 8]
+    assert source.read == []
+
+
+def test_masks_are_counted_again_when_one_changes(root):
+    pixel_counts(Watched(root), 2)
+    edited = Path(root / "masks" / f"{Watched(root).ids[0]}.png")
+    before = edited.stat()
+    write_mask(root, edited.stem, [1, 1, 1, 1, 1, 1])
+    os.utime(edited, ns=(before.st_atime_ns, before.st_mtime_ns + 1))  # a clock may be coarse
+    assert pixel_counts(Watched(root), 2) == [9, 12]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"class_map": {0: 1, 1: 0}}, [8, 12]),
+        ({"class_map": {0: 0, 1: 1, 255: 1}, "ignore_index": None}, [12, 12]),
+        ({"classes": ["background", "cat", "dog"]}, [12, 8, 0]),
+        ({"val_fraction": 0.4}, [9, 6]),
+    ],
+)
+def test_what_changes_the_labels_makes_new_counts(root, options, expected):
+    pixel_counts(Watched(root), 2)
+    source = Watched(root, **options)
+    assert pixel_counts(source, len(source.class_names)) == expected
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.write_text("[1, 2"), lambda file: file.unlink()])
+def test_counts_that_cannot_be_read_are_made_anew(root, cache_folder, spoil):
+    pixel_counts(Watched(root), 2)
+    (kept,) = cache_folder.iterdir()
+    spoil(kept)
+    assert pixel_counts(Watched(root), 2) == [12, 8]
+    assert kept.read_text() == "[12, 8]"
+
+
+def test_a_cache_that_cannot_be_written_is_no_mistake(root, tmp_path, caplog):
+    (tmp_path / "cache").write_text("a file where the folder would be")
+    with caplog.at_level("DEBUG"):
+        assert pixel_counts(Watched(root), 2) == [12, 8]
+    assert "the pixel counts are not kept: " in caplog.text
+
+
+def test_a_user_without_a_home_has_no_cache(root, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert pixel_counts(Watched(root), 2) == [12, 8]
+
+
+def test_without_a_named_folder_counts_are_below_the_home(root, tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    pixel_counts(Watched(root), 2)
+    assert len(list((tmp_path / "home" / ".cache" / "segtrain" / "pixel_counts").glob("*.json"))) == 1
+
+
+def test_a_mask_that_cannot_be_read_is_named(root, cache_folder):
+    source = Watched(root)
+    (root / "masks" / f"{source.ids[-1]}.png").unlink()
+    with pytest.raises(DataError, match=rf"{source.ids[-1]}\.png: cannot be read"):
+        pixel_counts(source, 2)
+    assert not cache_folder.exists()
+
+
+def test_what_is_drawn_is_counted_each_time(cache_folder):
+    source = Shapes(split="train", size=32, train=8)
+    counts = pixel_counts(source, 5)
+    assert sum(counts) == 8 * 32 * 32
+    assert source.fingerprint() is None
+    assert not cache_folder.exists()
+
+
+def test_pets_are_counted_with_the_border_as_configured(tmp_path):
+    base = tmp_path / "oxford-iiit-pet"
+    (base / "images").mkdir(parents=True)
+    (base / "annotations" / "trimaps").mkdir(parents=True)
+    (base / "annotations" / "trainval.txt").write_text("Abyssinian_1 1 1 1\n")
+    Image.fromarray(np.array([[1, 3, 3], [2, 2, 2]], np.uint8)).save(base / "annotations/trimaps/Abyssinian_1.png")
+    for border, expected in (("pet", [3, 3]), ("background", [5, 1]), ("ignore", [3, 1])):
+        for _ in range(2):
+            pets = OxfordPets(split="train", root=str(tmp_path), download=False, border=border)
+            assert pixel_counts(pets, 2) == expected
+
+
+def test_a_second_run_knows_the_weights_without_reading_masks(root, caplog):
+    words = ["data=folder", f"data.root={root}", "data.classes=[background,cat]", "data.ignore_index=255"]
+    weighed = ["loss=ce_dice", "loss.terms.cross_entropy.loss.class_weights=inverse", "encoder=test_resnet"]
+    config = checked_config(compose("train", [*words, *weighed]).job)
+    sources = [Watched(root), Watched(root)]
+    for source in sources:
+        with caplog.at_level("INFO"):
+            build_objective(config, make_task(source.mode, source.class_names), source)
+    assert [len(source.read) for source in sources] == [4, 0]
+    assert caplog.text.count("loss.class_weights: inverse gives background 0.8, cat 1.2") == 2
