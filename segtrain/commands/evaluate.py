@@ -57,6 +57,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     refuse_other_classes(source, model, task)
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
     report_folder = folder / SPLITS_FOLDER / split
+    make_folder(folder, key="output")
     make_folder(report_folder, key="output")
     runtime = make_runtime(config.device, config.precision, channels_last=run_config.trainer.channels_last)
     runtime.place(model)
