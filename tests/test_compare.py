@@ -102,6 +102,13 @@ def test_the_table_marks_what_the_interval_sets_apart_from_zero(tmp_path, capsys
     assert lines["iou of dog"].split("│")[-2].strip() == "1.000"
 
 
+def test_p_is_never_shown_as_zero(better, capsys):
+    assert "0.002" in compare("a b pictures=0", capsys)
+    text = compare("a b bootstrap=5000 pictures=0", capsys)
+    assert "<0.001" in text
+    assert " 0.000 " not in text
+
+
 def test_the_numbers_are_those_of_the_paired_bootstrap(better, tmp_path, capsys):
     compare("a b output=out bootstrap=200 confidence=0.9 seed=5 pictures=0", capsys)
     rows = {(row["metric"], row["class"]): row for row in rows_of(tmp_path / "out" / "comparison.csv")}

@@ -104,7 +104,7 @@ def _difference_table(rows: "Sequence[Difference]", config: CompareConfig) -> Ta
         name = f"iou of {row.class_name}" if row.class_name else row.metric
         ends = "" if row.interval is None else " to ".join(f"{end:+.4f}" for end in row.interval)
         mark = " *" if row.is_clear else "  "
-        p = "" if row.p is None else f"{row.p:.3f}"
+        p = "" if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}"
         end_section = not row.class_name and following is not None and bool(following.class_name)
         numbers = (_score(row.a), _score(row.b), _signed(row.difference), ends + mark, p)
         table.add_row(escape(name), *numbers, end_section=end_section)
