@@ -83,21 +83,26 @@ def channel_weights(
     values = label_weights(weights, task, pixel_counts)
     if values is not None:
         values = values[-task.out_channels :]  # without a binary task's background
-    if classes is None:
-        return values
+    if classes is not None:
+        chosen = _chosen(classes, task)
+        values = chosen if values is None else chosen * values
+    if values is not None and not values.any():
+        counted = ", ".join(task.class_names if classes is None else classes)
+        raise ConfigError(
+            f"loss.class_weights: leave none of the classes that count a weight above 0, expected one for {counted}; "
+            f"set loss.class_weights={_example(task)}"
+        )
+    return values
+
+
+def _chosen(classes: Sequence[str], task: Task) -> Tensor:
+    """Mark the channels of these classes with 1, ``(out_channels,)``."""
     for name in classes:
         if name not in task.class_names:
             raise ConfigError(f"loss.classes: {name!r} is no class{did_you_mean(name, task.class_names)}")
     if not classes:
         raise ConfigError(f"loss.classes: holds nothing, expected some of {', '.join(task.class_names)}")
-    chosen = torch.tensor([float(name in classes) for name in task.class_names])
-    chosen = chosen if values is None else chosen * values
-    if not chosen.any():
-        raise ConfigError(
-            f"loss.class_weights: leave none of classes a weight above 0, expected one for {', '.join(classes)}; "
-            f"set loss.class_weights={_example(task)}"
-        )
-    return chosen
+    return torch.tensor([float(name in classes) for name in task.class_names])
 
 
 def _needed(pixel_counts: Sequence[int] | None, scheme: str, task: Task) -> Sequence[int]:

@@ -1,5 +1,6 @@
 """Losses that score every class as a whole, and their mean over the classes."""
 
+import logging
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from segtrain.losses.class_weights import ClassWeights, channel_weights
 from segtrain.losses.pixels import EPSILON
 from segtrain.task import Task
+
+log = logging.getLogger(__name__)
 
 
 class Shared(TypedDict):
@@ -21,8 +24,8 @@ class ClasswiseLoss(nn.Module):
     """What class-wise losses share: whether images are scored on their own, and how much each class counts.
 
     ``classes`` names those that count at all, None stands for every class. ``class_weights`` make the mean over the
-    classes a weighted one; the single class of a binary task has nothing to be weighed against. ``pixel_counts``, one
-    for each of ``task.label_names``, are what a scheme makes weights from.
+    classes a weighted one; the single class of a binary task has nothing to be weighed against, and a warning says so.
+    ``pixel_counts``, one for each of ``task.label_names``, are what a scheme makes weights from.
     """
 
     class_weights: Tensor | None
@@ -39,6 +42,14 @@ class ClasswiseLoss(nn.Module):
         super().__init__()
         self.task = task
         self.per_image = per_image
+        counted = task.class_names if classes is None else classes
+        if class_weights is not None and len(counted) == 1:
+            log.warning(
+                "loss.class_weights: do nothing in %s, as %s is the only class that it scores; weigh pixels with "
+                "loss=bce loss.pos_weight=2, or misses against false alarms with loss=tversky",
+                type(self).__name__,
+                counted[0],
+            )
         weights = channel_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
         self.register_buffer("class_weights", weights, persistent=False)
 

@@ -101,6 +101,35 @@ def test_bce_with_weights_is_cross_entropy_where_labels_are_two(case):
     torch.testing.assert_close(ours, CrossEntropyLoss(case.task, class_weights=weights)(case.logits, case.target))
 
 
+@pytest.mark.parametrize(("task", "options"), [(Binary(["cat"]), {}), (TASK, {"classes": ["cat"]})])
+def test_weights_that_weigh_a_single_class_against_nothing_are_warned_of(task, options, caplog):
+    DiceLoss(task, class_weights={"cat": 3.0}, **options)
+    (said,) = caplog.messages
+    assert said.startswith("loss.class_weights: do nothing in DiceLoss, as cat is the only class that it scores; weigh")
+    assert "loss.pos_weight=2" in said
+
+
+def test_weights_that_do_something_are_not_warned_of(caplog):
+    CrossEntropyLoss(Binary(["cat"]), class_weights={"cat": 3.0})
+    BCELoss(Binary(["cat"]), class_weights={"cat": 3.0})
+    DiceLoss(TASK, class_weights={"cat": 3.0})
+    DiceLoss(Binary(["cat"]))
+    assert caplog.messages == []
+
+
+def test_the_log_says_what_a_scheme_gives(caplog):
+    with caplog.at_level("INFO"):
+        CrossEntropyLoss(TASK, class_weights="inverse", pixel_counts=COUNTS)
+    assert caplog.messages == ["loss.class_weights: inverse gives sky 0.0297, cat 0.297, dog 2.67"]
+
+
+def test_a_class_without_weight_is_no_loss_at_all():
+    with pytest.raises(
+        ConfigError, match=r"leave none of the classes that count a weight above 0, expected one for cat"
+    ):
+        DiceLoss(Binary(["cat"]), class_weights=[1.0, 0.0])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -110,7 +139,10 @@ def test_bce_with_weights_is_cross_entropy_where_labels_are_two(case):
         ({"class_weights": "auto"}, "class_weights: auto needs the pixels of each class, expected pixel_counts"),
         ({"classes": ["cta"]}, r"classes: 'cta' is no class, did you mean 'cat'\?"),
         ({"classes": []}, "classes: holds nothing, expected some of sky, cat, dog"),
-        ({"classes": ["cat"], "class_weights": {"cat": 0.0}}, "class_weights: leave none of classes a weight"),
+        (
+            {"classes": ["cat"], "class_weights": {"cat": 0.0}},
+            "class_weights: leave none of the classes that count a weight",
+        ),
     ],
 )
 def test_mistakes_are_answered_with_what_was_expected(options, message):
