@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _DPI = 110
 _LONGEST_NAME = 22  # characters
 _WITH_NUMBERS = 20  # labels up to which the cells of a confusion matrix hold their percentages
-_WITH_DECIMALS = 10
-_IN_A_LEGEND, _IN_A_COLUMN = 24, 36  # classes beside a plot, in one column, or more of them in several of small print
+_WITH_DECIMALS = 10  # labels up to which these have a decimal
+_IN_A_LEGEND = 24  # classes up to which a legend is one column in full size; of more it is several in small print
+_IN_A_COLUMN = 36
 _FONT, _SMALL_FONT = 9, 6.5  # points
 _GRAY, _BLUE, _RED = "#b8b8b8", "#3b6ea8", "#c8553d"
 
@@ -115,18 +116,23 @@ def precision_recall_picture(curves: PrecisionRecall, class_names: Sequence[str]
     figure = _figure(5.4 + columns * (2.5 if is_crowded else 3), 5.2)
     axes = figure.add_subplot()
     _draw_equal_f1(axes)
+    line, dot, font = (0.8, 3, _SMALL_FONT) if is_crowded else (1.8, 7, _FONT)
     for (average, name, best, recall, precision), colour in zip(found, _colours(len(found)), strict=True):
         label = f"{average:.3f}  {_short(name)} (> {best.threshold:.2f})"
-        axes.plot(recall, precision, color=colour, linewidth=0.8 if is_crowded else 1.8, label=label)
-        axes.plot(
-            best.recall, best.precision, "o", color=colour, markeredgecolor="white", markersize=4 if is_crowded else 7
-        )
+        axes.plot(recall, precision, color=colour, linewidth=line, label=label)
+        axes.plot(best.recall, best.precision, "o", color=colour, mec="white", mew=dot / 7, ms=dot)
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="recall", ylabel="precision", aspect="equal")
     if found:
         axes.set_title(f"Mean average precision {np.mean([row[0] for row in found]):.3f}", fontsize=_FONT + 1)
-        title, font = "AP  class (best threshold: dot)", _SMALL_FONT if is_crowded else _FONT
-        legend = {"fontsize": font, "title_fontsize": font, "ncols": columns, "frameon": False}
-        figure.legend(loc="outside right upper", title=title, alignment="left", **legend)
+        figure.legend(
+            loc="outside right upper",
+            ncols=columns,
+            title="AP  class (best threshold: dot)",
+            alignment="left",
+            fontsize=font,
+            title_fontsize=font,
+            frameon=False,
+        )
     else:
         axes.set_title("no class is in the truth", fontsize=_FONT + 1)
     _soften(axes)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from segtrain.metrics.counting import count_values
 from segtrain.metrics.counts import Counts
-from segtrain.metrics.rates import Metric, f1, iou, precision, recall
+from segtrain.metrics.rates import f1, iou, precision, recall
 from segtrain.task import Task
 
 _CACHED = 2**18  # logits that a CPU takes at once: what comes in between then stays in its cache
 _AT_ONCE = 2**25  # logits that an accelerator takes at once, with some 30 bytes of work space for each
-_NUDGE = 1e-6  # the smallest steps from 0 that the probability of a logit shows in float32, and some more
+_NUDGE = 1e-6  # enough for the probability of a logit to differ from one half in float32
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Curves:
     """Histograms of each class's probabilities: int64 ``(C, 2, bins)``, where the class is not and where it is.
 
     Bin i holds the probabilities above i / bins, up to and with (i + 1) / bins; 0 is in the first one, as is NaN. One
-    half is an edge, so that its counts are those of `Task.predict` for single logits. Histograms of ranks add up.
+    half is an edge, so that its counts are those of `Task.predict` for single logits. Histograms of ranks add up. The
+    curves take pixels of one bin as ties, which bounds their detail where a model is nearly certain of most pixels.
     """
 
     def __init__(self, task: Task, *, bins: int = 1000) -> None:
@@ -97,14 +98,20 @@ class Curves:
     def result(self) -> PrecisionRecall:
         """Draw the curves, once at the end: waits for the device."""
         counts, thresholds = self.counts(), self.thresholds()
-        lacks_truth = counts.support() == 0
+        lacks_truth = counts.support()[0] == 0
         said = counts.tp + counts.fp > 0
-        precisions = precision(counts).masked_fill(lacks_truth | ~said, torch.nan).T
-        recalls = recall(counts).masked_fill(lacks_truth, torch.nan).T
-        lost = -recalls.diff(append=torch.zeros_like(recalls[:, :1]))
-        best = [None if lacks else _best(counts, c, thresholds) for c, lacks in enumerate(lacks_truth[0].tolist())]
-        average = (lost * precisions.masked_fill(~said.T, 0)).sum(-1)
-        return PrecisionRecall(thresholds, precisions, recalls, average, tuple(best))
+        scores = torch.stack([metric(counts) for metric in (iou, f1, precision, recall)])
+        precisions, recalls = scores[2:].masked_fill(lacks_truth, torch.nan).mT
+        lost = recalls - torch.nn.functional.pad(recalls[:, 1:], (0, 1))
+        return PrecisionRecall(
+            thresholds,
+            precision=precisions.masked_fill(~said.T, torch.nan),
+            recall=recalls,
+            average_precision=(precisions * lost).sum(-1),
+            best=tuple(
+                None if lacks else _best(thresholds, scores[..., c]) for c, lacks in enumerate(lacks_truth.tolist())
+            ),
+        )
 
 
 def in_blocks(logits: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -114,16 +121,14 @@ def in_blocks(logits: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]
     return zip(torch.split(logits, rows, -2), torch.split(target, rows, -2), strict=True)
 
 
-def _best(counts: Counts, class_index: int, thresholds: Tensor) -> BestThreshold:
-    """Take the middle of the thresholds with the highest score: on a plateau, the one farthest from its ends."""
-    of_class = counts.map(lambda tensor: tensor[:, class_index] if tensor.ndim > 1 else tensor)
-    first, last = _highest(f1(of_class))
+def _best(thresholds: Tensor, scores: Tensor) -> BestThreshold:
+    """Take the middle of the thresholds with the highest F1: on a plateau, the one farthest from its ends.
+
+    The scores, ``(4, T)``, are IoU, F1, precision and recall.
+    """
+    first, last = _highest(scores[1])
     place = (first + last) // 2
-
-    def score(metric: Metric) -> float:
-        return float(metric(of_class)[place])
-
-    return BestThreshold(float(thresholds[place]), score(iou), score(f1), score(precision), score(recall))
+    return BestThreshold(float(thresholds[place]), *scores[:, place].tolist())
 
 
 def _highest(values: Tensor) -> tuple[int, int]:
