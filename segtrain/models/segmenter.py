@@ -6,9 +6,13 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder, Encoder
 from segtrain.models.layers import resize
 from segtrain.models.normalize import Normalize
+
+_NO_VARIANCE = "Expected more than 1 value per channel when training"
+"""What torch's batch normalisation says of a single value; it has no class of its own for that."""
 
 
 class Outputs(NamedTuple):
@@ -68,13 +72,25 @@ class Segmenter(nn.Module):
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor] | Outputs:
         """Pad to what the encoder takes, predict, and crop back; pad on the right and at the bottom with zeros.
 
-        Raises ``ValueError`` for an image that is no float batch of ``in_channels`` channels.
+        Raises ``ValueError`` for an image that is no float batch of ``in_channels`` channels, and ``ConfigError`` where
+        one image alone is too small to train a batch normalisation.
         """
         if image.ndim != 4 or image.shape[1] != self.in_channels or not image.is_floating_point():
             raise ValueError(
                 f"expected a normalised float image (N, {self.in_channels}, H, W), "
                 f"got {image.dtype} {tuple(image.shape)}; model.normalize(image) takes stored pixels"
             )
+        try:
+            return self._predict(image)
+        except ValueError as error:
+            if _NO_VARIANCE not in str(error):
+                raise
+            raise ConfigError(
+                f"a batch of one image of {image.shape[-1]}x{image.shape[-2]} pixels leaves a batch normalisation one "
+                "value per channel, which has no variance; train on two images or more at a time: data.batch_size=2"
+            ) from error
+
+    def _predict(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor] | Outputs:
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, self.size_multiple)
         features = self.encoder(padded)
