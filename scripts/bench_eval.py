@@ -1,4 +1,4 @@
-"""Speed of evaluation over the Oxford pets test images: segtrain against a hand-written loop around SMP, in alternation.
+"""Speed of evaluation over the Oxford pets test images: segtrain against a hand-written SMP loop, in alternation.
 
     python scripts/bench_eval.py --root ../shared/data
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -104,7 +105,7 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
     """Lay out the scores of a split: one row for each class, and their mean; intervals where they were measured."""
     columns = ("iou", "f1", "precision", "recall", "accuracy")
     intervals = scores.get("intervals")
-    table = Table(title=title, caption=_caption(scores), title_justify="left", caption_justify="left")
+    table = Table(title=escape(title), caption=escape(_caption(scores)), title_justify="left", caption_justify="left")
     table.add_column("class")
     for column in columns:
         table.add_column(column, justify="right")
@@ -115,7 +116,7 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
         cells = [_score(row[column]) for column in columns]
         if ends:
             cells.insert(1, _interval(ends["iou"]))
-        table.add_row(name, *cells, style=style)
+        table.add_row(escape(name), *cells, style=style)
 
     for name, row in scores["per_class"].items():
         add(name, row, intervals and intervals["per_class"][name])

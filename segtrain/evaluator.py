@@ -93,8 +93,8 @@ def evaluate(
 def at_truth(logits: Tensor, fed: Tensor, batch: Batch, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
     """Pair logits with the target that they are compared with, and the images' names.
 
-    That is the whole batch with the masks as they were fed; or, where it has the untouched masks, each image at the size of its own,
-    without the border that the fitting added.
+    That is the whole batch with the masks as they were fed; or, where it has the untouched masks, each image at the
+    size of its own, without the border that the fitting added.
     """
     if "truth" not in batch:
         yield logits, fed, batch["id"]

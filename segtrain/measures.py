@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from segtrain.config.schema import ScoringConfig
 from segtrain.contours import Contours
-from segtrain.metrics import Calibration, Counts, Curves, score_intervals
+from segtrain.metrics import Calibration, CalibrationScores, Counts, Curves, PrecisionRecall, score_intervals
 from segtrain.operating_point import OperatingPoint
 from segtrain.plots import precision_recall_picture, reliability_picture
 from segtrain.reports import write_table
@@ -22,7 +23,7 @@ Measure: TypeAlias = Callable[[Tensor, Tensor], None]
 
 
 class Measures:
-    """Streams over logits and labels; asked once at the end."""
+    """Streams over logits and labels; what it found is asked for at the end, after which nothing may be added."""
 
     def __init__(self, task: Task, options: ScoringConfig) -> None:
         self.task, self.options = task, options
@@ -32,17 +33,25 @@ class Measures:
         on_logits: list[Measure] = [self.curves.update, self.calibration.update]
         self.on_logits = on_logits if options.curves or options.calibrate else []
 
+    @cached_property
+    def _precision_recall(self) -> PrecisionRecall:
+        return self.curves.result()
+
+    @cached_property
+    def _calibration_scores(self) -> CalibrationScores:
+        return self.calibration.result()
+
     def scores(self, counts: Counts) -> dict[str, Any]:
         """Give all of it as plain numbers, for scores.json; counts are those of the images."""
         found = self.contours.scores()
         if self.on_logits:
-            found |= {"thresholds": self._thresholds(), "calibration": asdict(self.calibration.result())}
+            found |= {"thresholds": self._thresholds(), "calibration": asdict(self._calibration_scores)}
         if self.options.bootstrap:
             found["intervals"] = self._intervals(counts)
         return found
 
     def _thresholds(self) -> dict[str, Any]:
-        curves = self.curves.result()
+        curves = self._precision_recall
         rows = zip(self.task.class_names, curves.average_precision.tolist(), curves.best, strict=True)
         return {name: {"average_precision": average, **asdict(best)} if best else None for name, average, best in rows}
 
@@ -55,17 +64,17 @@ class Measures:
 
     def operating_point(self) -> OperatingPoint:
         """Take the temperature, and the best threshold of each class that is decided by one; 1/2 without truth."""
-        temperature = self.calibration.result().temperature or 1.0
+        temperature = self._calibration_scores.temperature or 1.0
         if not self.task.has_thresholds:
             return OperatingPoint(temperature)
-        best = self.curves.result().best
+        best = self._precision_recall.best
         return OperatingPoint.from_raw(temperature, [0.5 if found is None else found.threshold for found in best])
 
     def write(self, folder: Path) -> dict[str, NDArray[np.uint8]]:
         """Write the curves and the reliability table as CSV and PNG, and return the pictures by name."""
         if not self.on_logits:
             return {}
-        curves, calibration = self.curves.result(), self.calibration.result()
+        curves, calibration = self._precision_recall, self._calibration_scores
         names = self.task.class_names
         header = ["threshold", *(f"{what}:{name}" for name in names for what in ("precision", "recall"))]
         columns = [column for pair in zip(curves.precision, curves.recall, strict=True) for column in pair]

@@ -5,10 +5,12 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -91,7 +93,8 @@ class RunLog:
         """Write the report of the best validation, and hand its confusion matrix to the logger."""
         folder = self.folder / SPLITS_FOLDER / "val"
         folder.mkdir(parents=True, exist_ok=True)
-        write_report(folder, report)
+        origin = {"ckpt": str(self.folder.resolve() / "checkpoints" / "best.pt"), "config": yaml.safe_load(self.config)}
+        write_report(folder, replace(report, about={**report.about, **origin}))
         self.logger.picture(step, "val/confusion", write_confusion(folder, confusion, task))
 
     def progress(self, items: Iterable[T], label: str, total: int) -> Iterator[T]:

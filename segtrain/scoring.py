@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.contours import Contours
-from segtrain.data.folder import _files as find_files
+from segtrain.data.folder import find_files
 from segtrain.data.images import SUFFIXES, read_mask
 from segtrain.data.labels import MANY, UNKNOWN, LabelMap, listing
 from segtrain.data.sample import Pixels

@@ -12,11 +12,13 @@ from segtrain.config.groups import GROUPS, Groups
 from segtrain.config.schema import (
     ArchConfig,
     AuxConfig,
+    CompareConfig,
     DataConfig,
     EvalConfig,
     ImportConfig,
     LossConfig,
     PredictConfig,
+    ScoreConfig,
     TrainConfig,
 )
 from segtrain.config.signature import TARGET, locate
@@ -70,6 +72,8 @@ def as_yaml(default):
         ("train", TrainConfig, []),
         ("eval", EvalConfig, ["ckpt=run"]),
         ("predict", PredictConfig, ["ckpt=run", "input=a", "output=b"]),
+        ("score", ScoreConfig, ["pred=a", "truth=b"]),
+        ("compare", CompareConfig, ["a=x", "b=y"]),
         ("import", ImportConfig, ["smp=saved", "out=model.pt"]),
     ],
 )

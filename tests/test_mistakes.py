@@ -449,6 +449,7 @@ def test_a_checkpoint_that_names_foreign_code_is_refused(command, target, run, r
 def test_a_wrong_use_of_a_good_checkpoint_is_explained(arguments, where_and_what, remedy, run, photos, refused):
     shutil.copyfile("run/checkpoints/last.pt", "alone.pt")
     Path("run/overview.png").unlink()
+    shutil.rmtree("run/eval")
     (line,) = refused(arguments)
     assert where_and_what in line
     assert remedy in line

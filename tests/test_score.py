@@ -111,7 +111,8 @@ def test_the_report_says_where_the_masks_were(pairs):
     assert score(CLASSES, "ignore_index=255", "output=out", "bootstrap=0") == 0
     report = read_report(Path("out"))
     where = {"pred": str(Path("masks").resolve()), "truth": str(Path("truth").resolve())}
-    assert report.about == {"command": "score", "as": "segtrain", "at": "original", **where}
+    values = {"truth_map": {"0": 0, "1": 1, "2": 2, "3": 3, "255": 255}, "pred_map": {str(n): n for n in range(4)}}
+    assert report.about == {"command": "score", "as": "segtrain", "at": "original", **where, **values}
     rows = [line.split(",")[1:] for line in Path("out/confusion.csv").read_text().splitlines()[1:]]
     assert [[int(cell) for cell in row] for row in rows] == matrix_of(pairs).tolist()
 

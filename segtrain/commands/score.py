@@ -61,7 +61,7 @@ def score(config: ScoreConfig) -> None:
         log.warning("absent=%s is for as=segtrain; %s has a rule of its own, as stated", config.absent, config.as_)
     out.print(number_table(f"as={config.as_}: {title}", numbers, scores.get("intervals", {})))
     if config.output:
-        write(config, scorer.task, [pair.id for pair in pairs], scored, scores, numbers)
+        write(config, scorer, [pair.id for pair in pairs], scored, scores, numbers)
         log.info("written to %s", config.output)
 
 
@@ -167,11 +167,12 @@ def numbers_of(config: ScoreConfig, task: "Task", scored: "Scored", scores: dict
 
 def number_table(title: str, numbers: "Sequence[Number]", intervals: Mapping[str, Any]) -> "Table":
     """Lay out each number beside its definition, and its interval where any has one."""
+    from rich.markup import escape
     from rich.table import Table
 
     with_intervals = any(number.name in intervals for number in numbers)
     note = "a class is absent where neither truth nor prediction holds it; ignored pixels count nowhere"
-    table = Table(title=title, caption=note, title_justify="left", caption_justify="left")
+    table = Table(title=escape(title), caption=note, title_justify="left", caption_justify="left")
     table.add_column("number", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     if with_intervals:
@@ -180,13 +181,13 @@ def number_table(title: str, numbers: "Sequence[Number]", intervals: Mapping[str
     for number in numbers:
         ends = intervals.get(number.name)
         interval = [f"{ends[0]:.4f} to {ends[1]:.4f}" if ends else ""] if with_intervals else []
-        table.add_row(number.name, f"{number.value:.{number.digits}f}", *interval, number.definition)
+        table.add_row(escape(number.name), f"{number.value:.{number.digits}f}", *interval, escape(number.definition))
     return table
 
 
 def write(
     config: ScoreConfig,
-    task: "Task",
+    scorer: "Scorer",
     ids: Sequence[str],
     scored: "Scored",
     scores: dict[str, Any],
@@ -195,9 +196,10 @@ def write(
     """Write the report folder; what another tool would print goes beside our scores."""
     from segtrain.reports import Report, write_confusion, write_report
 
-    folder = Path(str(config.output))
+    folder, task = Path(str(config.output)), scorer.task
     about: dict[str, Any] = {"command": "score", "as": config.as_, "at": "original"}
     about |= {"pred": str(Path(config.pred).resolve()), "truth": str(Path(config.truth).resolve())}
+    about |= {"truth_map": scorer.truth_labels.pairs(), "pred_map": scorer.pred_labels.pairs()}
     if config.as_ != "segtrain":
         about["numbers"] = {number.name: None if isnan(number.value) else number.value for number in numbers}
     write_report(folder, Report(task.mode, task.class_names, tuple(ids), scored.counts, scores, about))

@@ -171,7 +171,7 @@ def _choose(names: list[str], split: Split, shares: Mapping[str, float], seed: i
 
 def _pairs(images: Path, masks: Path) -> dict[str, Pair]:
     """Pair the files of two folders by their paths without suffix."""
-    image_files, mask_files = _files(images), _files(masks)
+    image_files, mask_files = find_files(images), find_files(masks)
     for folder, files in ((images, image_files), (masks, mask_files)):
         if not files:
             raise DataError(f"{folder}: no images there, expected files of {listing(SUFFIXES)}")
@@ -186,7 +186,7 @@ def _pairs(images: Path, masks: Path) -> dict[str, Pair]:
     return {name: Pair(image_files[name], mask_files[name]) for name in sorted(image_files)}
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def find_files(folder: Path) -> dict[str, Path]:
     """Find the image files below a folder, by their paths in it without suffix; hidden ones are passed over."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):

@@ -61,11 +61,14 @@ class LabelMap:
         present = {int(self._table[value]) for value in values}
         return [name for label, name in enumerate(self.label_names) if label not in present]
 
+    def pairs(self) -> dict[int, int]:
+        """List the label of every value that has one, 255 where it is ignored."""
+        return {int(value): int(self._table[value]) for value in np.flatnonzero(self._table != UNKNOWN)}
+
     def describe(self) -> str:
         """Lay the translation out for the log: ``0 -> background, 255 -> cat, 7 -> ignored``."""
         names = {**dict(enumerate(self.label_names)), IGNORE_INDEX: "ignored"}
-        known = np.flatnonzero(self._table != UNKNOWN)
-        return ", ".join(f"{value} -> {names[int(self._table[value])]}" for value in known)
+        return ", ".join(f"{value} -> {names[label]}" for value, label in self.pairs().items())
 
     def remedy(self, values: Collection[int], class_names: Sequence[str]) -> str:
         """Say what to type when all masks together hold these values."""
