@@ -36,6 +36,7 @@ def _quiet_logging_afterwards():
     logger = logging.getLogger("segtrain")
     logger.handlers.clear()
     logger.propagate = True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
