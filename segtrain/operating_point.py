@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+_LEAST = 1e-9  # what a probability of 0 counts as, to have a logit
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -38,7 +40,7 @@ class OperatingPoint:
 
 
 def _logit(probability: float) -> float:
-    bounded = min(max(probability, 1e-6), 1 - 1e-6)
+    bounded = min(max(probability, _LEAST), 1 - _LEAST)
     return math.log(bounded / (1 - bounded))
 
 

@@ -13,7 +13,8 @@ from segtrain.task import Task
 
 _CACHED = 2**18  # logits that a CPU takes at once: what comes in between then stays in its cache
 _AT_ONCE = 2**25  # logits that an accelerator takes at once, with some 30 bytes of work space for each
-_NUDGE = 1e-6  # enough for the probability of a logit to differ from one half in float32
+_SCALE = 8  # the logit at which bins are four times as wide as at 0
+_LARGEST = 1e6  # what larger logits count as
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class PrecisionRecall:
     - ``thresholds``: ``(T,)``, rising from 0; a probability above one says yes, at 0 every pixel does
     - ``precision``: ``(C, T)``, NaN where nothing says yes, and for a class without truth
     - ``recall``: ``(C, T)``, NaN for a class without truth
-    - ``average_precision``: ``(C,)``, the sum over the thresholds of precision times the recall that the next threshold
-      loses (Manning et al. 2008, section 8.4, not interpolated), NaN for a class without truth
+    - ``average_precision``: ``(C,)``, the area under the curve, which between two thresholds is that of true and false
+      pixels evenly mixed (Davis and Goadrich 2006, section 4), NaN for a class without truth
     - ``best``: for each class its `BestThreshold`, None for a class without truth
     """
 
@@ -52,12 +53,13 @@ class PrecisionRecall:
 class Curves:
     """Histograms of each class's probabilities: int64 ``(C, 2, bins)``, where the class is not and where it is.
 
-    Bin i holds the probabilities above i / bins, up to and with (i + 1) / bins; 0 is in the first one, as is NaN. One
-    half is an edge, so that its counts are those of `Task.predict` for single logits. Histograms of ranks add up. The
-    curves take pixels of one bin as ties, which bounds their detail where a model is nearly certain of most pixels.
+    Bins are of equal width in x / (1 + |x| / 8) for a logit x: 0.008 wide at one half, and 0.07 at a logit of 16, as a
+    model that is certain of most pixels needs to be told apart there. Each holds what is above its lower edge, up to
+    and with its upper one; NaN is in the first. One half is an edge, so that its counts are those of `Task.predict` for
+    single logits. Histograms of ranks add up.
     """
 
-    def __init__(self, task: Task, *, bins: int = 1000) -> None:
+    def __init__(self, task: Task, *, bins: int = 2048) -> None:
         if bins < 2 or bins % 2:
             raise ValueError(f"bins is {bins}, expected an even number, as one half has to be an edge")
         self.task = task
@@ -75,18 +77,21 @@ class Curves:
 
     def _tabulate(self, logits: Tensor, target: Tensor) -> Tensor:
         """Count one number for each logit: its bin, its truth (no, yes, ignored) and its class."""
-        task, bins, classes = self.task, self.bins, len(self.task.class_names)
-        # a sigmoid rounds to one half what is next to it: small logits take a step that survives
-        probabilities = task.activation(logits.add(logits.sign(), alpha=_NUDGE))
-        cells = probabilities.mul_(bins).ceil_().long().clamp_(1, bins)  # NaN becomes some integer first
+        task, bins, classes, half = self.task, self.bins, len(self.task.class_names), self.bins // 2
+        own = logits if task.has_thresholds else task.activation(logits).logit_()
+        own = own.clamp(-_LARGEST, _LARGEST)
+        bounded = own.mul(half).div_(own.abs().add_(_SCALE)).ceil_().nan_to_num_(nan=-half).clamp_(1 - half, half)
+        cells = bounded.long().add_(half - 1)
         cells.add_(task.one_hot(target, cells), alpha=bins)
         cells.add_(~task.valid(target), alpha=2 * bins)
-        cells += torch.arange(classes, device=cells.device).view(-1, 1, 1) * 3 * bins - 1
+        cells += torch.arange(classes, device=cells.device).view(-1, 1, 1) * 3 * bins
         return count_values(cells.flatten(), classes * 3 * bins).view(classes, 3, bins)[:, :2]
 
     def thresholds(self) -> Tensor:
-        """List the lower edges of the bins, float64 ``(bins,)``."""
-        return torch.arange(self.bins, dtype=torch.float64) / self.bins
+        """List the lower edges of the bins as probabilities, the first as 0: float64 ``(bins,)``."""
+        half = self.bins // 2
+        edges = torch.arange(-half, half, dtype=torch.float64) / half
+        return (_SCALE * edges / (1 - edges.abs())).sigmoid()
 
     def counts(self) -> Counts:
         """Count what each threshold gives, on the CPU: ``(bins, C)``, for a class said wherever it exceeds that."""
@@ -102,12 +107,11 @@ class Curves:
         said = counts.tp + counts.fp > 0
         scores = torch.stack([metric(counts) for metric in (iou, f1, precision, recall)])
         precisions, recalls = scores[2:].masked_fill(lacks_truth, torch.nan).mT
-        lost = recalls - torch.nn.functional.pad(recalls[:, 1:], (0, 1))
         return PrecisionRecall(
             thresholds,
             precision=precisions.masked_fill(~said.T, torch.nan),
             recall=recalls,
-            average_precision=(precisions * lost).sum(-1),
+            average_precision=_area(self.histogram.cpu().double()),
             best=tuple(
                 None if lacks else _best(thresholds, scores[..., c]) for c, lacks in enumerate(lacks_truth.tolist())
             ),
@@ -119,6 +123,17 @@ def in_blocks(logits: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]
     at_once = _CACHED if logits.is_cpu else _AT_ONCE
     rows = max(1, at_once // max(1, logits.shape[:2].numel() * logits.shape[-1]))
     return zip(torch.split(logits, rows, -2), torch.split(target, rows, -2), strict=True)
+
+
+def _area(histogram: Tensor) -> Tensor:
+    """Integrate precision over recall, exactly for pixels that are evenly mixed within each bin: ``(C,)``."""
+    false, true = histogram.unbind(1)
+    pixels = true + false
+    (true_before, before) = (each.flip(-1).cumsum(-1).flip(-1) - each for each in (true, pixels))
+    share = true / pixels
+    drift = (true_before - share * before) / pixels * torch.log1p(pixels / before)
+    mean_precision = share + torch.where(before > 0, drift, 0)
+    return torch.where(pixels > 0, mean_precision * true, 0).sum(-1) / true.sum(-1)
 
 
 def _best(thresholds: Tensor, scores: Tensor) -> BestThreshold:

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ def random_batch(mode: str, seed: int, *, images: int = 3, classes: int = 3, siz
     return task, logits, target
 
 
-def curves_of(task, logits, target, *, bins: int = 1000) -> Curves:
+def curves_of(task, logits, target, *, bins: int = 2048) -> Curves:
     curves = Curves(task, bins=bins)
     curves.update(logits, target)
     return curves
@@ -36,14 +38,21 @@ def scores_and_truth(task, logits, target, c: int):
     return task.activation(logits)[:, c][valid].numpy(), truth[valid].numpy()
 
 
+def logits_and_truth(task, logits, target, c: int):
+    """The logits of a class's probability at its valid pixels, and whether it is there."""
+    own = logits if task.has_thresholds else task.activation(logits).logit()
+    valid = task.valid(target).expand_as(logits)[:, c]
+    return own[:, c][valid].numpy(), task.one_hot(target, logits)[:, c][valid].numpy()
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("mode", MODES)
 def test_the_histogram_is_numpys(mode, seed):
     task, logits, target = random_batch(mode, seed)
     histogram = curves_of(task, logits, target, bins=8).histogram
-    edges = np.linspace(0, 1, 9)
+    edges = np.array([-np.inf, -24, -8, -8 / 3, 0, 8 / 3, 8, 24, np.inf])
     for c in range(len(task.class_names)):
-        scores, truth = scores_and_truth(task, logits, target, c)
+        scores, truth = logits_and_truth(task, logits, target, c)
         for yes in (0, 1):
             np.testing.assert_array_equal(histogram[c, yes], np.histogram(scores[truth == yes], edges)[0])
 
@@ -56,15 +65,16 @@ def test_the_counts_at_one_half_are_those_of_the_predicted_labels(mode, dtype):
     tiny = torch.finfo(dtype).smallest_normal
     logits[..., :4] = torch.tensor([tiny, -tiny, 0.0, -0.0]).to(dtype)
     target[..., :4] = 1
-    at_half = curves_of(task, logits, target).counts().map(lambda tensor: tensor[500])
+    at_half = curves_of(task, logits, target).counts().map(lambda tensor: tensor[1024])
     assert equal(at_half, count(task.predict(logits), target, task).total())
 
 
 def test_the_counts_at_other_thresholds_are_those_of_comparing_with_them():
     task, logits, target = random_batch("binary", 2)
-    counts, probability = curves_of(task, logits, target, bins=20).counts(), task.activation(logits)
-    for place in (1, 5, 17):
-        said = (probability > place / 20).squeeze(1).long()
+    curves = curves_of(task, logits, target, bins=64)
+    counts, thresholds = curves.counts(), curves.thresholds()
+    for place in (0, 28, 32, 35):
+        said = (logits.double().sigmoid() > thresholds[place]).squeeze(1).long()
         expected = count(said, target, task).total()
         assert equal(counts.map(lambda tensor, place=place: tensor[place]), expected)
 
@@ -117,30 +127,29 @@ def test_updating_changes_neither_logits_nor_target():
     assert torch.equal(target, before[1])
 
 
+@pytest.mark.parametrize("certainty", [0.1, 1, 10])
 @pytest.mark.parametrize("mode", MODES)
-def test_average_precision_is_scikit_learns_of_the_binned_probabilities(mode):
-    task, logits, target = random_batch(mode, 8)
-    result = curves_of(task, logits, target, bins=64).result()
-    for c in range(len(task.class_names)):
-        scores, truth = scores_and_truth(task, logits, target, c)
-        binned = average_precision_score(truth, np.ceil(scores * np.float32(64)))
-        assert float(result.average_precision[c]) == pytest.approx(binned, abs=1e-12)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_average_precision_is_scikit_learns_within_the_width_of_a_bin(mode):
+def test_average_precision_is_scikit_learns_however_certain_the_model(mode, certainty):
     task, logits, target = random_batch(mode, 9, size=64)
+    logits *= certainty
     result = curves_of(task, logits, target).result()
     for c in range(len(task.class_names)):
-        exact = average_precision_score(*reversed(scores_and_truth(task, logits, target, c)))
-        assert float(result.average_precision[c]) == pytest.approx(exact, abs=1e-3)
+        scores, truth = logits_and_truth(task, logits, target, c)
+        exact = average_precision_score(truth, np.nan_to_num(scores))
+        assert float(result.average_precision[c]) == pytest.approx(exact, abs=5e-4)
+
+
+def test_pixels_that_cannot_be_told_apart_have_the_precision_of_guessing():
+    truth = torch.tensor([[[1, 0, 0, 0, 1, 0, 0, 0]]])
+    (area,) = curves_of(Binary(), torch.zeros(1, 1, 1, 8), truth).result().average_precision
+    assert area == 0.25
 
 
 def test_the_curve_goes_through_scikit_learns_points():
     task, logits, target = random_batch("binary", 10, size=8)
     result = curves_of(task, logits, target).result()
-    scores, truth = scores_and_truth(task, logits, target, 0)
-    precisions, recalls, _ = precision_recall_curve(truth, np.ceil(scores * np.float32(1000)))
+    scores, truth = logits_and_truth(task, logits, target, 0)
+    precisions, recalls, _ = precision_recall_curve(truth, np.ceil(scores * np.float32(1024) / (np.abs(scores) + 8)))
     ours = {pair for pair in zip(result.precision[0].tolist(), result.recall[0].tolist(), strict=True) if pair[1] > 0}
     theirs = {pair for pair in zip(precisions.tolist(), recalls.tolist(), strict=True) if pair[1] > 0}
     assert ours == theirs
@@ -168,11 +177,11 @@ def test_the_best_threshold_gives_its_scores_when_applied():
         assert best.f1 == pytest.approx(2 * tp / (said.sum() + truth.sum()))
 
 
-@pytest.mark.parametrize(("no", "yes", "middle"), [(0.0, 1.0, 0.5), (0.1, 0.3, 0.2), (0.55, 0.95, 0.75)])
+@pytest.mark.parametrize(("no", "yes", "middle"), [(-torch.inf, torch.inf, 0), (-3, 3, 0), (0.2, 0.4, 0.3)])
 def test_between_separated_classes_the_threshold_is_in_the_middle(no, yes, middle):
-    logits = torch.tensor([no, no, yes]).logit().view(1, 1, 1, 3)
+    logits = torch.tensor([no, no, yes]).view(1, 1, 1, 3)
     (best,) = curves_of(Binary(), logits, torch.tensor([[[0, 0, 1]]])).result().best
-    assert best.threshold == pytest.approx(middle, abs=2e-3)
+    assert math.log(best.threshold / (1 - best.threshold)) == pytest.approx(middle, abs=0.03)
     assert (best.iou, best.f1, best.precision, best.recall) == (1, 1, 1, 1)
 
 
@@ -195,9 +204,15 @@ def test_nothing_valid_gives_no_curve():
 def test_precision_is_undefined_where_nothing_says_yes():
     logits = torch.tensor([0.2, 0.7]).logit().view(1, 1, 1, 2)
     result = curves_of(Binary(), logits, torch.tensor([[[0, 1]]]), bins=8).result()
-    assert result.precision[0].tolist()[:6] == [0.5, 0.5, 1, 1, 1, 1]
-    assert result.precision[0, 6:].isnan().all()
-    assert result.recall[0].tolist() == [1, 1, 1, 1, 1, 1, 0, 0]
+    assert result.precision[0].tolist()[:5] == [
+        0.5,
+        0.5,
+        0.5,
+        0.5,
+        1,
+    ]
+    assert result.precision[0, 5:].isnan().all()
+    assert result.recall[0].tolist() == [1, 1, 1, 1, 1, 0, 0, 0]
 
 
 def test_counts_are_exact_beyond_the_integers_of_float32():
