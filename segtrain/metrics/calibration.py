@@ -66,7 +66,7 @@ class Calibration:
     - ``nll``: int64 ``(T,)``, the loss at each temperature in the sample, in units of 2^-20 nats
     """
 
-    def __init__(self, task: Task, *, bins: int = 15, pixels_per_image: int = 4096, seed: int = 0) -> None:
+    def __init__(self, task: Task, *, bins: int = 15, pixels_per_image: int = 2048, seed: int = 0) -> None:
         self.task = task
         self.bins = bins
         self.pixels_per_image = pixels_per_image
@@ -82,29 +82,37 @@ class Calibration:
         """
         total = torch.zeros(self.bins, 3, dtype=torch.int64, device=logits.device)
         blocks = ((rows.float(), truth) for rows, truth in in_blocks(logits, target))
-        everywhere = sum((self._tabulate(rows, self.task.predict(rows), truth) for rows, truth in blocks), total)
+        everywhere = sum((self._tabulate(rows, self.task.predict(rows), truth)[0] for rows, truth in blocks), total)
         logits, target = self._sample(logits, target)
-        logits, label = logits.float(), self.task.predict(logits)
-        tables, losses = [everywhere], []
-        for temperature in TEMPERATURES:
-            scaled = logits / temperature
-            tables.append(self._tabulate(scaled, label, target))
-            losses.append(self._sum_nll(scaled, target))
-        self.table = self.table.to(logits.device, non_blocking=True) + torch.stack(tables)
-        self.nll = self.nll.to(logits.device, non_blocking=True) + torch.stack(losses)
+        label = self.task.predict(logits)
+        heat = torch.tensor(TEMPERATURES).to(logits.device, non_blocking=True).view(-1, *[1] * logits.ndim)
+        scaled = (logits.float() / heat).flatten(0, 1)  # every image at every temperature: (T N, C, 1, pixels)
+        label, target = (each.repeat(len(heat), *[1] * (each.ndim - 1)) for each in (label, target))
+        tables = self._tabulate(scaled, label, target, groups=len(heat))
+        self.table = self.table.to(logits.device, non_blocking=True) + torch.cat([everywhere[None], tables])
+        self.nll = self.nll.to(logits.device, non_blocking=True) + self._sum_nll(scaled, target)
 
-    def _tabulate(self, logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-        """Sum decisions for that label, right ones and confidence by bin, (i / bins, (i + 1) / bins]: ``(bins, 3)``."""
+    def _tabulate(self, logits: Tensor, label: Tensor, target: Tensor, *, groups: int = 1) -> Tensor:
+        """Sum decisions for that label, right ones and confidence by bin, (i / bins, (i + 1) / bins].
+
+        So for each of the groups that images are divided into, in order: ``(groups, bins, 3)``.
+        """
         confidence = self.task.negative_log_likelihood(logits, label).neg_().exp_().nan_to_num_(0.0)
-        place = (confidence * self.bins).ceil_().long().sub_(1).clamp_(0, self.bins - 1)
-        place.masked_fill_(~self.task.valid(target).view_as(target), self.bins)
+        place = (confidence * self.bins).ceil_().clamp_(1, self.bins)
+        place = (place * self.task.valid(target).view_as(target)).long()  # 0 where it does not count
+        first = torch.arange(groups, device=place.device) * (self.bins + 1)
+        place = place.reshape(groups, -1) + first[:, None]
         columns = (torch.ones_like(place), (label == target).long(), confidence.mul_(_UNIT).round_().long())
-        sums = [place.new_zeros(self.bins + 1).scatter_add_(0, place.flatten(), each.flatten()) for each in columns]
-        return torch.stack(sums, -1)[:-1]
+        cells = place.new_zeros(groups * (self.bins + 1))
+        sums = [cells.scatter_add(0, place.flatten(), each.flatten()) for each in columns]
+        return torch.stack(sums, -1).view(groups, self.bins + 1, 3)[:, 1:]
 
     def _sum_nll(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Sum the loss of the valid pixels at each temperature."""
         nll = self.task.negative_log_likelihood(logits, target).clamp_max_(_NLL_LIMIT).nan_to_num_(_NLL_LIMIT)
-        return nll.mul_(_NLL_UNIT).round_().long().masked_fill_(~self.task.valid(target).view_as(target), 0).sum()
+        valid = self.task.valid(target).view_as(target)
+        parts = nll.mul_(_NLL_UNIT).round_().long().masked_fill_(~valid, 0)
+        return parts.reshape(len(TEMPERATURES), -1).sum(1)
 
     def _sample(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Draw pixels of each image, as images of height 1; all of them where there are no more than asked for.
