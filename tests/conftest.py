@@ -39,6 +39,14 @@ def _quiet_logging_afterwards():
     logger.setLevel(logging.NOTSET)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_the_tests(tmp_path_factory):
+    """Whatever is remembered between runs stays out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def shared_pets():
     if not (SHARED / "data" / "oxford-iiit-pet").is_dir():

@@ -113,6 +113,11 @@ def test_the_checkpoint_says_how_its_classification_head_was_made(tmp_path, capf
     assert "labels of whole images: 0, 1, 2, 3, 4" in "".join(capfd.readouterr())
 
 
+def test_the_labels_of_whole_images_get_the_names_given(tmp_path):
+    ours, _ = import_with_head(tmp_path, *HEADS[0], "image_classes=[a,b,c,d,e]")
+    assert ours.image_classes == ("a", "b", "c", "d", "e")
+
+
 @pytest.mark.parametrize("words", [["aux=null"], ["model={aux_params:null}"]])
 def test_a_classification_head_can_be_left_out(tmp_path, words):
     ours, theirs = import_with_head(tmp_path, *HEADS[0], *words)
@@ -221,6 +226,7 @@ MISTAKES = [
     ),
     (["smp={saved}", "model={{aux_params:5}}"], "model: aux_params=5, expected the arguments of a head"),
     (["smp={saved}", "model={{aux_params:{{pooling:avg}}}}"], "saved/model.safetensors: holds no classification_head"),
+    (["smp={saved}", "image_classes=[a]"], "image_classes: got 1 name(s), the classification head has 0; leave it out"),
     (["smp={saved}", "classes=[a,b]"], "classes: got 2 names, the model predicts 5; give classes=[...] of 5"),
     (["smp={saved}", "mean=[0.5]"], "mean: got 1 numbers, expected one for each of 3 channels"),
     (["smp={saved}", "std=[0,1,1]"], "std"),

@@ -65,7 +65,7 @@ def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path 
     try:
         state = unwrap(_read(file))
         names = _class_names(config.classes, count_classes(state))
-        labels = _image_classes(recipe, count_image_classes(state))
+        labels = _image_classes(config.image_classes, recipe, count_image_classes(state))
         task = make_task(config.mode or ("binary" if len(names) == 1 else "multiclass"), names)
         job = _job(recipe, changes, config_dir)
         model = build.build_model(
@@ -178,8 +178,8 @@ def _class_names(given: Sequence[str] | None, count: int) -> list[str]:
     return list(given)
 
 
-def _image_classes(recipe: "Recipe", count: int) -> list[str]:
-    """Name the labels of whole images, which nothing beside the weights names, by their numbers."""
+def _image_classes(given: Sequence[str] | None, recipe: "Recipe", count: int) -> list[str]:
+    """Name the labels of whole images: as given, or by their numbers, as nothing beside the weights names them."""
     if recipe.classification and not count:
         raise CheckpointError(
             "holds no classification_head, which aux_params speaks of; leave it out with model={aux_params:null}"
@@ -189,7 +189,12 @@ def _image_classes(recipe: "Recipe", count: int) -> list[str]:
             "the classification head is left out, as nothing says how it pools; add "
             "'model={aux_params:{pooling:avg,dropout:0.2}}'"
         )
-    return [str(number) for number in range(count)]
+    if given is None:
+        return [str(number) for number in range(count)]
+    if len(given) != count:
+        remedy = f"give image_classes=[...] of {count}" if count else "leave it out"
+        raise ConfigError(f"image_classes: got {len(given)} name(s), the classification head has {count}; {remedy}")
+    return list(given)
 
 
 def _job(recipe: "Recipe", changes: Sequence[str], config_dir: Path | None) -> dict[str, Any]:

@@ -211,5 +211,6 @@ class ImportConfig:
     model: dict[str, Any] | None
     mode: Literal["binary", "multiclass", "multilabel"] | None
     classes: list[str] | None
+    image_classes: list[str] | None
     mean: list[float] | None
     std: list[Positive] | None
