@@ -84,7 +84,7 @@ def segtrain(root: str, options: ScoringConfig) -> Turn:
 
     def turn() -> int:
         measures = Measures(task, options)
-        found = evaluate(model, feed.batches(), task=task, runtime=runtime, on_logits=measures.on_logits)
+        found = evaluate(model, feed.batches(), task=task, runtime=runtime, measure=measures.update)
         measures.scores(found.counts)
         return len(found.ids)
 

@@ -308,27 +308,27 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
     return model.eval(), task
 
 
-def load_model(path: str | Path, *, activation: Activation | None = None) -> Segmenter:
+def load_model(path: str | Path, *, activation: Activation | None = None, trust: Sequence[str] = ()) -> Segmenter:
     """Load a trained model from a run folder (its best checkpoint) or a checkpoint file, in eval mode on the CPU.
 
     ``model.normalize`` turns stored pixels into its input, ``model.class_names`` names its classes; if it was trained
     with labels of whole images it answers ``(logits, labels)``, and ``model.image_classes`` names those. With an
     ``activation`` it gives the pixels' probabilities in place of their logits, calibrated by the temperature that
-    `segtrain eval eval.calibrate=true` stored; ``model.thresholds`` are those that it found. Raises CheckpointError for
-    a file that is damaged, foreign, or that would run code, and ConfigError for an activation that makes no sense.
+    `segtrain eval eval.calibrate=true` stored; ``model.thresholds`` are those that it found. A model with classes of
+    your own needs them named: ``trust=["my_package.MyDecoder"]``. Raises CheckpointError for a file that is damaged,
+    foreign, or that would run code, and ConfigError for an activation that makes no sense.
     """
     file = checkpoint.find(Path(path), best=True)
     payload = checkpoint.read(file)
-    checkpoint.check_targets(payload["config"], file)
+    checkpoint.check_targets(payload["config"], file, named_by_user=trust)
     return restore(payload, file, activation=activation)[0]
 
 
-def load_predictor(path: Path, *, device: str, precision: Precision) -> Predictor:
-    """Load what `segtrain predict` works with: model, preprocessing and palette, from a run folder or a checkpoint."""
-    file = checkpoint.find(path, best=True)
-    payload = checkpoint.read(file)
-    checkpoint.check_targets(payload["config"], file)
-    config = checked_config(payload["config"])
+def make_predictor(
+    payload: Mapping[str, Any], job: Mapping[str, Any], file: Path, *, device: str, precision: Precision
+) -> Predictor:
+    """Make what `segtrain predict` works with: the model of a checkpoint, and the fitting of its run's config."""
+    config = checked_config(job)
     model, task = restore(payload, file)
     runtime = make_runtime(device, precision, channels_last=config.trainer.channels_last)
     runtime.place(model)

@@ -94,7 +94,7 @@ def check_targets(config: Any, path: Path, *, named_by_user: Sequence[str] = ())
         if target in named_by_user:
             continue
         if not _is_trusted(target, where):
-            remedy = f"if you trust it, name it: {where}.{TARGET}={target}"
+            remedy = f"if you trust it, name it: {where}.{TARGET}={target}, or --config-dir with the YAML that does"
             raise CheckpointError(
                 f"{path}: {where}.{TARGET} is {target!r}, which is not one of {', '.join(TRUSTED)}; {remedy}"
             )

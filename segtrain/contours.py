@@ -5,15 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segtrain.metrics import Counts, SurfaceDistances, count_boundary, iou, macro, surface_distances
+from segtrain.metrics import Absent, Counts, SurfaceDistances, count_boundary, iou, macro, surface_distances
 from segtrain.task import Task
 
 
 class Contours:
     """Boundary IoU and surface distances of a split, gathered from predicted labels and targets of one size at once."""
 
-    def __init__(self, task: Task, *, boundary: bool, surface: bool) -> None:
-        self.task, self.boundary, self.surface = task, boundary, surface
+    def __init__(self, task: Task, *, boundary: bool, surface: bool, absent: Absent = "exclude") -> None:
+        self.task, self.boundary, self.surface, self.absent = task, boundary, surface, absent
         self.counts: list[Counts] = []
         self.distances: list[SurfaceDistances] = []
 
@@ -25,14 +25,17 @@ class Contours:
             self.distances.append(surface_distances(prediction, target, self.task))
 
     def scores(self) -> dict[str, Any]:
-        """Give what was asked for, over all images, as plain numbers; distances are means over images, in pixels."""
+        """Give what was asked for, over all images, as plain numbers.
+
+        Distances are means over the images that have one, in pixels; an absent class has none, whatever it counts as.
+        """
         found: dict[str, Any] = {}
         if self.counts:
             counts = Counts.cat(self.counts)
-            found["boundary_iou"] = self._both(macro(counts, iou), iou(counts.total()))
+            found["boundary_iou"] = self._both(macro(counts, iou, absent=self.absent), iou(counts.total()))
         if self.distances:
             for name in ("hausdorff", "average"):
-                by_class = torch.cat([getattr(found, name) for found in self.distances]).nanmean(0)
+                by_class = torch.cat([getattr(distances, name) for distances in self.distances]).nanmean(0)
                 found[f"surface_{name}"] = self._both(by_class.nanmean(), by_class)
         return found
 

@@ -44,17 +44,16 @@ def evaluate(
     runtime: Runtime,
     loss: nn.Module | None = None,
     absent: Absent = "exclude",
-    on_logits: Sequence[Callable[[Tensor, Tensor], None]] = (),
-    on_labels: Sequence[Callable[[Tensor, Tensor], None]] = (),
+    measure: Callable[[Tensor, Tensor, Tensor], None] = lambda _logits, _prediction, _target: None,
     on_batch: Callable[[int], None] = lambda _images: None,
 ) -> Evaluation:
     """Run the model over every batch in evaluation mode and put it back into the mode it was in.
 
-    Images with a ``truth`` are scored at its size, the others as they were fed. What else is to be measured is told
-    logits, or predicted labels, and the target, of one or more images of one size. The loss is averaged over batches
-    by their valid pixels. Where model and batches have labels of whole images, the scores hold their
-    ``label_accuracy``; ``at`` says which size was scored. ``on_batch`` is told the number of images after each batch;
-    it may raise to stop.
+    Images with a ``truth`` are scored at its size, the others as they were fed; ``at`` in the scores says which.
+    ``measure`` is given the logits, predicted labels and target of all that is scored, a few images of one size at a
+    time. The loss is averaged over batches by their valid pixels. Where model and batches have labels of whole images,
+    the scores hold their ``label_accuracy``. ``on_batch`` is told the number of images after each batch; it may raise
+    to stop.
     """
     was_training = model.training
     model.eval()
@@ -70,10 +69,7 @@ def evaluate(
             table = confusion(prediction, target, task, ids=names)
             counts.append(Counts.from_confusion(table, task))
             matrix = matrix + table.sum(0)  # for each image, L x L would be much
-            for measure in on_logits:
-                measure(logits, target)
-            for measure in on_labels:
-                measure(prediction, target)
+            measure(logits, prediction, target)
         ids += batch["id"]
         if outputs.labels is not None and labels is not None:
             hits.append(outputs.labels.argmax(1) == labels)

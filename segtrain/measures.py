@@ -1,10 +1,9 @@
 """All that `segtrain eval` measures in its one pass beside the counts, by the options of its config."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +18,22 @@ from segtrain.plots import precision_recall_picture, reliability_picture
 from segtrain.reports import write_table
 from segtrain.task import Task
 
-Measure: TypeAlias = Callable[[Tensor, Tensor], None]
-
 
 class Measures:
     """Streams over logits and labels; what it found is asked for at the end, after which nothing may be added."""
 
     def __init__(self, task: Task, options: ScoringConfig) -> None:
         self.task, self.options = task, options
-        self.contours = Contours(task, boundary=options.boundary, surface=options.surface)
+        self.contours = Contours(task, boundary=options.boundary, surface=options.surface, absent=options.absent)
         self.curves, self.calibration = Curves(task), Calibration(task)
-        self.on_labels: list[Measure] = [self.contours.measure] if options.boundary or options.surface else []
-        on_logits: list[Measure] = [self.curves.update, self.calibration.update]
-        self.on_logits = on_logits if options.curves or options.calibrate else []
+        self.on_logits = options.curves or options.calibrate
+
+    def update(self, logits: Tensor, prediction: Tensor, target: Tensor) -> None:
+        """Measure a few images of one size: logits, and labels and target as `Task` lays them out."""
+        self.contours.measure(prediction, target)
+        if self.on_logits:
+            self.curves.update(logits, target)
+            self.calibration.update(logits, target)
 
     @cached_property
     def _precision_recall(self) -> PrecisionRecall:

@@ -19,7 +19,7 @@ from segtrain.data.labels import MANY, UNKNOWN, LabelMap, listing
 from segtrain.data.sample import Pixels
 from segtrain.data.verify import MOST
 from segtrain.errors import DataError
-from segtrain.metrics import Counts, confusion
+from segtrain.metrics import Absent, Counts, confusion
 from segtrain.task import IGNORE_INDEX, Task
 
 OVERLAYS = "overlays/"
@@ -63,6 +63,7 @@ class Scorer:
     pred_labels: LabelMap
     boundary: bool = False
     surface: bool = False
+    absent: Absent = "exclude"
 
     def __call__(self, pair: MaskPair) -> Scored | Strange:
         """Score one pair, or return the mask that holds values without a label.
@@ -83,7 +84,7 @@ class Scorer:
 
     def contours(self) -> Contours:
         """Make the measure of contours, which measures nothing unless asked to."""
-        return Contours(self.task, boundary=self.boundary, surface=self.surface)
+        return Contours(self.task, boundary=self.boundary, surface=self.surface, absent=self.absent)
 
     def _score(self, prediction: Tensor, target: Tensor) -> Scored:
         table = confusion(prediction, target, self.task)

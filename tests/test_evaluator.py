@@ -101,13 +101,10 @@ def test_logits_and_labels_are_shown_to_whatever_else_measures():
     seen = []
     task = Binary(cuts=[0.1])
 
-    def on_logits(logits, target):
+    def measure(logits, prediction, target):
         assert logits.dtype == torch.float32
-        seen.append((task.predict(logits), target))
+        assert torch.equal(prediction, task.predict(logits))
+        seen.append(target)
 
-    def on_labels(prediction, target):
-        assert torch.equal(prediction, seen[-1][0])
-        assert torch.equal(target, seen[-1][1])
-
-    evaluate(Colours(1), [batch], task=task, runtime=RUNTIME, on_logits=[on_logits], on_labels=[on_labels])
-    assert [tuple(target.shape) for _, target in seen] == [(1, *size) for size in SIZES]
+    evaluate(Colours(1), [batch], task=task, runtime=RUNTIME, measure=measure)
+    assert [tuple(target.shape) for target in seen] == [(1, *size) for size in SIZES]

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
-from segtrain.config.compose import compose
+from segtrain.config.compose import compose, named_targets
 from segtrain.config.schema import CompareConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError, DataError
@@ -32,7 +32,7 @@ def run(arguments: Arguments) -> int:
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0
-    compare(to_config(job, CompareConfig))
+    compare(to_config(job, CompareConfig), arguments.config_dir)
     return 0
 
 
@@ -51,7 +51,7 @@ def name_words(words: Sequence[str]) -> list[str]:
     return [*(f"{side}={place}" for side, place in zip(free, quoted, strict=True)), *options]
 
 
-def compare(config: CompareConfig) -> None:
+def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     """Show the tables and the verdict, and write comparison.csv, images.csv and changed.png."""
     from segtrain import comparison
     from segtrain.commands.compare_pictures import draw_changes
@@ -78,7 +78,8 @@ def compare(config: CompareConfig) -> None:
     log.info("%s", comparison.verdict(rows, images=len(a.ids), confidence=config.confidence))
     write_table(folder / "comparison.csv", comparison.difference_table(rows))
     write_table(folder / "images.csv", comparison.change_table(changes))
-    draw_changes(folder / "changed.png", a, b, changes[: config.pictures], config)
+    trusted = named_targets((), config_dir)
+    draw_changes(folder / "changed.png", a, b, changes[: config.pictures], config, trusted=trusted)
     log.info("written to %s", folder)
 
 

@@ -26,7 +26,9 @@ View: TypeAlias = Callable[[str], Shown]
 """Shows an image, by its id, as a report saw it."""
 
 
-def draw_changes(file: Path, a: Report, b: Report, changes: Sequence[Change], config: CompareConfig) -> None:
+def draw_changes(
+    file: Path, a: Report, b: Report, changes: Sequence[Change], config: CompareConfig, *, trusted: Sequence[str]
+) -> None:
     """Write the images that changed; where they are not to be had any more, a warning says so."""
     file.unlink(missing_ok=True)  # that of another comparison
     changed = [change for change in changes if change.difference]
@@ -34,7 +36,7 @@ def draw_changes(file: Path, a: Report, b: Report, changes: Sequence[Change], co
         return
     colours = palette(make_task(a.mode, a.class_names).num_labels)
     try:
-        view_a, view_b = _view(a, config), _view(b, config)
+        view_a, view_b = _view(a, config, trusted), _view(b, config, trusted)
         rows = [draw(change, view_a(change.id), view_b(change.id), colours) for change in changed]
     except SegtrainError as error:
         log.warning("no pictures: %s", error)
@@ -42,18 +44,19 @@ def draw_changes(file: Path, a: Report, b: Report, changes: Sequence[Change], co
     Image.fromarray(stack(rows)).save(file)
 
 
-def _view(report: Report, config: CompareConfig) -> View:
-    return _view_of_model(report, config) if "ckpt" in report.about else _view_of_masks(report)
+def _view(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
+    return _view_of_model(report, config, trusted) if "ckpt" in report.about else _view_of_masks(report)
 
 
-def _view_of_model(report: Report, config: CompareConfig) -> View:
+def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
     """Let the model predict again, as it did when it was scored."""
-    file = Path(report.about["ckpt"])
-    checkpoint.check_targets(report.about["config"], file)
-    job = build.checked_config(report.about["config"])
+    file, evaluated = Path(report.about["ckpt"]), report.about["config"]
+    payload = checkpoint.read(file)
+    for known in (payload["config"], evaluated):
+        checkpoint.check_targets(known, file, named_by_user=trusted)
+    job = build.checked_config(evaluated)
     source: Source = build.construct(job.data.leaf, "data", split=report.about["split"])
-    predictor = build.load_predictor(file, device=config.device, precision=config.precision)
-    predictor.fitting = build.construct(job.augment, "augment").eval_pipeline(job.data.image_size).fitting
+    predictor = build.make_predictor(payload, evaluated, file, device=config.device, precision=config.precision)
     places = {name: number for number, name in enumerate(source.ids)}
 
     def view(name: str) -> Shown:

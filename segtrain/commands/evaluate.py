@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.checkpoints import open_checkpoint
 from segtrain.commands.folders import make_folder
-from segtrain.config.compose import compose, named_targets, overlay, split_overrides
+from segtrain.config.compose import compose, split_overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError
@@ -46,10 +47,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
 
     start_logging()
     keep_freed_memory()
-    file = checkpoint.find(Path(config.ckpt), best=True)
-    payload = checkpoint.read(file)
-    job = overlay(payload["config"], changes, config_dir=config_dir)
-    checkpoint.check_targets(job, file, named_by_user=named_targets(changes))
+    file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
     run_config = build.checked_config(job)
     model, task = build.restore(payload, file)
     split = run_config.data.split
@@ -72,8 +70,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
             task=task,
             runtime=runtime,
             absent=config.eval.absent,
-            on_logits=measures.on_logits,
-            on_labels=measures.on_labels,
+            measure=measures.update,
             on_batch=lambda _images: display.stepped(),
         )
     result.scores.update(measures.scores(result.counts))

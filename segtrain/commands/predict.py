@@ -7,8 +7,9 @@ from pathlib import Path
 import yaml
 
 from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.checkpoints import open_checkpoint
 from segtrain.commands.folders import make_folder
-from segtrain.config.compose import compose
+from segtrain.config.compose import compose, split_overrides
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
 from segtrain.data.images import SUFFIXES
@@ -18,14 +19,15 @@ log = logging.getLogger(__name__)
 
 
 def run(arguments: Arguments) -> int:
-    """Predict, or print the config."""
-    job = compose("predict", arguments.overrides, config_dir=arguments.config_dir).job
+    """Predict, or print the config; keys that predict.yaml does not have change the run's own."""
+    own, changes = split_overrides(arguments.overrides, (*PredictConfig.__dataclass_fields__, "hydra"))
+    job = compose("predict", own, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0
     config = to_config(job, PredictConfig)
     images = list_images(Path(config.input))
-    failed = predict(config, images)
+    failed = predict(config, images, changes, arguments.config_dir)
     if failed:
         raise DataError("\n".join(failed))
     return 0
@@ -45,15 +47,18 @@ def list_images(path: Path) -> list[Path]:
     return found
 
 
-def predict(config: PredictConfig, images: list[Path]) -> list[str]:
+def predict(
+    config: PredictConfig, images: list[Path], changes: tuple[str, ...] = (), config_dir: Path | None = None
+) -> list[str]:
     """Write a mask and an overlay for each image; returns the reasons of those that could not be read."""
-    from segtrain.build import load_predictor
+    from segtrain.build import make_predictor
     from segtrain.console import Display, start_logging
     from segtrain.data.images import read_image
     from segtrain.predictor import write_labels, write_overlay
 
     start_logging()
-    predictor = load_predictor(Path(config.ckpt), device=config.device, precision=config.precision)
+    file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
+    predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)
     targets = list(_targets(config, images))
     make_folder(Path(config.output), key="output")
     failed = []

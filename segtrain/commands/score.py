@@ -88,6 +88,7 @@ def make_scorer(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Scorer":
         pred_labels=pred_labels,
         boundary=config.boundary,
         surface=config.surface,
+        absent=config.absent,
     )
 
 

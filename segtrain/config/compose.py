@@ -80,10 +80,12 @@ def overrides_of(arguments: Sequence[str], key: str) -> list[Any]:
     return [override.value() for override in parse_one_job(arguments) if override.key_or_group == key]
 
 
-def named_targets(arguments: Sequence[str]) -> list[str]:
-    """Return the dotted paths that overrides give to a ``_target_``."""
+def named_targets(arguments: Sequence[str], config_dir: Path | None = None) -> list[str]:
+    """Return the dotted paths that overrides, and the YAML files of the user's own folder, give to a ``_target_``."""
     pairs = (argument.partition("=") for argument in arguments)
-    return [value for key, _, value in pairs if key.endswith(f".{TARGET}")]
+    named = [value for key, _, value in pairs if key.endswith(f".{TARGET}")]
+    files = config_dir.rglob("*.yaml") if config_dir else ()
+    return [*named, *(target for file in files for target in re.findall(rf"\b{TARGET}:\s*([\w.]+)", file.read_text()))]
 
 
 def split_overrides(arguments: Sequence[str], own: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -29,6 +29,7 @@ GROUPS = (
 )
 GLOBAL_GROUPS = ("debug", "experiment")
 """Those that have no node of their own and change the others' keys."""
+_LISTED = 40  # choices that an error line lists
 OPTIONAL_GROUPS = (*GLOBAL_GROUPS, "aux")
 
 
@@ -82,15 +83,17 @@ class Groups:
         """Say what is wrong with ``group=choice``, or None."""
         group, choice = override.key_or_group, override.value()
         if choice is None or override.is_delete():
-            required = group not in OPTIONAL_GROUPS
-            return f"{group}: cannot be left out{did_you_mean('', self.choices(group))}" if required else None
+            return None if group in OPTIONAL_GROUPS else f"{group}: cannot be left out{self._hint('', group)}"
         if not isinstance(choice, str | int):
-            return f"{override.input_line}: expected the name of one choice{did_you_mean('', self.choices(group))}"
+            return f"{override.input_line}: expected the name of one choice{self._hint('', group)}"
         if str(choice) in self.choices(group):
             return None
         if group == "encoder":
             return encoder_problem(str(choice))
-        return f"{group}={choice}: no such choice{did_you_mean(str(choice), self.choices(group))}"
+        return f"{group}={choice}: no such choice{self._hint(str(choice), group)}"
+
+    def _hint(self, word: str, group: str) -> str:
+        return did_you_mean(word, self.choices(group), listed=_LISTED)
 
     def expand(self, override: "Override") -> list[str]:
         """Return the override for Hydra: an encoder without a YAML file is ``encoder=timm encoder.name=...``."""

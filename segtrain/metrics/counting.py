@@ -99,7 +99,7 @@ def _out_of_range(prediction: Tensor, target: Tensor, task: Task, ids: Sequence[
     image = f"image {place[0] if ids is None else ids[place[0]]}"
     channel = f", class {task.class_names[place[1]]}" if len(place) > 3 else ""
     value = int(maps[tuple(place)])
-    remedy = f" or {task.ignore_index} (ignored); data.ignore=[{value}] leaves it out" if name == "target" else ""
+    remedy = f" or {task.ignore_index} (ignored); data.ignore_index=[{value}] leaves it out" if name == "target" else ""
     return DataError(
         f"{image}{channel}: {name} holds {value} at row {place[-2]}, column {place[-1]}, "
         f"expected 0..{task.num_labels - 1}{remedy}"

@@ -21,7 +21,7 @@ PAIRS = sorted({(arch, encoder_for(arch, kind)) for arch in ARCHS for kind in KI
 
 
 def test_the_tests_see_every_architecture():
-    assert len(ARCHS) == 12
+    assert len(ARCHS) >= 12
 
 
 @pytest.mark.parametrize(("arch", "encoder"), PAIRS)
