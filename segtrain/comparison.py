@@ -15,8 +15,6 @@ from segtrain.metrics import HEADLINES, PER_CLASS, class_mean, iou, paired_diffe
 from segtrain.pictures import as_rgb
 from segtrain.reports import Report
 
-FEW = 20
-"""Images below which percentile intervals are clearly too narrow."""
 _HEIGHT = 240  # pixels that a picture is scaled to
 _GAP = 4
 _CAPTION = 14

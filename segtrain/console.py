@@ -105,7 +105,7 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
     """Lay out the scores of a split: one row for each class, and their mean; intervals where they were measured."""
     columns = ("iou", "f1", "precision", "recall", "accuracy")
     intervals = scores.get("intervals")
-    table = Table(title=escape(title), caption=escape(_caption(scores)), title_justify="left", caption_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("class")
     for column in columns:
         table.add_column(column, justify="right")
@@ -126,16 +126,27 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
     return table
 
 
-def _caption(scores: Mapping[str, Any]) -> str:
+def score_notes(scores: Mapping[str, Any]) -> Iterator[str]:
+    """Say below the table how it was scored, and what else was measured."""
     policy = {"exclude": "left out of means", "one": "counted as 1", "zero": "counted as 0"}[scores["absent_policy"]]
     ends = scores.get("intervals", {}).get("iou_imagewise")
-    parts = [f"image-wise iou {_score(scores['iou_imagewise'])}{f' ({_interval(ends)})' if ends else ''}"]
+    interval = f" ({_interval(ends)})" if ends else ""
+    at = f"scored at the {scores['at']} size" if "at" in scores else "scored"
+    yield f"{at}; absent classes are {policy}: {', '.join(scores['absent']) or 'none here'}"
+    yield f"image-wise iou {_score(scores['iou_imagewise'])}{interval}"
     if "label_accuracy" in scores:
-        parts.append(f"labels of images: accuracy {scores['label_accuracy']:.4f}")
-    if "at" in scores:
-        parts.append(f"scored at the {scores['at']} size")
-    parts.append(f"absent classes are {policy}: {', '.join(scores['absent']) or 'none here'}")
-    return " · ".join(parts)
+        yield f"labels of images: accuracy {scores['label_accuracy']:.4f}"
+    for key, unit in (("boundary_iou", ""), ("surface_hausdorff", " pixels"), ("surface_average", " pixels")):
+        if key in scores:
+            yield f"{key.replace('_', ' ')} {_score(scores[key]['mean'])}{unit}"
+    for name, best in scores.get("thresholds", {}).items():
+        if best:
+            where = f"best threshold {best['threshold']:.3f} (iou {best['iou']:.4f})"
+            yield f"{name}: average precision {best['average_precision']:.4f}, {where}"
+    calibration = scores.get("calibration", {})
+    if calibration.get("temperature") is not None:
+        mended = f"at temperature {calibration['temperature']:.2f} {calibration['ece_calibrated']:.4f}"
+        yield f"expected calibration error {calibration['ece']:.4f}, {mended}"
 
 
 def _interval(ends: Sequence[float] | None) -> str:

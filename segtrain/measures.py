@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ class Measures:
         names = self.task.class_names
         header = ["threshold", *(f"{what}:{name}" for name in names for what in ("precision", "recall"))]
         columns = [column for pair in zip(curves.precision, curves.recall, strict=True) for column in pair]
-        rows = zip(curves.thresholds.tolist(), *(column.tolist() for column in columns), strict=True)
+        steps = zip(curves.thresholds.tolist(), *(column.tolist() for column in columns), strict=True)
+        rows = [next(group) for _, group in groupby(steps, key=lambda step: repr(step[1:]))]  # where anything changes
         write_table(folder / "precision_recall.csv", [header, *rows])
         bins = [[number, *asdict(row).values()] for number, row in enumerate(calibration.reliability)]
         write_table(folder / "reliability.csv", [["bin", "decisions", "confidence", "accuracy"], *bins])

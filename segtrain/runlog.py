@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from segtrain.console import Display, out, score_table
+from segtrain.console import Display, out, score_notes, score_table
 from segtrain.loggers import Logger
 from segtrain.profiling import Clock
 from segtrain.reports import SPLITS_FOLDER, Report, write_confusion, write_report
@@ -93,7 +92,7 @@ class RunLog:
         """Write the report of the best validation, and hand its confusion matrix to the logger."""
         folder = self.folder / SPLITS_FOLDER / "val"
         folder.mkdir(parents=True, exist_ok=True)
-        origin = {"ckpt": str(self.folder.resolve() / "checkpoints" / "best.pt"), "config": yaml.safe_load(self.config)}
+        origin = {"ckpt": str(self.folder.resolve() / "checkpoints" / "best.pt"), "config": self.config}
         write_report(folder, replace(report, about={**report.about, **origin}))
         self.logger.picture(step, "val/confusion", write_confusion(folder, confusion, task))
 
@@ -129,6 +128,8 @@ def log_evaluation(
 def show_scores(title: str, scores: Mapping[str, Any]) -> None:
     """Print the table of a split, and log its line."""
     out.print(score_table(title, scores))
+    for line in score_notes(scores):
+        out.print(line, markup=False, soft_wrap=True)
     named = {name: _short(scores[name]) for name in ("iou", "f1", "accuracy", "label_accuracy") if name in scores}
     log.info("%s: %s", title, ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in named.items()))
 

@@ -341,7 +341,7 @@ MISTAKES = {
     "prediction of a class without truth": (
         lambda: replace_all("truth", 2, 0),
         ["ignore_index=255"],
-        "masks/a.png: mask holds 0, 1, 2, expected 0..1 (0, 1)",
+        "masks/a.png: mask holds 0, 1, 2, expected 0 (0), 1 (1)",
         "name each value in classes",
     ),
     "one value": (

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from segtrain.commands.imports import import_everything
 from segtrain.config.compose import named_targets, overlay
 
 
@@ -20,6 +21,7 @@ def open_checkpoint(path: Path, changes: Sequence[str] = (), *, config_dir: Path
 
     Raises CheckpointError where it cannot be read, or would build what neither the project nor the user names.
     """
+    import_everything()
     from segtrain import checkpoint
 
     file = checkpoint.find(path, best=True)

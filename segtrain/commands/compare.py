@@ -12,6 +12,7 @@ from rich.table import Table
 
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
+from segtrain.commands.imports import import_everything
 from segtrain.config.compose import compose, named_targets
 from segtrain.config.schema import CompareConfig
 from segtrain.config.spine import to_config
@@ -53,9 +54,11 @@ def name_words(words: Sequence[str]) -> list[str]:
 
 def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     """Show the tables and the verdict, and write comparison.csv, images.csv and changed.png."""
+    import_everything()
     from segtrain import comparison
     from segtrain.commands.compare_pictures import draw_changes
     from segtrain.console import out, start_logging
+    from segtrain.metrics.bootstrap import FEW
     from segtrain.reports import find_report, read_report, write_table
 
     start_logging()
@@ -73,7 +76,7 @@ def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     out.print(_difference_table(rows, config))
     out.print(_note(len(a.ids), config), markup=False, soft_wrap=True)
     out.print(_change_table(changes[:_LISTED]))
-    if len(a.ids) < comparison.FEW:
+    if len(a.ids) < FEW:
         log.warning("few images (%d): their intervals are too narrow, and p is too small", len(a.ids))
     log.info("%s", comparison.verdict(rows, images=len(a.ids), confidence=config.confidence))
     write_table(folder / "comparison.csv", comparison.difference_table(rows))

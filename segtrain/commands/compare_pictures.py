@@ -6,6 +6,7 @@ from glob import escape
 from pathlib import Path
 from typing import TypeAlias
 
+import yaml
 from PIL import Image
 
 from segtrain import build, checkpoint
@@ -50,7 +51,7 @@ def _view(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View
 
 def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
     """Let the model predict again, as it did when it was scored."""
-    file, evaluated = Path(report.about["ckpt"]), report.about["config"]
+    file, evaluated = Path(report.about["ckpt"]), yaml.safe_load(report.about["config"])
     payload = checkpoint.read(file)
     for known in (payload["config"], evaluated):
         checkpoint.check_targets(known, file, named_by_user=trusted)

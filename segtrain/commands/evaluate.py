@@ -1,7 +1,8 @@
 """``segtrain eval``: score a checkpoint over a split."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,11 @@ import yaml
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.checkpoints import open_checkpoint
 from segtrain.commands.folders import make_folder
+from segtrain.commands.imports import import_everything
 from segtrain.config.compose import compose, split_overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, SegtrainError
 
 if TYPE_CHECKING:
     from segtrain.data.sample import Source
@@ -37,10 +39,12 @@ def run(arguments: Arguments) -> int:
 
 def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir: Path | None) -> None:
     """Score the split, show the table, and write scores.json and the report of the split."""
+    import_everything()
     from segtrain import build, checkpoint
     from segtrain.console import Display, start_logging
     from segtrain.evaluator import evaluate
     from segtrain.measures import Measures
+    from segtrain.metrics.bootstrap import FEW
     from segtrain.reports import SPLITS_FOLDER, write_confusion, write_report
     from segtrain.runlog import log_evaluation, show_scores, write_scores
     from segtrain.runtime import keep_freed_memory, make_runtime
@@ -61,6 +65,11 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     runtime.place(model)
     own_size = config.eval.at == "original"
     feed = build.build_feed(run_config, source, runtime, training=False, own_size=own_size)
+    warn_of_training_images(feed.dataset.source.ids, payload["config"], job)
+    if len(feed.dataset) < FEW:
+        log.warning("%d images are few: intervals, thresholds and calibration say little", len(feed.dataset))
+    if any(task.cuts):
+        log.info("%s decides at thresholds that eval.calibrate kept in it", file.name)
     measures = Measures(task, config.eval)
     display = Display()
     with display.running(0, len(feed), label=split):
@@ -74,10 +83,11 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
             on_batch=lambda _images: display.stepped(),
         )
     result.scores.update(measures.scores(result.counts))
-    write_report(report_folder, result.report(task, command="eval", split=split, ckpt=str(file.resolve()), config=job))
+    about = {"command": "eval", "split": split, "ckpt": str(file.resolve()), "config": yaml.safe_dump(job)}
+    write_report(report_folder, result.report(task, **about))
     pictures = {"confusion": write_confusion(report_folder, result.confusion, task), **measures.write(report_folder)}
     logger = build.construct(run_config.logger, "logger", folder=report_folder)
-    log_evaluation(logger, split, result.scores, pictures, config=yaml.safe_dump(job, sort_keys=False))
+    log_evaluation(logger, split, result.scores, pictures, config=about["config"])
     show_scores(f"{split} split, {len(result.ids)} images, {file}", result.scores)
     log.info("written to %s and %s", write_scores(folder, split, result.scores), report_folder)
     if config.eval.calibrate:
@@ -96,6 +106,24 @@ def refuse_other_classes(source: "Source", model: "Segmenter", task: "Task") -> 
         )
 
 
+def warn_of_training_images(ids: "Sequence[str]", trained: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+    """Say how many images of a split the run was trained on: other keys than its own can choose another split."""
+    from segtrain import build
+
+    data = {**trained["data"], "split": job["data"]["split"]}
+    if data == job["data"] or data["split"] == "train" or data.get("root") != job["data"].get("root"):
+        return
+    with suppress(SegtrainError):  # the data may have been changed or gone since
+        config = build.checked_config(dict(trained))
+        seen = set(build.construct(config.data.leaf, "data", split="train").ids) & set(ids)
+        if seen:
+            log.warning(
+                "data: %d of these %d images were trained on, such as %s, so the scores flatter; leave the keys that "
+                "choose the split as the run has them, or train again with them",
+                *(len(seen), len(ids), min(seen)),
+            )
+
+
 def keep_operating_point(point: "OperatingPoint", payload: Mapping[str, Any], file: Path, split: str) -> None:
     """Write thresholds and temperature into the checkpoint; everything else in it stays."""
     from segtrain import checkpoint
@@ -107,4 +135,5 @@ def keep_operating_point(point: "OperatingPoint", payload: Mapping[str, Any], fi
     thresholds = (
         ", ".join(f"{value:.3f}" for value in point.thresholds or ()) or "none, as the most probable class wins"
     )
-    log.info("kept in %s: temperature %.3f; thresholds: %s", file, point.temperature, thresholds)
+    text = "kept in %s: temperature %.3f; thresholds of the probabilities after it: %s"
+    log.info(text, file, point.temperature, thresholds)

@@ -154,7 +154,10 @@ def _choose(names: list[str], split: Split, shares: Mapping[str, float], seed: i
     if min(shares.values()) < 0 or sum(shares.values()) >= 1:
         raise ConfigError(f"data.val_fraction, data.test_fraction: {listing(shares.values())}, expected a sum below 1")
     if shares.get(split) == 0:
-        raise DataError(f"data: no images are set aside for {split}; set data.{split}_fraction=0.1")
+        raise DataError(
+            f"data: no images are set aside for {split}; train with data.{split}_fraction=0.1, "
+            f"or make the folders images/{split} and masks/{split}"
+        )
     shuffled = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     val, test = (max(1, round(len(names) * share)) if share else 0 for share in (shares["val"], shares["test"]))
     parts: dict[Split, list[str]] = {

@@ -26,6 +26,7 @@ class LabelMap:
     ) -> None:
         self.label_names = tuple(label_names)
         self.ignore = frozenset(ignore)
+        self.mapped = class_map is not None
         count = len(label_names)
         if count > UNKNOWN:
             raise ConfigError(f"data.classes: {count} label values, expected at most {UNKNOWN}")
@@ -33,8 +34,8 @@ class LabelMap:
         for value, label in pairs.items():
             if not 0 <= value < VALUES or label not in (*range(count), IGNORE_INDEX):
                 raise ConfigError(
-                    f"data.class_map: {value} -> {label}, expected values 0..{VALUES - 1} and labels {self.expected}, "
-                    f"or {IGNORE_INDEX} for pixels to ignore"
+                    f"data.class_map: {value} -> {label}, expected values 0..{VALUES - 1} and labels 0..{count - 1} "
+                    f"({listing(label_names)}), or {IGNORE_INDEX} for pixels to ignore"
                 )
         if any(not 0 <= value < VALUES for value in ignore):
             raise ConfigError(f"data.ignore_index: {list(ignore)}, expected mask values 0..{VALUES - 1}")
@@ -44,8 +45,11 @@ class LabelMap:
 
     @property
     def expected(self) -> str:
-        """Labels and names, for messages: ``0..2 (background, cat, dog)``."""
-        return f"0..{len(self.label_names) - 1} ({listing(self.label_names)})"
+        """Values and names, for messages: ``0..2 (background, cat, dog)``, or ``0 (background), 255 (cat)``."""
+        if not self.mapped:
+            return f"0..{len(self.label_names) - 1} ({listing(self.label_names)})"
+        names = {label: f" ({name})" for label, name in enumerate(self.label_names)}
+        return listing(f"{value}{names.get(label, '')}" for value, label in self.pairs().items())
 
     def __call__(self, mask: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Translate a mask ``(H, W)``; `UNKNOWN` where a value has no label."""
@@ -80,6 +84,8 @@ class LabelMap:
         lacks_background = len(class_names) == count and "background" not in class_names
         if len(held) > max(MANY, 2 * count):
             return "label values must be exact: was it saved as JPEG, or resized with interpolation? Save it as PNG"
+        if self.mapped and len(held) == count:
+            return f"add {in_order}"
         if unknown == [IGNORE_INDEX] and len(held) > 2:
             return f"add data.ignore_index={IGNORE_INDEX}"
         if unknown == [count] and held[0] == 0 and lacks_background:

@@ -23,6 +23,9 @@ from segtrain.metrics.report import PER_CLASS
 HEADLINES = ("iou", "iou_imagewise", "iou_micro", "f1", "precision", "recall", "accuracy")
 """The numbers of `scores` that stand for the whole data set."""
 
+FEW = 20
+"""Images below which percentile intervals are clearly too narrow."""
+
 _AT_ONCE = 2**22  # weights of images that are held at once: 32 MiB
 _DIGITS = 12  # of a difference: what lies beyond is the rounding of sums, and no change
 T = TypeVar("T")

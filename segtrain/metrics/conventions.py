@@ -47,10 +47,12 @@ def segtrain(scores: Mapping[str, Any]) -> list[Number]:
     return [Number(name, _number(scores[name]), text.format(absent=absent)) for name, text in _OURS.items()]
 
 
+_ONE_SIDED = "the image's diagonal where only one side has the class"
 _CONTOURS = {
     "boundary_iou": f"mean over classes of {_IOU} of the bands along their contours, 2 % of the diagonal wide",
-    "surface_hausdorff": "95th percentile of the distances between contours in pixels, mean over images, then classes",
-    "surface_average": "mean of the distances between contours in pixels, mean over images, then classes",
+    "surface_hausdorff": "95th percentile of the distances between contours in pixels, mean over images, then classes; "
+    f"{_ONE_SIDED}",
+    "surface_average": f"mean of the distances between contours in pixels, mean over images, then classes; {_ONE_SIDED}",
 }
 
 
