@@ -26,6 +26,10 @@ def run(arguments: Arguments) -> int:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0
     config = to_config(job, PredictConfig)
+    if Path(config.output).resolve() == Path(config.input).resolve():
+        raise ConfigError(
+            f"output={config.output}: is the input; choose another output=..."
+        )
     images = list_images(Path(config.input))
     failed = predict(config, images, changes, arguments.config_dir)
     if failed:

@@ -52,7 +52,8 @@ _CONTOURS = {
     "boundary_iou": f"mean over classes of {_IOU} of the bands along their contours, 2 % of the diagonal wide",
     "surface_hausdorff": "95th percentile of the distances between contours in pixels, mean over images, then classes; "
     f"{_ONE_SIDED}",
-    "surface_average": f"mean of the distances between contours in pixels, mean over images, then classes; {_ONE_SIDED}",
+    "surface_average": "mean of the distances between contours in pixels, mean over images, then classes; "
+    f"{_ONE_SIDED}",
 }
 
 
