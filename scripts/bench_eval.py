@@ -24,6 +24,7 @@ from segtrain.config.compose import compose
 from segtrain.config.schema import ScoringConfig
 from segtrain.evaluator import evaluate
 from segtrain.measures import Measures
+from segtrain.operating_point import OperatingPoint
 from segtrain.runtime import keep_freed_memory, make_runtime
 from segtrain.task import Binary
 
@@ -83,7 +84,7 @@ def segtrain(root: str, options: ScoringConfig) -> Turn:
     feed.dataset.cache = None
 
     def turn() -> int:
-        measures = Measures(task, options)
+        measures = Measures(task, options, OperatingPoint())
         found = evaluate(model, feed.batches(), task=task, runtime=runtime, measure=measures.update)
         measures.scores(found.counts)
         return len(found.ids)

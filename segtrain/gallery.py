@@ -33,18 +33,19 @@ class Gallery:
         for number, picture in enumerate(self.draw(model, fixed) if fixed else []):
             log.logger.picture(step, f"val/{number}", picture)
         if is_best:
-            log.overview(self.extremes(model, evaluation))
+            self.show_extremes(model, evaluation, log)
             report = evaluation.report(self.task, command="train", split="val", step=step)
             log.report(step, report, evaluation.confusion, self.task)
         log.restart_clock()
 
-    def extremes(self, model: Segmenter, evaluation: Evaluation) -> NDArray[np.uint8]:
-        """Draw the images with the highest and the lowest mean IoU of their classes: image, truth, prediction."""
+    def show_extremes(self, model: Segmenter, evaluation: Evaluation, log: RunLog) -> None:
+        """Draw the images with the highest and the lowest mean IoU of their classes, where any has one."""
         values = iou(evaluation.counts).nanmean(1)
         scored = torch.nonzero(~values.isnan()).flatten()
         order = scored[values[scored].argsort(descending=True)].tolist()
         chosen = order if len(order) <= 2 * _EXTREMES else order[:_EXTREMES] + order[-_EXTREMES:]
-        return stack(self.draw(model, chosen, [f"iou {values[index]:.3f}" for index in chosen]))
+        if chosen:
+            log.overview(stack(self.draw(model, chosen, [f"iou {values[index]:.3f}" for index in chosen])))
 
     @torch.inference_mode()
     def draw(self, model: Segmenter, indices: Sequence[int], notes: Sequence[str] = ()) -> list[NDArray[np.uint8]]:

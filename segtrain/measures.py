@@ -17,24 +17,29 @@ from segtrain.metrics import Calibration, CalibrationScores, Counts, Curves, Pre
 from segtrain.operating_point import OperatingPoint
 from segtrain.plots import precision_recall_picture, reliability_picture
 from segtrain.reports import write_table
-from segtrain.task import Task
+from segtrain.task import Task, make_task
 
 
 class Measures:
-    """Streams over logits and labels; what it found is asked for at the end, after which nothing may be added."""
+    """Streams over logits and labels; what it found is asked for at the end, after which nothing may be added.
 
-    def __init__(self, task: Task, options: ScoringConfig) -> None:
-        self.task, self.options = task, options
+    Probabilities are those of the model's operating point: after its temperature, whatever its thresholds.
+    """
+
+    def __init__(self, task: Task, options: ScoringConfig, point: OperatingPoint) -> None:
+        self.task, self.options, self.point = task, options, point
         self.contours = Contours(task, boundary=options.boundary, surface=options.surface, absent=options.absent)
-        self.curves, self.calibration = Curves(task), Calibration(task)
+        by_probability = make_task(task.mode, task.class_names, ignore_index=task.ignore_index)
+        self.curves, self.calibration = Curves(by_probability), Calibration(by_probability)
         self.on_logits = options.curves or options.calibrate
 
     def update(self, logits: Tensor, prediction: Tensor, target: Tensor) -> None:
         """Measure a few images of one size: logits, and labels and target as `Task` lays them out."""
         self.contours.measure(prediction, target)
         if self.on_logits:
-            self.curves.update(logits, target)
-            self.calibration.update(logits, target)
+            scaled = logits if self.point.temperature == 1 else logits.float() / self.point.temperature
+            self.curves.update(scaled, target)
+            self.calibration.update(scaled, target)
 
     @cached_property
     def _precision_recall(self) -> PrecisionRecall:
@@ -69,9 +74,9 @@ class Measures:
         """Take the temperature, and the best threshold of each class that is decided by one; 1/2 without truth."""
         temperature = self._calibration_scores.temperature or 1.0
         if not self.task.has_thresholds:
-            return OperatingPoint(temperature)
+            return self.point.refined(temperature, None)
         best = self._precision_recall.best
-        return OperatingPoint.from_raw(temperature, [0.5 if found is None else found.threshold for found in best])
+        return self.point.refined(temperature, [0.5 if found is None else found.threshold for found in best])
 
     def write(self, folder: Path) -> dict[str, NDArray[np.uint8]]:
         """Write the curves and the reliability table as CSV and PNG, and return the pictures by name."""

@@ -26,11 +26,10 @@ class OperatingPoint:
         thresholds = kept.get("thresholds")
         return cls(float(kept.get("temperature", 1.0)), None if thresholds is None else tuple(thresholds))
 
-    @classmethod
-    def from_raw(cls, temperature: float, thresholds: Sequence[float] | None) -> "OperatingPoint":
-        """Take thresholds of probabilities that no temperature was applied to."""
-        cuts = None if thresholds is None else [_logit(threshold) for threshold in thresholds]
-        return cls(temperature, None if cuts is None else tuple(_sigmoid(cut / temperature) for cut in cuts))
+    def refined(self, temperature: float, thresholds: Sequence[float] | None) -> "OperatingPoint":
+        """Add what was found on the probabilities of this one: a further temperature, and thresholds before it."""
+        moved = None if thresholds is None else tuple(_sigmoid(_logit(each) / temperature) for each in thresholds)
+        return OperatingPoint(self.temperature * temperature, moved)
 
     def cuts(self) -> tuple[float, ...] | None:
         """Give the thresholds as raw logits."""

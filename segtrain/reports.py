@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from segtrain.errors import DataError
-from segtrain.metrics import Counts, class_mean, f1, iou
+from segtrain.metrics import METRICS, REDUCTIONS, Counts, class_mean, f1, iou
 from segtrain.pictures import stack
 from segtrain.plots import confusion_picture
 from segtrain.task import Mode, Task
@@ -24,6 +24,7 @@ SPLITS_FOLDER = "eval"
 REPORT = "report.json"
 IMAGES = "images.csv"
 _COUNTED = ("tp", "fp", "fn", "tn")
+_ERRORS = "surrogateescape"  # names of files need not be text
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +45,20 @@ class Report:
 
 def write_report(folder: Path, report: Report) -> None:
     """Write report.json and images.csv: by image its scores, the mean over its classes, and all its counts."""
-    fields = {"mode": report.mode, "class_names": report.class_names, "about": report.about, "scores": report.scores}
+    fields: dict[str, Any] = {"mode": report.mode, "class_names": report.class_names, "images": len(report.ids)}
+    fields |= {"about": report.about, "scores": report.scores}
     (folder / REPORT).write_text(json.dumps(fields, indent=2, allow_nan=False) + "\n")
     write_table(folder / IMAGES, _image_rows(report))
+    write_table(folder / "metrics.csv", _metric_rows(report))
+
+
+def _metric_rows(report: Report) -> Iterator[list[object]]:
+    """Every metric there is: by reduction, then of each class over all images."""
+    yield ["metric", *REDUCTIONS, *report.class_names]
+    total, absent = report.counts.total(), report.scores["absent_policy"]
+    for name, metric in METRICS.items():
+        reduced = [float(reduce(report.counts, metric, absent=absent)) for reduce in REDUCTIONS.values()]
+        yield [name, *map(_written, [*reduced, *metric(total).tolist()])]
 
 
 def _image_rows(report: Report) -> Iterator[list[object]]:
@@ -65,8 +77,10 @@ def read_report(folder: Path) -> Report:
     """Read what `write_report` wrote; raises DataError where a file is missing or damaged."""
     try:
         fields = json.loads((folder / REPORT).read_text())
-        with (folder / IMAGES).open(newline="") as file:
+        with (folder / IMAGES).open(newline="", encoding="utf-8", errors=_ERRORS) as file:
             rows = list(csv.DictReader(file))
+        if len(rows) != fields["images"]:
+            raise ValueError(f"{IMAGES} holds {len(rows)} images, expected {fields['images']}")
         names = tuple(fields["class_names"])
         tp, fp, fn, tn = (
             torch.tensor([[int(row[f"{kind}:{name}"]) for name in names] for row in rows]) for kind in _COUNTED
@@ -121,7 +135,7 @@ def write_confusion(folder: Path, matrix: Tensor, task: Task) -> NDArray[np.uint
 
 def write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:
     """Write rows, the first of which holds the names of the columns, as CSV."""
-    with file.open("w", newline="") as stream:
+    with file.open("w", newline="", encoding="utf-8", errors=_ERRORS) as stream:
         csv.writer(stream, lineterminator="\n").writerows(rows)
 
 

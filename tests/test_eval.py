@@ -37,7 +37,13 @@ def run(tmp_path_factory):
     write_blobs(folder / "photos")
     words = ["data=folder", f"data.root={folder / 'photos'}", "data.classes=[blob]", "data.val_fraction=0.4"]
     small = ["data.image_size=32", "data.batch_size=4", "data.num_workers=0", "encoder=test_resnet"]
-    options = ["encoder.weights=null", "loss=bce", "trainer.epochs=3", f"hydra.run.dir={folder / 'run'}"]
+    options = [
+        "encoder.weights=null",
+        "loss=bce",
+        "trainer.epochs=30",
+        "optimizer.lr=0.005",
+        f"hydra.run.dir={folder / 'run'}",
+    ]
     assert main([*words, *small, *options]) == 0
     return folder / "run"
 
@@ -55,7 +61,7 @@ def scores_of(run):
 def test_a_report_of_tables_and_pictures_lies_beside_the_scores(evaluated):
     names = {path.name for path in evaluated.iterdir() if path.is_file()}
     tables = {"images.csv", "confusion.csv", "precision_recall.csv", "reliability.csv"}
-    assert names == {"report.json", *tables, "confusion.png", "precision_recall.png", "reliability.png"}
+    assert names == {"report.json", "metrics.csv", *tables, "confusion.png", "precision_recall.png", "reliability.png"}
     assert len(list(csv.DictReader((evaluated / "images.csv").open()))) == 6
 
 
@@ -136,6 +142,14 @@ def test_later_evaluations_decide_at_the_threshold_that_was_kept(calibrated, tmp
     after = scores_of(tmp_path)
     assert after["iou"] == pytest.approx(before["thresholds"]["blob"]["iou"], abs=2e-3)
     assert after["iou"] > before["iou"]
+
+
+def test_later_evaluations_measure_the_probabilities_that_were_calibrated(calibrated, tmp_path):
+    file, before = calibrated
+    assert main(["eval", f"ckpt={file}", f"output={tmp_path}", "eval.bootstrap=0"]) == 0
+    after = scores_of(tmp_path)["calibration"]
+    assert after["temperature"] == pytest.approx(1, abs=0.02)
+    assert after["ece"] == pytest.approx(before["calibration"]["ece_calibrated"], abs=2e-3)
 
 
 def test_predictions_decide_at_the_threshold_that_was_kept(run, calibrated, tmp_path):

@@ -12,7 +12,7 @@ from segtrain.task import Binary, Multiclass, Multilabel
 def test_a_threshold_of_raw_probabilities_decides_the_same_whatever_the_temperature(task, temperature):
     logits = 3 * torch.randn(2, task.out_channels, 9, 9, generator=torch.Generator().manual_seed(0))
     raw = [0.3, 0.8][: task.out_channels]
-    point = OperatingPoint.from_raw(temperature, raw)
+    point = OperatingPoint().refined(temperature, raw)
     chosen = type(task)(task.class_names, cuts=point.cuts())
     expected = (logits.sigmoid() > torch.tensor(raw).view(-1, 1, 1)).long().view_as(task.predict(logits))
     assert torch.equal(chosen.predict(logits), expected)
@@ -26,6 +26,12 @@ def test_a_checkpoint_without_one_decides_at_one_half():
     assert (point.temperature, point.thresholds, point.cuts()) == (1.0, None, None)
 
 
+def test_what_is_found_on_calibrated_probabilities_adds_to_what_was_there():
+    point = OperatingPoint(2.0, (0.7,)).refined(1.5, [0.7])
+    assert point.temperature == 3.0
+    assert point.cuts() == pytest.approx(OperatingPoint(2.0, (0.7,)).cuts())
+
+
 def test_the_most_probable_class_wins_whatever_is_stored():
     task = Multiclass(["a", "b"], cuts=OperatingPoint(2.0, (0.9, 0.9)).cuts())
     assert task.predict(torch.tensor([0.1, 0.2]).view(1, 2, 1, 1)).item() == 1
@@ -33,5 +39,5 @@ def test_the_most_probable_class_wins_whatever_is_stored():
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_thresholds_at_the_ends_stay_finite(threshold):
-    cut = OperatingPoint.from_raw(1.0, [threshold]).cuts()[0]
+    cut = OperatingPoint().refined(1.0, [threshold]).cuts()[0]
     assert abs(cut) == pytest.approx(20.723, abs=1e-3)

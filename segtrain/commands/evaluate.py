@@ -45,6 +45,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     from segtrain.evaluator import evaluate
     from segtrain.measures import Measures
     from segtrain.metrics.bootstrap import FEW
+    from segtrain.operating_point import OperatingPoint
     from segtrain.reports import SPLITS_FOLDER, write_confusion, write_report
     from segtrain.runlog import log_evaluation, show_scores, write_scores
     from segtrain.runtime import keep_freed_memory, make_runtime
@@ -70,7 +71,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
         log.warning("%d images are few: intervals, thresholds and calibration say little", len(feed.dataset))
     if any(task.cuts):
         log.info("%s decides at thresholds that eval.calibrate kept in it", file.name)
-    measures = Measures(task, config.eval)
+    measures = Measures(task, config.eval, OperatingPoint.of(payload))
     display = Display()
     with display.running(0, len(feed), label=split):
         result = evaluate(

@@ -27,9 +27,7 @@ def run(arguments: Arguments) -> int:
         return 0
     config = to_config(job, PredictConfig)
     if Path(config.output).resolve() == Path(config.input).resolve():
-        raise ConfigError(
-            f"output={config.output}: is the input; choose another output=..."
-        )
+        raise ConfigError(f"output={config.output}: is the input; choose another output=...")
     images = list_images(Path(config.input))
     failed = predict(config, images, changes, arguments.config_dir)
     if failed:

@@ -50,6 +50,7 @@ def score(config: ScoreConfig) -> None:
         log.warning("%s: %d masks have no truth, and do not count", config.pred, extra)
     scorer = make_scorer(config, pairs)
     if config.output:
+        refuse_report_of_a_run(Path(config.output))
         make_folder(Path(config.output), key="output")
     display = Display()
     with display.running(0, len(pairs), label="scoring"):
@@ -65,6 +66,14 @@ def score(config: ScoreConfig) -> None:
     if config.output:
         write(config, scorer, [pair.id for pair in pairs], scored, scores, numbers)
         log.info("written to %s", config.output)
+
+
+def refuse_report_of_a_run(folder: Path) -> None:
+    """Raise ConfigError for the report of a model, which would be lost."""
+    from segtrain.reports import REPORT, read_report
+
+    if (folder / REPORT).exists() and "ckpt" in read_report(folder).about:
+        raise ConfigError(f"output={folder}: holds the scores of a model, expected another folder; choose another")
 
 
 def make_scorer(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Scorer":

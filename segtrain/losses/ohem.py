@@ -45,7 +45,7 @@ def _hardest(losses: Tensor, valid: Tensor, *, keep: float, per_image: bool) -> 
     rows = losses.where(valid, -1).flatten(1) if per_image else losses.where(valid, -1).view(1, -1)
     at_most = math.ceil(keep * rows.shape[1])  # known without asking the device how many pixels are valid
     sorted_losses = rows.topk(at_most, sorted=True).values
-    kept = (valid.view_as(rows).sum(1, keepdim=True) * keep).ceil().long()
+    kept = (valid.view_as(rows).sum(1, keepdim=True).double() * keep).ceil().long().clamp_max(at_most)
     return sorted_losses.gather(1, (kept - 1).clamp_min(0)).view(-1, *[1] * (losses.ndim - 1))
 
 

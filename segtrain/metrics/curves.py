@@ -78,8 +78,8 @@ class Curves:
     def _tabulate(self, logits: Tensor, target: Tensor) -> Tensor:
         """Count one number for each logit: its bin, its truth (no, yes, ignored) and its class."""
         task, bins, classes, half = self.task, self.bins, len(self.task.class_names), self.bins // 2
-        own = logits if task.has_thresholds else task.activation(logits).logit_()
-        own = own.clamp(-_LARGEST, _LARGEST)
+        bounded = logits.clamp(-_LARGEST, _LARGEST)
+        own = bounded if task.has_thresholds else _against_the_rest(bounded)
         bounded = own.mul(half).div_(own.abs().add_(_SCALE)).ceil_().nan_to_num_(nan=-half).clamp_(1 - half, half)
         cells = bounded.long().add_(half - 1)
         cells.add_(task.one_hot(target, cells), alpha=bins)
@@ -123,6 +123,15 @@ def in_blocks(logits: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]
     at_once = _CACHED if logits.is_cpu else _AT_ONCE
     rows = max(1, at_once // max(1, logits.shape[:2].numel() * logits.shape[-1]))
     return zip(torch.split(logits, rows, -2), torch.split(target, rows, -2), strict=True)
+
+
+def _against_the_rest(logits: Tensor) -> Tensor:
+    """Give the logit of each class's softmax probability, also where that rounds to 1: ``(N, C, H, W)``."""
+    top = logits.max(1, keepdim=True)
+    others = logits.scatter(1, top.indices, -torch.inf).logsumexp(1, keepdim=True)
+    log_probability = logits - torch.logaddexp(top.values, others)
+    rest = torch.log1p(log_probability.exp().clamp_max(0.5).neg_())  # the others are not above one half
+    return log_probability.sub_(rest).scatter_(1, top.indices, top.values - others)
 
 
 def _area(histogram: Tensor) -> Tensor:

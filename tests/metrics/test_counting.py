@@ -153,7 +153,7 @@ def test_a_wrong_label_in_the_target_is_named_with_its_place(wrong, ignore_index
     target[1, 2, 3] = wrong
     expected = (
         rf"^image 1: target holds {wrong} at row 2, column 3, expected 0\.\.2 or {ignore_index} \(ignored\); "
-        rf"data\.ignore=\[{wrong}\] leaves it out$"
+        rf"data\.ignore_index=\[{wrong}\] leaves it out$"
     )
     with pytest.raises(DataError, match=expected):
         count(torch.zeros_like(target), target, Multiclass(["a", "b", "c"], ignore_index=ignore_index))

@@ -38,9 +38,14 @@ def scores_and_truth(task, logits, target, c: int):
     return task.activation(logits)[:, c][valid].numpy(), truth[valid].numpy()
 
 
+def against_the_rest(logits):
+    others = [logits[:, [k for k in range(logits.shape[1]) if k != c]].logsumexp(1) for c in range(logits.shape[1])]
+    return logits - torch.stack(others, 1)
+
+
 def logits_and_truth(task, logits, target, c: int):
     """The logits of a class's probability at its valid pixels, and whether it is there."""
-    own = logits if task.has_thresholds else task.activation(logits).logit()
+    own = logits if task.has_thresholds else against_the_rest(logits.double())
     valid = task.valid(target).expand_as(logits)[:, c]
     return own[:, c][valid].numpy(), task.one_hot(target, logits)[:, c][valid].numpy()
 
