@@ -115,7 +115,8 @@ class CatReadout(nn.Module):
         assert isinstance(linear, nn.Linear)
         # What the layer makes of the class token is the same at every pixel.
         of_pixel, of_token = linear.weight.chunk(2, dim=1)
-        token = F.linear(tokens[:, 0], of_token, linear.bias)
+        class_token = tokens[:, 0].clone()  # a view would keep all tokens in memory for the backward pass
+        token = F.linear(class_token, of_token, linear.bias)
         return activation(F.conv2d(x, of_pixel[..., None, None]) + token[..., None, None])  # type: ignore[no-any-return]
 
 
