@@ -44,7 +44,7 @@ class Report:
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """Write report.json and images.csv: by image its scores, the mean over its classes, and all its counts."""
+    """Write report.json, images.csv (each image's scores, means over its classes, and counts) and metrics.csv."""
     fields: dict[str, Any] = {"mode": report.mode, "class_names": report.class_names, "images": len(report.ids)}
     fields |= {"about": report.about, "scores": report.scores}
     (folder / REPORT).write_text(json.dumps(fields, indent=2, allow_nan=False) + "\n")
