@@ -117,10 +117,12 @@ def _stated_and_real(name):
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     row = index.lookup(name)
-    sides = [row.tile] * 2 if row.tile else [2 * row.size_multiple, 3 * row.size_multiple]
-    stated = [(1, c, sides[0] // s, sides[1] // s) for c, s in zip(row.channels, row.strides, strict=True)]
     with torch.device("meta"), torch.no_grad():
-        maps = TimmEncoder(name, weights=None).eval()(torch.empty(1, 3, *sides))
+        encoder = TimmEncoder(name, weights=None).eval()
+        multiple = encoder.size_multiple if row.plain else row.size_multiple  # of the pyramid, where it needs one
+        sides = [row.tile] * 2 if row.tile else [2 * multiple, 3 * multiple]
+        maps = encoder(torch.empty(1, 3, *sides))
+    stated = [(1, c, sides[0] // s, sides[1] // s) for c, s in zip(row.channels, row.strides, strict=True)]
     return name, stated, [tuple(m.shape) for m in maps]
 
 
