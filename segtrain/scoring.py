@@ -17,7 +17,7 @@ from segtrain.data.folder import find_files
 from segtrain.data.images import SUFFIXES, read_mask
 from segtrain.data.labels import MANY, UNKNOWN, LabelMap, listing
 from segtrain.data.sample import Pixels
-from segtrain.data.verify import MOST
+from segtrain.data.verify import first_few, held_values
 from segtrain.errors import DataError
 from segtrain.metrics import Absent, Counts, confusion
 from segtrain.task import IGNORE_INDEX, Task
@@ -76,10 +76,10 @@ class Scorer:
             raise DataError(_wrong_size(pair, pred, truth))
         target, prediction = self.truth_labels(truth), self.pred_labels(pred)
         if (target == UNKNOWN).any():
-            return Strange("truth", pair.truth, _values(truth))
+            return Strange("truth", pair.truth, held_values(truth))
         counted = target != IGNORE_INDEX
         if (counted & (prediction >= self.task.num_labels)).any():
-            return Strange("pred", pair.pred, _values(pred[counted]))
+            return Strange("pred", pair.pred, held_values(pred[counted]))
         return self._score(torch.from_numpy(prediction)[None], torch.from_numpy(target)[None])
 
     def contours(self) -> Contours:
@@ -121,7 +121,7 @@ def _masks(folder: Path, key: str) -> dict[str, Path]:
 
 def find_values(files: Iterable[Path], on_image: Callable[[], None] = lambda: None) -> set[int]:
     """Collect the values that mask files hold."""
-    return {value for values in _each(lambda file: _values(read_mask(file)), files, on_image) for value in values}
+    return {value for values in _each(lambda file: held_values(read_mask(file)), files, on_image) for value in values}
 
 
 def score_masks(pairs: Sequence[MaskPair], scorer: Scorer, *, on_image: Callable[[], None] = lambda: None) -> Scored:
@@ -173,10 +173,6 @@ def _each(function: Callable[[T], R], items: Iterable[T], on_image: Callable[[],
         torch.set_num_threads(threads)
 
 
-def _values(mask: Pixels) -> tuple[int, ...]:
-    return tuple(np.flatnonzero(np.bincount(mask.ravel())).tolist())
-
-
 def _wrong_size(pair: MaskPair, pred: Pixels, truth: Pixels) -> str:
     (height, width), (true_height, true_width) = pred.shape, truth.shape
     return (
@@ -187,9 +183,7 @@ def _wrong_size(pair: MaskPair, pred: Pixels, truth: Pixels) -> str:
 
 def _refuse(problems: Sequence[str], strange: Sequence[Strange], scorer: Scorer) -> None:
     """Raise what is wrong, if anything is."""
-    lines = list(problems[:MOST])
-    if len(problems) > MOST:
-        lines.append(f"and {len(problems) - MOST} more files with problems")
+    lines = first_few(problems)
     labels = {"truth": scorer.truth_labels, "pred": scorer.pred_labels}
     for kind, label_map in labels.items():
         found = [mask for mask in strange if mask.kind == kind]

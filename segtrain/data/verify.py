@@ -10,6 +10,7 @@ import numpy as np
 
 from segtrain.data.images import image_size, read_mask
 from segtrain.data.labels import LabelMap, listing
+from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 
 MOST = 8  # problems that are shown
@@ -34,9 +35,7 @@ def verify_pairs(pairs: Sequence[Pair], labels: LabelMap, class_names: Sequence[
     """Check all pairs and return the values that their masks hold; raise one `DataError` with a line per problem."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         findings = list(pool.map(_look, pairs))
-    problems = [finding.problem for finding in findings if finding.problem]
-    if len(problems) > MOST:
-        problems[MOST:] = [f"and {len(problems) - MOST} more files with problems"]
+    problems = first_few([finding.problem for finding in findings if finding.problem])
     values = {value for finding in findings for value in finding.values}
     strange = [finding for finding in findings if labels.unknown(finding.values)]
     if strange:
@@ -49,6 +48,17 @@ def verify_pairs(pairs: Sequence[Pair], labels: LabelMap, class_names: Sequence[
     if problems:
         raise DataError("\n".join(problems))
     return values
+
+
+def first_few(problems: Sequence[str]) -> list[str]:
+    """Keep the first lines about files, and count the rest in one more."""
+    rest = len(problems) - MOST
+    return [*problems[:MOST], *([f"and {rest} more files with problems"] if rest > 0 else [])]
+
+
+def held_values(mask: Pixels) -> tuple[int, ...]:
+    """List the values that a mask ``(H, W)`` holds, ascending."""
+    return tuple(np.flatnonzero(np.bincount(mask.ravel())).tolist())
 
 
 def wrong_size(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
@@ -66,7 +76,7 @@ def _look(pair: Pair) -> Finding:
         return Finding(pair, problem=str(error))
     if size != mask.shape:
         return Finding(pair, problem=wrong_size(pair, size, mask.shape))
-    return Finding(pair, values=tuple(np.flatnonzero(np.bincount(mask.ravel())).tolist()))
+    return Finding(pair, values=held_values(mask))
 
 
 def _values(values: Sequence[int]) -> str:
