@@ -52,33 +52,53 @@ def _tabulate(prediction: Tensor, target: Tensor, task: Task) -> tuple[Tensor, T
     what is out of range.
     """
     labels, ignored = task.num_labels, task.ignore_index
-    truth = target.long()
     if abs(ignored) > _FAR:
-        truth, ignored = truth.clamp(-1, labels).masked_fill(truth == ignored, -2), -2
+        target = target.long()
+        target, ignored = target.clamp(-1, labels).masked_fill(target == ignored, -2), -2
     lowest, highest = min(0, ignored) - 1, max(labels - 1, ignored) + 1
     maps, rows, columns = len(target), highest - lowest + 1, labels + 2
-    cells = torch.add(prediction.long().clamp(-1, labels), truth.clamp(lowest, highest), alpha=columns)
+    bins = maps * _STRIPES * rows * columns
+    dtype = torch.int16 if bins < 2**15 else torch.int32 if bins < 2**31 else torch.int64
     tables = torch.arange(maps * _STRIPES, device=target.device).view(maps, 1, _STRIPES)
     stripes = torch.arange(target.shape[-1], device=target.device) % _STRIPES
-    cells += tables[..., stripes] * rows * columns - lowest * columns + 1
-    table = count_values(cells.flatten(), tables.numel() * rows * columns).view(maps, _STRIPES, rows, columns).sum(1)
+    first = (tables[..., stripes] * rows * columns - lowest * columns + 1).to(dtype)
+    cells = _clamped(target, lowest, highest, dtype).mul_(columns).add_(first)
+    cells += _clamped(prediction, -1, labels, dtype)
+    table = count_values(cells.flatten(), bins).view(maps, _STRIPES, rows, columns).sum(1)
     matrix = table[:, -lowest : labels - lowest, 1:-1]
     return matrix, matrix.sum((1, 2)) + table[:, ignored - lowest].sum(1)
 
 
+def _clamped(labels: Tensor, lowest: int, highest: int, dtype: torch.dtype) -> Tensor:
+    """Clamp integers of any type, and copy them into one of few bytes: memory is what counting waits for."""
+    wide = labels.to(dtype) if labels.dtype.itemsize == 1 else labels.long()
+    return wide.clamp(lowest, highest).to(dtype)
+
+
 def count_values(values: Tensor, bins: int) -> Tensor:
-    """Count each of the values 0 to bins - 1 of an int64 vector, without waiting for an accelerator.
+    """Count each of the values 0 to bins - 1 of a vector of integers, without waiting for an accelerator.
 
     `torch.bincount` is the fastest on a CPU, but looks for the extremes first, and reads them back.
     """
     if values.is_cpu:
         return torch.bincount(values, minlength=bins)
-    return scatter_counts(values, bins)
+    return scatter_sums(values, torch.ones_like(values), bins)
 
 
-def scatter_counts(values: Tensor, bins: int) -> Tensor:
-    """Compute `count_values` with atomic additions of integers, which are exact in any order."""
-    return values.new_zeros(bins).scatter_add_(0, values, torch.ones_like(values))
+def sum_values(values: Tensor, amounts: Tensor, bins: int) -> Tensor:
+    """Add up whole amounts for each of the values 0 to bins - 1, as `count_values`: exact for floats below 2^53 in sum.
+
+    Gives int64.
+    """
+    if values.is_cpu:
+        return torch.bincount(values, amounts.double(), minlength=bins).long()
+    return scatter_sums(values, amounts, bins)
+
+
+def scatter_sums(values: Tensor, amounts: Tensor, bins: int) -> Tensor:
+    """Compute `sum_values` with atomic additions of integers, which are exact in any order."""
+    sums = torch.zeros(bins, dtype=torch.int64, device=values.device)
+    return sums.scatter_add_(0, values.long(), amounts.long())
 
 
 def _check_maps(prediction: Tensor, target: Tensor) -> None:

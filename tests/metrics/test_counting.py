@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from segtrain.errors import DataError
 from segtrain.metrics import Counts, confusion, count
-from segtrain.metrics.counting import count_values, scatter_counts
+from segtrain.metrics.counting import count_values, scatter_sums, sum_values
 from segtrain.task import Binary, Multiclass, Multilabel, Task
 from tests.metrics.cases import FIELDS, MODES, SEEDS, counts_of, equal, random_maps
 
@@ -128,9 +128,11 @@ def test_counting_changes_neither_map():
 
 @settings(max_examples=20, deadline=None)
 @given(values=st.lists(st.integers(0, 6), max_size=40))
-def test_an_accelerator_counts_values_like_a_cpu(values):
+def test_an_accelerator_counts_and_sums_values_like_a_cpu(values):
     values = torch.tensor(values, dtype=torch.int64)
-    assert torch.equal(scatter_counts(values, 7), count_values(values, 7))
+    amounts = values * 2.0**23 + 1
+    assert torch.equal(scatter_sums(values, torch.ones_like(values), 7), count_values(values, 7))
+    assert torch.equal(scatter_sums(values, amounts, 7), sum_values(values, amounts, 7))
 
 
 @pytest.mark.gpu
