@@ -26,6 +26,7 @@ from segtrain.data.pixel_counts import pixel_counts
 from segtrain.data.sample import Source
 from segtrain.data.transforms import Augment
 from segtrain.errors import CheckpointError, ConfigError, DataError, SegtrainError
+from segtrain.losses.class_weights import PixelCounts
 from segtrain.models import (
     Activation,
     Decoder,
@@ -169,7 +170,7 @@ def build_objective(config: TrainConfig, task: Task, train: Source) -> Objective
     return Objective(loss, aux_weight=config.loss.aux_weight, label_weight=config.aux.weight if config.aux else 0.0)
 
 
-def _with_task(node: Any, task: Task, counts: Callable[[], list[int]]) -> Any:
+def _with_task(node: Any, task: Task, counts: Callable[[], PixelCounts]) -> Any:
     if not isinstance(node, Mapping):
         return node
     inner = {key: _with_task(value, task, counts) for key, value in node.items()}

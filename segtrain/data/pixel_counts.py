@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 
 from segtrain.data.labels import VALUES, LabelMap
 from segtrain.data.sample import Source
+from segtrain.losses.class_weights import PixelCounts
+from segtrain.task import IGNORE_INDEX
 
 log = logging.getLogger(__name__)
 
+_FORMAT = 2
+"""Of what is kept: other entries are not found, and so not misread."""
 
-def pixel_counts(source: Source, num_labels: int) -> list[int]:
+
+def pixel_counts(source: Source, num_labels: int) -> PixelCounts:
     """Return what `count_pixels` does; it only counts where no earlier run did, or a mask has changed since.
 
     Counts are kept in ``segtrain/pixel_counts/`` below ``$XDG_CACHE_HOME``, or else ``~/.cache``, if that can be
@@ -26,7 +31,7 @@ def pixel_counts(source: Source, num_labels: int) -> list[int]:
     fingerprint = source.fingerprint()
     if fingerprint is None:
         return count_pixels(source, num_labels)
-    key = hashlib.sha256(f"{fingerprint} {num_labels}".encode()).hexdigest()
+    key = hashlib.sha256(f"{_FORMAT} {fingerprint} {num_labels}".encode()).hexdigest()
     counts = _recall(key)
     if counts is None:
         counts = count_pixels(source, num_labels)
@@ -34,18 +39,34 @@ def pixel_counts(source: Source, num_labels: int) -> list[int]:
     return counts
 
 
-def count_pixels(source: Source, num_labels: int) -> list[int]:
-    """Count the pixels of each label value over all masks of a source; ignored ones and those beyond are left out."""
+def count_pixels(source: Source, num_labels: int) -> PixelCounts:
+    """Count the pixels of each label over all masks of a source, and the valid ones of the images that hold it.
+
+    A mask ``(H, W)`` holds label values, of which those beyond ``num_labels`` do not count; the channels of one ``(C,
+    H, W)`` hold 1 where their class is, and have valid pixels of their own.
+    """
     log.info("counting the pixels of each class in %d masks", len(source))
 
     def count(index: int) -> NDArray[np.int64]:
-        return np.bincount(source.mask(index).ravel(), minlength=num_labels)[:num_labels]
+        return _count(source.mask(index), num_labels)
 
-    total = np.zeros(num_labels, dtype=np.int64)
+    total = np.zeros((2, num_labels), dtype=np.int64)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
         for counts in pool.map(count, range(len(source))):
             total += counts
-    return total.tolist()
+    pixels, in_images = total.tolist()
+    return {"pixels": pixels, "in_images": in_images}
+
+
+def _count(mask: NDArray[np.uint8], num_labels: int) -> NDArray[np.int64]:
+    """Count the pixels of each label in one mask, and the valid ones if it is there: ``(2, num_labels)``."""
+    if mask.ndim == 3:
+        pixels = np.count_nonzero(mask == 1, axis=(1, 2))
+        valid = np.count_nonzero(mask != IGNORE_INDEX, axis=(1, 2))
+    else:
+        pixels = np.bincount(mask.ravel(), minlength=num_labels)[:num_labels]
+        valid = pixels.sum()
+    return np.stack([pixels, valid * (pixels > 0)])
 
 
 def fingerprint_masks(files: Iterable[Path], labels: LabelMap) -> str | None:
@@ -69,15 +90,15 @@ def _file(key: str) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "segtrain" / "pixel_counts" / f"{key}.json"
 
 
-def _recall(key: str) -> list[int] | None:
+def _recall(key: str) -> PixelCounts | None:
     try:
-        counts: list[int] = json.loads(_file(key).read_bytes())
+        counts: PixelCounts = json.loads(_file(key).read_bytes())
     except (OSError, ValueError, RuntimeError):
         return None
     return counts
 
 
-def _remember(key: str, counts: list[int]) -> None:
+def _remember(key: str, counts: PixelCounts) -> None:
     """Write beside the final name, then rename: whoever counts at the same time finds all of it or nothing."""
     try:
         file = _file(key)

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 import torch
 from torch import Tensor
@@ -22,11 +22,26 @@ ClassWeights: TypeAlias = Sequence[float] | Mapping[str, float] | Scheme | None
 _DISTINCT_PIXELS = 1e6
 
 
-def class_weights(counts: Sequence[int], scheme: Scheme = "auto") -> list[float]:
+class PixelCounts(TypedDict):
+    """How many pixels of the training set have each label, and how many valid ones the images that hold it have.
+
+    One each for ``task.label_names``; a mapping, as it is kept in JSON and handed on by Hydra.
+    """
+
+    pixels: Sequence[int]
+    in_images: Sequence[int]
+
+
+Counts: TypeAlias = PixelCounts | Sequence[int] | None
+"""What schemes make weights from; the pixels alone stand for images that hold every label."""
+
+
+def class_weights(counts: PixelCounts | Sequence[int], scheme: Scheme = "auto") -> list[float]:
     """Turn the pixels of each class in the training set into weights; p below is a class's share of all pixels.
 
     - ``inverse``: 1 / p
-    - ``median_frequency``: median p / p (Eigen and Fergus 2015, section 6.3.2), with p over all images
+    - ``median_frequency``: median f / f, with f the class's share of the images that hold it (Eigen and Fergus 2015,
+      section 6.3.2)
     - ``effective_number``: (1 - b) / (1 - b^pixels) (Cui et al. 2019, equation 4), b = 1 - 1e-6: beyond a million
       pixels more of them add nothing
     - ``enet``: 1 / log(1.02 + p) (Paszke et al. 2016, section 5.2), so that no class weighs over 140 times another
@@ -34,30 +49,36 @@ def class_weights(counts: Sequence[int], scheme: Scheme = "auto") -> list[float]
 
     Weights are scaled to a mean of 1 over the classes that have pixels; a class without any weighs 1.
     """
-    present = [count for count in counts if count > 0]
+    if not isinstance(counts, Mapping):
+        counts = {"pixels": counts, "in_images": [sum(counts)] * len(counts)}
+    pixels, in_images = counts["pixels"], counts["in_images"]
+    present = [label for label, count in enumerate(pixels) if count > 0]
     if not present:
-        return [1.0] * len(counts)
-    total = sum(present)
-    raw = [_raw_weight(count, total, median(present), scheme) for count in present]
+        return [1.0] * len(pixels)
+    raw = _raw_weights([pixels[label] for label in present], [in_images[label] for label in present], scheme)
     mean = sum(raw) / len(raw)
-    scaled = iter(weight / mean for weight in raw)
-    return [next(scaled) if count > 0 else 1.0 for count in counts]
+    scaled = {label: weight / mean for label, weight in zip(present, raw, strict=True)}
+    return [scaled.get(label, 1.0) for label in range(len(pixels))]
 
 
-def _raw_weight(count: int, total: int, middle: float, scheme: Scheme) -> float:
+def _raw_weights(pixels: Sequence[int], in_images: Sequence[int], scheme: Scheme) -> list[float]:
+    total = sum(pixels)
     match scheme:
         case "inverse":
-            return total / count
+            return [total / count for count in pixels]
         case "median_frequency":
-            return middle / count
+            frequencies = [count / area for count, area in zip(pixels, in_images, strict=True)]
+            middle = median(frequencies)
+            return [middle / frequency for frequency in frequencies]
         case "effective_number":
             # (1 - b) / (1 - b^count), without cancellation
-            return 1 / -math.expm1(count * math.log1p(-1 / _DISTINCT_PIXELS)) / _DISTINCT_PIXELS
+            decay = math.log1p(-1 / _DISTINCT_PIXELS)
+            return [1 / -math.expm1(count * decay) / _DISTINCT_PIXELS for count in pixels]
         case "enet" | "auto":
-            return 1 / math.log(1.02 + count / total)
+            return [1 / math.log(1.02 + count / total) for count in pixels]
 
 
-def label_weights(weights: ClassWeights, task: Task, pixel_counts: Sequence[int] | None = None) -> Tensor | None:
+def label_weights(weights: ClassWeights, task: Task, pixel_counts: Counts = None) -> Tensor | None:
     """Resolve what stands under ``class_weights`` into float32 ``(len(task.label_names),)``, None where it is None.
 
     Names that a mapping leaves out weigh 1. Raises ConfigError for wrong numbers and names.
@@ -74,7 +95,7 @@ def label_weights(weights: ClassWeights, task: Task, pixel_counts: Sequence[int]
 
 
 def channel_weights(
-    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None, pixel_counts: Sequence[int] | None = None
+    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None, pixel_counts: Counts = None
 ) -> Tensor | None:
     """Resolve ``class_weights`` and the subset ``classes`` into one weight for each channel, ``(out_channels,)``.
 
@@ -105,13 +126,12 @@ def _chosen(classes: Sequence[str], task: Task) -> Tensor:
     return torch.tensor([float(name in classes) for name in task.class_names])
 
 
-def _needed(pixel_counts: Sequence[int] | None, scheme: str, task: Task) -> Sequence[int]:
+def _needed(pixel_counts: Counts, scheme: str, task: Task) -> PixelCounts | Sequence[int]:
     if pixel_counts is None:
         raise ConfigError(
             f"loss.class_weights: {scheme} needs the pixels of each class, expected pixel_counts beside it; "
             f"set loss.class_weights={_example(task)}"
         )
-    assert len(pixel_counts) == len(task.label_names)
     return pixel_counts
 
 

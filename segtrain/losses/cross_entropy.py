@@ -1,10 +1,8 @@
 """Cross-entropy between the predicted labels and the true ones."""
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
-from segtrain.losses.class_weights import ClassWeights, label_weights
+from segtrain.losses.class_weights import ClassWeights, Counts, label_weights
 from segtrain.losses.options import check_range
 from segtrain.losses.pixels import weighted_mean
 from segtrain.losses.precision import full_precision
@@ -41,7 +39,7 @@ class CrossEntropyLoss(nn.Module):
         *,
         label_smoothing: float = 0.0,
         class_weights: ClassWeights = None,
-        pixel_counts: Sequence[int] | None = None,
+        pixel_counts: Counts = None,
     ) -> None:
         super().__init__()
         check_range("label_smoothing", label_smoothing, 0, 1)

@@ -1,10 +1,8 @@
 """Focal loss: cross-entropy that turns away from what is easy."""
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
-from segtrain.losses.class_weights import ClassWeights, label_weights
+from segtrain.losses.class_weights import ClassWeights, Counts, label_weights
 from segtrain.losses.options import check_range
 from segtrain.losses.pixels import EPSILON, weighted_mean
 from segtrain.losses.precision import full_precision
@@ -50,7 +48,7 @@ class FocalLoss(nn.Module):
         alpha: float | None = None,
         label_smoothing: float = 0.0,
         class_weights: ClassWeights = None,
-        pixel_counts: Sequence[int] | None = None,
+        pixel_counts: Counts = None,
     ) -> None:
         super().__init__()
         check_range("gamma", gamma, 0)

@@ -1,12 +1,11 @@
 """Cross-entropy of the hardest pixels alone."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from segtrain.losses.class_weights import ClassWeights, label_weights
+from segtrain.losses.class_weights import ClassWeights, Counts, label_weights
 from segtrain.losses.options import check_range
 from segtrain.losses.pixels import weighted_mean
 from segtrain.losses.precision import full_precision
@@ -63,7 +62,7 @@ class OHEMLoss(nn.Module):
         label_smoothing: float = 0.0,
         per_image: bool = False,
         class_weights: ClassWeights = None,
-        pixel_counts: Sequence[int] | None = None,
+        pixel_counts: Counts = None,
     ) -> None:
         super().__init__()
         check_range("keep", keep, 0, 1, including_low=False, including_high=True)

@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -49,13 +50,37 @@ class Watched(Folder):
 
 
 def test_pixels_are_counted_over_all_masks_without_the_ignored_ones(root):
-    assert count_pixels(Watched(root), 2) == [12, 8]
+    assert count_pixels(Watched(root), 2)["pixels"] == [12, 8]
+
+
+class Masks:
+    """A source of nothing but these masks."""
+
+    def __init__(self, *masks):
+        self.masks = [np.array(mask, np.uint8) for mask in masks]
+
+    def __len__(self):
+        return len(self.masks)
+
+    def mask(self, index):
+        return self.masks[index]
+
+
+def test_the_images_that_hold_a_label_are_counted_with_all_their_valid_pixels():
+    source = Masks([[0, 0, 0, 1]], [[0, 0, 2, 255], [0, 0, 0, 0]])
+    assert count_pixels(source, 4) == {"pixels": [9, 1, 1, 0], "in_images": [4 + 7, 4, 7, 0]}
+
+
+def test_classes_that_overlap_are_counted_channel_by_channel_each_with_valid_pixels_of_its_own():
+    first = [[[1, 1, 0, 255]], [[1, 0, 0, 0]], [[0, 0, 0, 0]]]
+    second = [[[0, 0], [0, 0]], [[1, 1], [255, 255]], [[255, 255], [255, 255]]]
+    assert count_pixels(Masks(first, second), 3) == {"pixels": [2, 3, 0], "in_images": [3, 4 + 2, 0]}
 
 
 def test_images_are_not_read(root):
     for file in (root / "images").iterdir():
         file.write_bytes(b"no image")
-    assert count_pixels(Watched(root), 2) == [12, 8]
+    assert count_pixels(Watched(root), 2)["pixels"] == [12, 8]
 
 
 def test_the_second_time_no_mask_is_read(root, caplog):
@@ -63,7 +88,7 @@ def test_the_second_time_no_mask_is_read(root, caplog):
         first = pixel_counts(Watched(root), 2)
     assert "counting the pixels of each class in 4 masks" in caplog.text
     source = Watched(root)
-    assert pixel_counts(source, 2) == first == [12, 8]
+    assert pixel_counts(source, 2) == first == {"pixels": [12, 8], "in_images": [20, 20]}
     assert source.read == []
 
 
@@ -73,7 +98,7 @@ def test_masks_are_counted_again_when_one_changes(root):
     before = edited.stat()
     write_mask(root, edited.stem, [1, 1, 1, 1, 1, 1])
     os.utime(edited, ns=(before.st_atime_ns, before.st_mtime_ns + 1))  # a clock may be coarse
-    assert pixel_counts(Watched(root), 2) == [9, 12]
+    assert pixel_counts(Watched(root), 2) == {"pixels": [9, 12], "in_images": [15, 21]}
 
 
 @pytest.mark.parametrize(
@@ -88,29 +113,29 @@ def test_masks_are_counted_again_when_one_changes(root):
 def test_what_changes_the_labels_makes_new_counts(root, options, expected):
     pixel_counts(Watched(root), 2)
     source = Watched(root, **options)
-    assert pixel_counts(source, len(source.class_names)) == expected
+    assert pixel_counts(source, len(source.class_names))["pixels"] == expected
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_text("[1, 2"), lambda file: file.unlink()])
 def test_counts_that_cannot_be_read_are_made_anew(root, cache_folder, spoil):
-    pixel_counts(Watched(root), 2)
+    counts = pixel_counts(Watched(root), 2)
     (kept,) = cache_folder.iterdir()
     spoil(kept)
-    assert pixel_counts(Watched(root), 2) == [12, 8]
-    assert kept.read_text() == "[12, 8]"
+    assert pixel_counts(Watched(root), 2) == counts
+    assert json.loads(kept.read_text()) == counts
 
 
 def test_a_cache_that_cannot_be_written_is_no_mistake(root, tmp_path, caplog):
     (tmp_path / "cache").write_text("a file where the folder would be")
     with caplog.at_level("DEBUG"):
-        assert pixel_counts(Watched(root), 2) == [12, 8]
+        assert pixel_counts(Watched(root), 2)["pixels"] == [12, 8]
     assert "the pixel counts are not kept: " in caplog.text
 
 
 def test_a_user_without_a_home_has_no_cache(root, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    assert pixel_counts(Watched(root), 2) == [12, 8]
+    assert pixel_counts(Watched(root), 2)["pixels"] == [12, 8]
 
 
 def test_without_a_named_folder_counts_are_below_the_home(root, tmp_path, monkeypatch):
@@ -131,7 +156,7 @@ def test_a_mask_that_cannot_be_read_is_named(root, cache_folder):
 def test_what_is_drawn_is_counted_each_time(cache_folder):
     source = Shapes(split="train", size=32, train=8)
     counts = pixel_counts(source, 5)
-    assert sum(counts) == 8 * 32 * 32
+    assert sum(counts["pixels"]) == 8 * 32 * 32
     assert source.fingerprint() is None
     assert not cache_folder.exists()
 
@@ -145,7 +170,7 @@ def test_pets_are_counted_with_the_border_as_configured(tmp_path):
     for border, expected in (("pet", [3, 3]), ("background", [5, 1]), ("ignore", [3, 1])):
         for _ in range(2):
             pets = OxfordPets(split="train", root=str(tmp_path), download=False, border=border)
-            assert pixel_counts(pets, 2) == expected
+            assert pixel_counts(pets, 2)["pixels"] == expected
 
 
 def test_a_second_run_knows_the_weights_without_reading_masks(root, caplog):

@@ -27,6 +27,24 @@ def test_median_frequency_is_one_for_the_class_in_the_middle_before_scaling():
     assert [weight / weights[1] for weight in weights] == pytest.approx([0.1, 1, 9])
 
 
+def test_median_frequency_is_that_of_the_images_that_hold_a_class():
+    """Two images of 100 pixels: sky 150 of 200, cat 20 of 200, dog 30 of the 100 of one image."""
+    counts = {"pixels": [150, 20, 30], "in_images": [200, 200, 100]}  # frequencies 0.75, 0.1, 0.3
+    weights = class_weights(counts, "median_frequency")
+    assert [weight / weights[2] for weight in weights] == pytest.approx([0.3 / 0.75, 0.3 / 0.1, 1])
+
+
+@pytest.mark.parametrize("scheme", sorted(set(SCHEMES) - {"median_frequency"}))
+def test_the_other_schemes_go_by_the_pixels_alone(scheme):
+    counts = {"pixels": COUNTS, "in_images": [10_000_000, 1_000_000, 200_000]}
+    assert class_weights(counts, scheme) == class_weights(COUNTS, scheme)
+
+
+def test_a_class_without_pixels_is_in_no_image():
+    weights = class_weights({"pixels": [0, 30, 60], "in_images": [0, 100, 100]}, "median_frequency")
+    assert weights == pytest.approx([1, 4 / 3, 2 / 3])
+
+
 def test_enet_is_the_formula_of_the_paper():
     expected = [1 / math.log(1.02 + p) for p in (0.9, 0.09, 0.01)]
     assert ratios(class_weights(COUNTS, "enet")) == pytest.approx(ratios(expected))
