@@ -38,7 +38,8 @@ def bce_loss(
 class BCELoss(nn.Module):
     """`bce_loss` with its options; ``pos_weight`` is one for each of ``task.class_names``, or one for all.
 
-    ``pixel_counts`` are what a scheme makes the ``class_weights`` from.
+    ``classes`` names the channels that count, None stands for every one. ``pixel_counts`` are what a scheme makes the
+    ``class_weights`` from.
     """
 
     pos_weight: Tensor | None
@@ -50,6 +51,7 @@ class BCELoss(nn.Module):
         *,
         pos_weight: Sequence[float] | float | None = None,
         label_smoothing: float = 0.0,
+        classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
         pixel_counts: Counts = None,
     ) -> None:
@@ -58,7 +60,8 @@ class BCELoss(nn.Module):
         self.task = task
         self.label_smoothing = label_smoothing
         self.register_buffer("pos_weight", _one_each(pos_weight, task), persistent=False)
-        self.register_buffer("class_weights", label_weights(class_weights, task, pixel_counts), persistent=False)
+        weights = label_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
+        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""

@@ -78,11 +78,31 @@ def _raw_weights(pixels: Sequence[int], in_images: Sequence[int], scheme: Scheme
             return [1 / math.log(1.02 + count / total) for count in pixels]
 
 
-def label_weights(weights: ClassWeights, task: Task, pixel_counts: Counts = None) -> Tensor | None:
-    """Resolve what stands under ``class_weights`` into float32 ``(len(task.label_names),)``, None where it is None.
+def label_weights(
+    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None = None, pixel_counts: Counts = None
+) -> Tensor | None:
+    """Resolve ``class_weights`` and the subset ``classes`` into one weight for each of ``task.label_names``, float32.
 
-    Names that a mapping leaves out weigh 1. Raises ConfigError for wrong numbers and names.
+    A class outside the subset weighs 0; the background of a binary task belongs to its one class. Names that a mapping
+    leaves out weigh 1. None where every label counts alike. Raises ConfigError for wrong numbers and names.
     """
+    values = _resolved(weights, task, pixel_counts)
+    if classes is not None:
+        chosen = torch.ones(len(task.label_names))
+        chosen[-task.out_channels :] = _chosen(classes, task)
+        values = chosen if values is None else chosen * values
+    return _counting(values, classes, task)
+
+
+def channel_weights(
+    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None = None, pixel_counts: Counts = None
+) -> Tensor | None:
+    """Do what `label_weights` does for each channel, ``(out_channels,)``: without a binary task's background."""
+    values = label_weights(weights, task, classes=classes, pixel_counts=pixel_counts)
+    return None if values is None else _counting(values[-task.out_channels :], classes, task)
+
+
+def _resolved(weights: ClassWeights, task: Task, pixel_counts: Counts) -> Tensor | None:
     if weights is None:
         return None
     if isinstance(weights, str):
@@ -94,20 +114,11 @@ def label_weights(weights: ClassWeights, task: Task, pixel_counts: Counts = None
     return torch.tensor(values, dtype=torch.float32)
 
 
-def channel_weights(
-    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None, pixel_counts: Counts = None
-) -> Tensor | None:
-    """Resolve ``class_weights`` and the subset ``classes`` into one weight for each channel, ``(out_channels,)``.
-
-    A class outside the subset weighs 0. None where every class counts alike. Raises ConfigError.
-    """
-    values = label_weights(weights, task, pixel_counts)
-    if values is not None:
-        values = values[-task.out_channels :]  # without a binary task's background
-    if classes is not None:
-        chosen = _chosen(classes, task)
-        values = chosen if values is None else chosen * values
-    if values is not None and not values.any():
+def _counting(values: Tensor | None, classes: Sequence[str] | None, task: Task) -> Tensor | None:
+    """Return the weights, or None if all are alike; raises ConfigError where none of them is above 0."""
+    if values is None or (values == 1).all():
+        return None
+    if not values.any():
         counted = ", ".join(task.class_names if classes is None else classes)
         raise ConfigError(
             f"loss.class_weights: leave none of the classes that count a weight above 0, expected one for {counted}; "

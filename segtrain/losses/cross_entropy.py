@@ -1,5 +1,7 @@
 """Cross-entropy between the predicted labels and the true ones."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from segtrain.losses.class_weights import ClassWeights, Counts, label_weights
@@ -29,7 +31,11 @@ def cross_entropy_loss(
 
 
 class CrossEntropyLoss(nn.Module):
-    """`cross_entropy_loss` with its options; ``pixel_counts`` are what a scheme makes the ``class_weights`` from."""
+    """`cross_entropy_loss` with its options; ``classes`` names the true labels whose pixels count, None stands for all.
+
+    For a multilabel task these are channels; the one class of a binary task is all there is. ``pixel_counts`` are what
+    a scheme makes the ``class_weights`` from.
+    """
 
     class_weights: Tensor | None
 
@@ -38,6 +44,7 @@ class CrossEntropyLoss(nn.Module):
         task: Task,
         *,
         label_smoothing: float = 0.0,
+        classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
         pixel_counts: Counts = None,
     ) -> None:
@@ -45,7 +52,8 @@ class CrossEntropyLoss(nn.Module):
         check_range("label_smoothing", label_smoothing, 0, 1)
         self.task = task
         self.label_smoothing = label_smoothing
-        self.register_buffer("class_weights", label_weights(class_weights, task, pixel_counts), persistent=False)
+        weights = label_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
+        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""

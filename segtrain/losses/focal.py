@@ -1,5 +1,7 @@
 """Focal loss: cross-entropy that turns away from what is easy."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from segtrain.losses.class_weights import ClassWeights, Counts, label_weights
@@ -36,7 +38,11 @@ def focal_loss(
 
 
 class FocalLoss(nn.Module):
-    """`focal_loss` with its options; ``pixel_counts`` are what a scheme makes the ``class_weights`` from."""
+    """`focal_loss` with its options; ``classes`` names the true labels whose pixels count, None stands for all.
+
+    For a multilabel task these are channels; the one class of a binary task is all there is. ``pixel_counts`` are what
+    a scheme makes the ``class_weights`` from.
+    """
 
     class_weights: Tensor | None
 
@@ -47,6 +53,7 @@ class FocalLoss(nn.Module):
         gamma: float = 2.0,
         alpha: float | None = None,
         label_smoothing: float = 0.0,
+        classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
         pixel_counts: Counts = None,
     ) -> None:
@@ -59,7 +66,8 @@ class FocalLoss(nn.Module):
         self.gamma = gamma
         self.alpha = alpha
         self.label_smoothing = label_smoothing
-        self.register_buffer("class_weights", label_weights(class_weights, task, pixel_counts), persistent=False)
+        weights = label_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
+        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""

@@ -1,6 +1,7 @@
 """Cross-entropy of the hardest pixels alone."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,28 +29,32 @@ def ohem_loss(
 
     ``keep`` is their share of the valid pixels, of the batch or, with ``per_image``, of each image. A ``threshold``
     adds every pixel whose p lies below it. ``class_weights``, one for each of ``task.label_names``, make the mean a
-    weighted one; they do not say what is hard.
+    weighted one; they do not say what is hard, but labels that weigh 0 are left out from the start.
     """
     losses = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
-    valid = target != task.ignore_index
-    limit = _hardest(losses, valid, keep=keep, per_image=per_image)
+    weights = task.label_weights(target, class_weights)
+    limit = _hardest(losses, weights.bool(), keep=keep, per_image=per_image)
     if threshold is not None:
         limit = limit.clamp_max(-math.log(threshold))
-    return weighted_mean(losses, task.label_weights(target, class_weights) * (losses >= limit))
+    return weighted_mean(losses, weights * (losses >= limit))
 
 
 @torch.no_grad()
-def _hardest(losses: Tensor, valid: Tensor, *, keep: float, per_image: bool) -> Tensor:
+def _hardest(losses: Tensor, counted: Tensor, *, keep: float, per_image: bool) -> Tensor:
     """Find the smallest loss that is kept: ``(1, ...)`` or for each image ``(N, 1, ...)``, as many axes as losses."""
-    rows = losses.where(valid, -1).flatten(1) if per_image else losses.where(valid, -1).view(1, -1)
-    at_most = math.ceil(keep * rows.shape[1])  # known without asking the device how many pixels are valid
+    rows = losses.where(counted, -1).flatten(1) if per_image else losses.where(counted, -1).view(1, -1)
+    at_most = math.ceil(keep * rows.shape[1])  # known without asking the device how many pixels count
     sorted_losses = rows.topk(at_most, sorted=True).values
-    kept = (valid.view_as(rows).sum(1, keepdim=True).double() * keep).ceil().long().clamp_max(at_most)
+    kept = (counted.view_as(rows).sum(1, keepdim=True).double() * keep).ceil().long().clamp_max(at_most)
     return sorted_losses.gather(1, (kept - 1).clamp_min(0)).view(-1, *[1] * (losses.ndim - 1))
 
 
 class OHEMLoss(nn.Module):
-    """`ohem_loss` with its options; ``pixel_counts`` are what a scheme makes the ``class_weights`` from."""
+    """`ohem_loss` with its options; ``classes`` names the true labels whose pixels count, None stands for all.
+
+    For a multilabel task these are channels; the one class of a binary task is all there is. ``pixel_counts`` are what
+    a scheme makes the ``class_weights`` from.
+    """
 
     class_weights: Tensor | None
 
@@ -61,6 +66,7 @@ class OHEMLoss(nn.Module):
         threshold: float | None = None,
         label_smoothing: float = 0.0,
         per_image: bool = False,
+        classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
         pixel_counts: Counts = None,
     ) -> None:
@@ -74,7 +80,7 @@ class OHEMLoss(nn.Module):
         self.threshold = threshold
         self.label_smoothing = label_smoothing
         self.per_image = per_image
-        weights = label_weights(class_weights, task, pixel_counts)
+        weights = label_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -21,6 +21,14 @@ def test_multiclass_is_one_against_the_rest(make_case):
     torch.testing.assert_close(bce_loss(case.logits, case.target, case.task), expected)
 
 
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_a_subset_is_the_mean_over_these_channels(full_case):
+    channel = full_case.task.class_names.index("cat")
+    truth = full_case.task.one_hot(full_case.target, full_case.logits)
+    expected = F.binary_cross_entropy_with_logits(full_case.logits[:, channel], truth[:, channel])
+    torch.testing.assert_close(BCELoss(full_case.task, classes=["cat"])(full_case.logits, full_case.target), expected)
+
+
 def test_pos_weight_is_that_of_torch(make_case):
     case = make_case("multilabel", ignored=False)
     weight = torch.tensor([2.0, 5.0])

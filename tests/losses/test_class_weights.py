@@ -103,6 +103,20 @@ def test_classes_and_weights_go_together():
     assert loss.class_weights.tolist() == [2, 0, 3]
 
 
+@pytest.mark.parametrize("kind", [BCELoss, CrossEntropyLoss, DiceLoss])
+@pytest.mark.parametrize("options", [{}, {"classes": TASK.class_names}, {"class_weights": [1.0, 1.0, 1.0]}])
+def test_where_every_class_counts_alike_nothing_is_weighed(kind, options):
+    assert kind(TASK, **options).class_weights is None
+
+
+@pytest.mark.parametrize("weights", [None, [3.0, 1.0]])
+def test_the_background_of_a_binary_task_belongs_to_its_class(make_case, weights):
+    case = make_case("binary")
+    for kind in (BCELoss, CrossEntropyLoss):
+        subset = kind(case.task, classes=["cat"], class_weights=weights)
+        assert subset(case.logits, case.target) == kind(case.task, class_weights=weights)(case.logits, case.target)
+
+
 def test_bce_weighs_channels(make_case):
     case = make_case("multiclass", ignored=False)
     truth = case.task.one_hot(case.target, case.logits)
@@ -148,6 +162,7 @@ def test_a_class_without_weight_is_no_loss_at_all():
         DiceLoss(Binary(["cat"]), class_weights=[1.0, 0.0])
 
 
+@pytest.mark.parametrize("kind", [BCELoss, CrossEntropyLoss, DiceLoss])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -163,6 +178,6 @@ def test_a_class_without_weight_is_no_loss_at_all():
         ),
     ],
 )
-def test_mistakes_are_answered_with_what_was_expected(options, message):
+def test_mistakes_are_answered_with_what_was_expected(kind, options, message):
     with pytest.raises(ConfigError, match=rf"loss\.{message}"):
-        DiceLoss(TASK, **options)
+        kind(TASK, **options)

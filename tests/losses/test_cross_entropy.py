@@ -47,6 +47,14 @@ def test_multilabel_weights_go_by_class(make_case):
     torch.testing.assert_close(ours, (per_class[0] + 3 * per_class[1]) / 4)
 
 
+def test_a_subset_is_the_mean_over_the_pixels_of_these_classes(make_case):
+    case = make_case("multiclass")
+    among = (case.target == 0) | (case.target == 2)
+    expected = F.cross_entropy(case.logits, case.target.where(among, 255), ignore_index=255)
+    ours = CrossEntropyLoss(case.task, classes=["sky", "dog"])(case.logits, case.target)
+    torch.testing.assert_close(ours, expected)
+
+
 def test_module_and_function_agree(case):
     weights = [float(i + 1) for i, _ in enumerate(case.task.label_names)]
     module = CrossEntropyLoss(case.task, label_smoothing=0.2, class_weights=weights)(case.logits, case.target)

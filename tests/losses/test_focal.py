@@ -43,6 +43,12 @@ def test_a_gamma_below_one_has_a_finite_gradient_at_certainty(case):
     assert logits.grad.isfinite().all()
 
 
+def test_a_subset_is_the_mean_over_the_pixels_of_these_classes(make_case):
+    case = make_case("multiclass")
+    expected = focal_loss(case.logits, case.target.where(case.target == 1, 255), case.task)
+    torch.testing.assert_close(FocalLoss(case.task, classes=["cat"])(case.logits, case.target), expected)
+
+
 def test_module_and_function_agree(case):
     module = FocalLoss(case.task, gamma=1.5, alpha=0.3)(case.logits, case.target)
     assert module == focal_loss(case.logits, case.target, case.task, gamma=1.5, alpha=0.3)

@@ -1,7 +1,7 @@
 """What holds for every loss in configs/loss, in every mode."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from pydoc import locate
@@ -147,17 +147,46 @@ def test_weights_can_be_given_to_every_loss_by_name_or_scheme(name, case):
     names = case.task.label_names
     by_name = {label: float(i + 1) for i, label in enumerate(names)}
     for weights in (by_name, list(by_name.values()), "auto"):
-        node = weighted(node_of(name), weights, [100 * (i + 1) for i, _ in enumerate(names)])
+        counts = [100 * (i + 1) for i, _ in enumerate(names)]
+        node = with_options(node_of(name), class_weights=weights, pixel_counts=counts)
         value, grad = value_and_grad(build(node, case.task), case.logits, case.target)
         assert value > 0
         assert grad.isfinite().all()
 
 
-def weighted(node: Any, weights: Any, counts: Sequence[int]) -> Any:
+def with_options(node: Any, **options: Any) -> Any:
+    """Give these options to every loss in a node."""
     if not isinstance(node, dict):
         return node
-    own = {"class_weights": weights, "pixel_counts": counts} if "class_weights" in node else {}
-    return {**{key: weighted(value, weights, counts) for key, value in node.items()}, **own}
+    own = options if "_target_" in node and "terms" not in node else {}
+    return {**{key: with_options(value, **options) for key, value in node.items()}, **own}
+
+
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_what_stands_for_other_classes_does_not_matter_to_a_subset(name, case):
+    """Which of the others a pixel belongs to; for classes that overlap, whether it does and what is predicted."""
+    chosen = case.task.class_names.index("cat")
+    subset = build(with_options(node_of(name), classes=["cat"]), case.task)
+    value, grad = value_and_grad(subset, case.logits, case.target)
+    logits, target = case.logits.clone(), case.target.clone()
+    if case.task.mode == "multiclass":
+        others = (target != chosen) & (target != case.task.ignore_index)
+        target[others] = 2 - target[others]  # sky and dog change places
+    else:
+        target[:, 1] = (target[:, 1] == 0).long()
+        logits[:, 1].neg_()
+    changed_value, changed_grad = value_and_grad(subset, logits, target)
+    torch.testing.assert_close(changed_value, value)
+    torch.testing.assert_close(changed_grad, grad)
+    assert grad[:, chosen].any()
+    whole = build(node_of(name), case.task)
+    assert abs(whole(logits, target) - whole(case.logits, case.target)) > 1e-3
+
+
+@pytest.mark.parametrize("mode", ["binary"])
+def test_a_subset_of_the_only_class_is_the_whole(name, case):
+    subset = build(with_options(node_of(name), classes=["cat"]), case.task)
+    assert subset(case.logits, case.target) == build(node_of(name), case.task)(case.logits, case.target)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

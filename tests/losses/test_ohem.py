@@ -56,12 +56,21 @@ def test_per_image_takes_the_hardest_of_each(full_case):
 
 def test_weights_do_not_say_what_is_hard(make_case):
     case = make_case("multiclass", ignored=False)
-    weights = torch.tensor([1.0, 0.0, 3.0])
+    weights = torch.tensor([1.0, 0.1, 3.0])
     nll = case.task.negative_log_likelihood(case.logits, case.target).flatten()
     kept = nll.sort(descending=True).indices[: math.ceil(0.25 * len(nll))]
     each = weights[case.target.flatten()[kept]]
     ours = ohem_loss(case.logits, case.target, case.task, class_weights=weights)
     torch.testing.assert_close(ours, (nll[kept] * each).sum() / each.sum())
+
+
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
+def test_the_hardest_are_chosen_among_the_pixels_of_the_subset(case):
+    nll = case.task.negative_log_likelihood(case.logits, case.target)
+    pixels = nll[case.target == 1] if case.task.mode == "multiclass" else nll[:, 0][case.target[:, 0] != 255]
+    expected = pixels.sort(descending=True).values[: math.ceil(0.25 * len(pixels))]
+    ours = OHEMLoss(case.task, classes=["cat"])(case.logits, case.target)
+    torch.testing.assert_close(ours, expected.mean())
 
 
 @pytest.mark.parametrize("options", [{}, {"keep": 0.5, "threshold": 0.6, "label_smoothing": 0.1, "per_image": True}])
