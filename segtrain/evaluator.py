@@ -97,7 +97,7 @@ def at_truth(logits: Tensor, fed: Tensor, batch: Batch, runtime: Runtime) -> Ite
         return
     for own, (height, width), truth, name in zip(logits, batch["content"], batch["truth"], batch["id"], strict=True):
         content = own[None, :, :height, :width].float()
-        yield resize(content, truth.shape, mode="bilinear"), runtime.masks(truth[None]), [name]
+        yield resize(content, truth.shape[-2:], mode="bilinear"), runtime.masks(truth[None]), [name]
 
 
 def label_scores(hits: Sequence[Tensor]) -> dict[str, float]:

@@ -34,7 +34,7 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(self, image: Pixels) -> NDArray[np.uint8]:
-        """Return the labels ``(H, W)`` of an image ``(H, W, C)``."""
+        """Return the labels of an image ``(H, W, C)``: ``(H, W)``, or 0 and 1 for each class, ``(classes, H, W)``."""
         logits = resize(self.logits(image), image.shape[:2], mode="bilinear")
         return self.task.predict(logits)[0].to(torch.uint8).cpu().numpy()
 
@@ -47,10 +47,16 @@ class Predictor:
         return outputs.logits[..., :height, :width].float()
 
 
-def write_labels(labels: NDArray[np.uint8], path: Path) -> None:
-    """Write label values as an 8-bit gray PNG, whatever tool reads it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(labels).save(path)
+def write_labels(labels: NDArray[np.uint8], class_names: Sequence[str], folder: Path, name: str) -> None:
+    """Write label values as an 8-bit gray PNG of that name, whatever tool reads it.
+
+    Of classes that overlap, each has a PNG of 0 and 1 in a folder of its own, as ``data.mode=multilabel`` reads them.
+    """
+    files = {folder: labels} if labels.ndim == 2 else dict(zip(map(folder.joinpath, class_names), labels, strict=True))
+    for place, mask in files.items():
+        path = place / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(path)
 
 
 def write_overlay(

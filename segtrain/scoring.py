@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.contours import Contours
-from segtrain.data.folder import find_files
 from segtrain.data.images import SUFFIXES, read_mask
 from segtrain.data.labels import MANY, UNKNOWN, LabelMap, listing
+from segtrain.data.pairs import find_files
 from segtrain.data.sample import Pixels
 from segtrain.data.verify import first_few, held_values
 from segtrain.errors import DataError

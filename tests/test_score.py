@@ -36,8 +36,8 @@ def random_pair(seed, size, labels):
 
 def write_masks(pairs, *, values=lambda labels: labels):
     for name, (prediction, truth) in pairs.items():
-        write_labels(values(prediction), Path("masks") / f"{name}.png")
-        write_labels(values(truth), Path("truth") / f"{name}.png")
+        write_labels(values(prediction), (), Path("masks"), name)
+        write_labels(values(truth), (), Path("truth"), name)
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +174,7 @@ def test_a_class_map_translates_both_folders(binary_pairs):
 
 def test_predictions_can_have_a_map_of_their_own(binary_pairs):
     for name, (prediction, _) in binary_pairs.items():
-        write_labels(prediction * np.uint8(255), Path("masks") / f"{name}.png")
+        write_labels(prediction * np.uint8(255), (), Path("masks"), name)
     words = ["classes=[cat]", "ignore_index=255", "pred_map={0: 0, 255: 1}", "output=out", "bootstrap=0"]
     assert score(*words) == 0
     assert same(read_report(Path("out")).counts, counts_of(binary_pairs, Binary(["cat"])))
@@ -203,7 +203,7 @@ def test_classes_that_are_not_named_are_the_labels_of_the_class_map(pairs):
 
 def test_what_is_predicted_at_ignored_pixels_does_not_matter(pairs):
     for name, (prediction, truth) in pairs.items():
-        write_labels(np.where(truth == 255, 99, prediction).astype(np.uint8), Path("masks") / f"{name}.png")
+        write_labels(np.where(truth == 255, 99, prediction).astype(np.uint8), (), Path("masks"), name)
     assert score(CLASSES, "ignore_index=255", "output=out", "bootstrap=0") == 0
     assert same(read_report(Path("out")).counts, counts_of(pairs))
 
@@ -225,7 +225,7 @@ def test_overlays_beside_the_masks_are_passed_over(pairs, capsys):
 
 def test_predictions_without_a_truth_are_told_of(pairs, capsys):
     for name in ("e", "f"):
-        write_labels(np.zeros((9, 9), np.uint8), Path("masks") / f"{name}.png")
+        write_labels(np.zeros((9, 9), np.uint8), (), Path("masks"), name)
     assert score(CLASSES, "ignore_index=255", "output=out", "bootstrap=0") == 0
     assert "masks: 2 masks have no truth, and do not count" in capsys.readouterr().out
     assert read_report(Path("out")).ids == tuple(sorted(SIZES))

@@ -94,9 +94,9 @@ class _Classes:
 
     @classmethod
     def of(cls, task: "Task") -> "_Classes":
-        from segtrain.data.palette import palette
+        from segtrain.data.palette import colours_of
 
-        return cls(task.mode, task.class_names, palette(len(task.label_names)))
+        return cls(task.mode, task.class_names, colours_of(task))
 
 
 def _find(path: Path) -> tuple[Path, dict[str, Any]]:

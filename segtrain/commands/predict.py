@@ -1,7 +1,6 @@
 """``segtrain predict``: masks and overlays for images, at their own size."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -61,12 +60,12 @@ def predict(
     start_logging()
     file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
     predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)
-    targets = list(_targets(config, images))
+    names = _names(config, images)
     make_folder(Path(config.output), key="output")
     failed = []
     display = Display()
     with display.running(0, len(images), label="predicting"):
-        for image_path, target in targets:
+        for name, image_path in names.items():
             display.stepped()
             try:
                 image = read_image(image_path, channels=predictor.channels)
@@ -75,24 +74,23 @@ def predict(
                 failed.append(str(error))
                 continue
             labels = predictor.predict(image)
-            write_labels(labels, target.with_suffix(".png"))
+            write_labels(labels, predictor.task.class_names, Path(config.output), name)
             if config.overlay is not None:
-                overlays = Path(config.output) / "overlays" / target.relative_to(config.output)
-                write_overlay(image, labels, predictor.palette, overlays.with_suffix(".jpg"), alpha=config.overlay)
-    log.info("%d masks written to %s", len(images) - len(failed), config.output)
+                picture = Path(config.output) / "overlays" / f"{name}.jpg"
+                write_overlay(image, labels, predictor.palette, picture, alpha=config.overlay)
+    log.info("masks of %d images written to %s", len(images) - len(failed), config.output)
     return failed
 
 
-def _targets(config: PredictConfig, images: list[Path]) -> Iterator[tuple[Path, Path]]:
-    """Pair every image with its place in the output folder; raises ConfigError where two would share one."""
+def _names(config: PredictConfig, images: list[Path]) -> dict[str, Path]:
+    """Find the images by the names that their masks get; raises ConfigError where two would share one."""
     root = Path(config.input) if Path(config.input).is_dir() else Path(config.input).parent
-    stems: dict[Path, Path] = {}
+    names: dict[str, Path] = {}
     for image in images:
-        stem = image.relative_to(root).with_suffix("")
-        if stem in stems:
+        name = image.relative_to(root).with_suffix("").as_posix()
+        if name in names:
             raise ConfigError(
-                f"input={config.input}: {stems[stem].name} and {image.name} would share one mask; rename one"
+                f"input={config.input}: {names[name].name} and {image.name} would share one mask; rename one"
             )
-        stems[stem] = image
-    for stem, image in stems.items():
-        yield image, Path(config.output) / f"{stem}.png"
+        names[name] = image
+    return names

@@ -2,25 +2,34 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segtrain.data.image_labels import read_image_labels
-from segtrain.data.images import SUFFIXES, read_image, read_mask
+from segtrain.data.images import image_size, read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap, listing
-from segtrain.data.palette import palette
+from segtrain.data.pairs import Pair, find_class_pairs, find_pairs, stem
+from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
 from segtrain.data.sample import RawSample, Split
-from segtrain.data.verify import Pair, verify_pairs, wrong_size
+from segtrain.data.verify import verify_pairs, wrong_size
 from segtrain.errors import ConfigError, DataError
-from segtrain.task import Mode, make_task
+from segtrain.task import IGNORE_INDEX, Mode, make_task
 
 log = logging.getLogger(__name__)
 
+Missing: TypeAlias = Literal["error", "absent", "ignore"]
+Finder: TypeAlias = Callable[[Path, Path], dict[str, Pair]]
+"""Pairs the images of one folder with the masks of another."""
+
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+STANDS_FOR: Mapping[Missing, int] = {"absent": 0, "ignore": IGNORE_INDEX}
+"""What a mask without a file holds everywhere."""
 
 
 class Folder:
@@ -29,7 +38,9 @@ class Folder:
     ``root/images`` and ``root/masks`` hold files of equal stems, in sub-folders too if so in both. Where they are
     divided into ``train``, ``val`` and ``test`` folders, these are the splits; otherwise a share of the files, chosen
     by ``seed`` and name, is set aside. ``classes`` names the mask values 0..n-1; a single class is value 1, against
-    background 0. ``class_map`` translates other values, ``ignore_index`` are values in the files that do not count.
+    background 0. For classes that overlap, ``mode`` multilabel takes a mask of each class from a folder of its name,
+    ``root/masks/cat``: 1 where the class is, 0 elsewhere; where a file is ``missing``, the class can count as absent,
+    or not count at all. ``class_map`` translates other values, ``ignore_index`` are values that do not count.
     ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of every image: columns ``id`` (its
     path below the images, without suffix) and ``label``. Raises `ConfigError` and `DataError`.
     """
@@ -48,28 +59,34 @@ class Folder:
         seed: int = 0,
         class_map: Mapping[int, int] | None = None,
         ignore_index: int | Sequence[int] | None = None,
+        missing: Missing = "error",
         image_labels: str | None = None,
         channels: int = 3,
         check: bool = True,
     ) -> None:
-        self.mode: Mode = _mode(mode, classes)
+        self.mode: Mode = _mode(mode, classes, missing)
         self.class_names = tuple(classes)
         self.channels = channels
-        label_names = make_task(self.mode, classes).label_names
-        self.palette = palette(len(label_names))
+        task = make_task(self.mode, classes)
+        self.palette = colours_of(task)
         ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
-        self._labels = LabelMap(label_names, ignore=ignore, class_map=class_map)
+        self._labels = LabelMap(task.value_names, ignore=ignore, class_map=class_map)
+        self._by_class = self.mode == "multilabel"
+        self._missing: Missing = missing
         self._check = check
         self._split = split
         base = Path(root)
         shares = {"val": val_fraction, "test": test_fraction}
         image_folder = _folder(base, "images", images)
-        self._pairs = _pairs_of_split(image_folder, _folder(base, "masks", masks), split, shares, seed)
+        find: Finder = partial(find_pairs, classes=classes)
+        if self._by_class:
+            find = partial(find_class_pairs, classes=classes, complete=missing == "error")
+        self._pairs = _pairs_of_split(find, image_folder, _folder(base, "masks", masks), split, shares, seed)
         self.ids = tuple(self._pairs)
         self.image_classes: tuple[str, ...] = ()
         self.image_labels: tuple[int, ...] = ()
         if image_labels:
-            names = [_stem(pair.image, image_folder) for pair in self._pairs.values()]
+            names = [stem(pair.image, image_folder) for pair in self._pairs.values()]
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
         log.info("%s: %d pairs for %s; mask values: %s", base, len(self), split, self._labels.describe())
 
@@ -78,44 +95,63 @@ class Folder:
 
     def __getitem__(self, index: int) -> RawSample:
         pair = self._pairs[self.ids[index]]
-        image, labels = read_image(pair.image, channels=self.channels), self.mask(index)
-        if image.shape[:2] != labels.shape:
-            raise DataError(wrong_size(pair, image.shape[:2], labels.shape))
-        return RawSample(image, labels, self.ids[index])
+        image = read_image(pair.image, channels=self.channels)
+        return RawSample(image, self._read(pair, image.shape[:2]), self.ids[index])
 
     def mask(self, index: int) -> NDArray[np.uint8]:
-        """Read and translate the mask of that sample, ``(H, W)``."""
-        path = self._pairs[self.ids[index]].mask
-        mask = read_mask(path)
+        """Read and translate the mask of that sample, ``(H, W)``, or those of its classes, ``(C, H, W)``."""
+        pair = self._pairs[self.ids[index]]
+        return self._read(pair, image_size(pair.image) if self._by_class else None)
+
+    def _read(self, pair: Pair, size: tuple[int, ...] | None) -> NDArray[np.uint8]:
+        """Read the masks of a pair; ``size`` is that of its image, which those of classes need to have."""
+        masks = [self._read_file(file, pair, size) for file in pair.masks]
+        return np.stack(masks) if self._by_class else masks[0]
+
+    def _read_file(self, file: Path | None, pair: Pair, size: tuple[int, ...] | None) -> NDArray[np.uint8]:
+        if file is None:
+            assert size is not None
+            return np.full(size, STANDS_FOR[self._missing], np.uint8)
+        mask = read_mask(file)
+        if size is not None and mask.shape != size:
+            raise DataError(wrong_size(file, mask.shape, pair.image, size))
         labels = self._labels(mask)
         if (labels == UNKNOWN).any():
             values = self._labels.unknown(np.unique(mask).tolist())
-            raise DataError(f"{path}: mask holds {listing(values)}, expected {self._labels.expected}")
+            raise DataError(f"{file}: mask holds {listing(values)}, expected {self._labels.expected}")
         return labels
 
     def fingerprint(self) -> str | None:
-        """Follow the mask files of the split, and the translation of their values."""
-        return fingerprint_masks((pair.mask for pair in self._pairs.values()), self._labels)
+        """Follow the mask files of the split, what a missing one counts as, and the translation of their values."""
+        files = (file for pair in self._pairs.values() for file in pair.masks if file is not None)
+        fingerprint = fingerprint_masks(files, self._labels)
+        return fingerprint and f"{fingerprint} {self._missing} {len(self)}"
 
     def verify(self) -> None:
         """Look into every file, unless ``check`` is off, and raise one `DataError` with all that is wrong."""
         if not self._check:
             log.warning("the files for %s are not checked: data.check=false", self._split)
             return
-        absent = self._labels.absent(verify_pairs(list(self._pairs.values()), self._labels, self.class_names))
+        held = verify_pairs(list(self._pairs.values()), self._labels, self.class_names)
+        absent = self._labels.absent(held[0])
+        if self._by_class:
+            absent = [name for name, values in zip(self.class_names, held, strict=True) if self._labels.absent(values)]
         if absent:
             log.warning("no mask for %s holds %s", self._split, listing(absent))
 
 
-def _mode(mode: Mode | None, classes: Sequence[str]) -> Mode:
-    """Check mode and class names against each other."""
+def _mode(mode: Mode | None, classes: Sequence[str], missing: Missing) -> Mode:
+    """Check mode, class names and what a missing mask stands for against each other."""
     if not classes:
         raise ConfigError("data.classes: no names, expected one for each mask value, such as 'data.classes=[cat,dog]'")
     doubles = [name for name in dict.fromkeys(classes) if list(classes).count(name) > 1]
     if doubles:
         raise ConfigError(f"data.classes: {listing(doubles)} more than once, expected distinct names")
     if mode == "multilabel":
-        raise ConfigError("data.mode: multilabel is not possible with data=folder; set data.mode=binary or multiclass")
+        _refuse_as_folders(classes)
+        return mode
+    if missing != "error":
+        raise ConfigError(f"data.missing: {missing} is for data.mode=multilabel alone; leave it out")
     single = len(classes) == 1
     if mode == "binary" and not single:
         raise ConfigError(f"data.mode: binary, but data.classes has {len(classes)} names; set data.mode=multiclass")
@@ -124,6 +160,15 @@ def _mode(mode: Mode | None, classes: Sequence[str]) -> Mode:
             f"data.mode: multiclass, but data.classes has one name; set 'data.classes=[background,{classes[0]}]'"
         )
     return "binary" if single else "multiclass"
+
+
+def _refuse_as_folders(classes: Sequence[str]) -> None:
+    """Raise ConfigError for names of which masks of classes cannot lie in folders, or for too many."""
+    if len(classes) > UNKNOWN:
+        raise ConfigError(f"data.classes: {len(classes)} names, expected at most {UNKNOWN}")
+    for name in classes:
+        if Path(name).name != name:
+            raise ConfigError(f"data.classes: {name!r}, expected names that folders can have; rename it")
 
 
 def _folder(root: Path, key: str, name: str) -> Path:
@@ -136,14 +181,16 @@ def _folder(root: Path, key: str, name: str) -> Path:
     return path
 
 
-def _pairs_of_split(images: Path, masks: Path, split: Split, shares: Mapping[str, float], seed: int) -> dict[str, Pair]:
+def _pairs_of_split(
+    find: Finder, images: Path, masks: Path, split: Split, shares: Mapping[str, float], seed: int
+) -> dict[str, Pair]:
     """Find the pairs of one split, by id, in the order of their ids."""
     if any((images / name).is_dir() for name in SPLITS):
         for folder in (images / split, masks / split):
             if not folder.is_dir():
                 raise DataError(f"{folder}: no such folder, expected one for {split} beside the others; make it")
-        return _pairs(images / split, masks / split)
-    pairs = _pairs(images, masks)
+        return find(images / split, masks / split)
+    pairs = find(images, masks)
     chosen = _choose(list(pairs), split, shares, seed)
     log.info("%s: no train/ or val/ there, so %s is a share chosen by data.seed=%d", images, split, seed)
     return {name: pairs[name] for name in chosen}
@@ -170,38 +217,3 @@ def _choose(names: list[str], split: Split, shares: Mapping[str, float], seed: i
             f"data: {len(names)} pairs are too few to set some aside; add more, or make train/ and val/ folders"
         )
     return sorted(parts[split])
-
-
-def _pairs(images: Path, masks: Path) -> dict[str, Pair]:
-    """Pair the files of two folders by their paths without suffix."""
-    image_files, mask_files = find_files(images), find_files(masks)
-    for folder, files in ((images, image_files), (masks, mask_files)):
-        if not files:
-            raise DataError(f"{folder}: no images there, expected files of {listing(SUFFIXES)}")
-    without_mask, without_image = image_files.keys() - mask_files.keys(), mask_files.keys() - image_files.keys()
-    lonely = [image_files[name] for name in without_mask] + [mask_files[name] for name in without_image]
-    if lonely:
-        raise DataError(
-            f"{min(lonely)}: no file of that name in {masks if without_mask else images}, expected pairs of one stem; "
-            f"images without a mask: {len(without_mask)}, masks without an image: {len(without_image)}; "
-            "complete or remove them"
-        )
-    return {name: Pair(image_files[name], mask_files[name]) for name in sorted(image_files)}
-
-
-def find_files(folder: Path) -> dict[str, Path]:
-    """Find the image files below a folder, by their paths in it without suffix; hidden ones are passed over."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
-        name = _stem(path, folder)
-        if name in found:
-            raise DataError(f"{path}: {found[name].name} has the same stem; rename or remove one of them")
-        found[name] = path
-    return found
-
-
-def _stem(path: Path, folder: Path) -> str:
-    """Return the path below a folder, without suffix."""
-    return path.relative_to(folder).with_suffix("").as_posix()

@@ -81,7 +81,7 @@ class LabelMap:
         unknown = self.unknown(held)
         in_order = f"'data.class_map={{{', '.join(f'{value}: {label}' for label, value in enumerate(held))}}}'"
         with_background = f"'data.classes=[background,{','.join(class_names)}]'"
-        lacks_background = len(class_names) == count and "background" not in class_names
+        lacks_background = tuple(class_names) == self.label_names and "background" not in class_names
         if len(held) > max(MANY, 2 * count):
             return "label values must be exact: was it saved as JPEG, or resized with interpolation? Save it as PNG"
         if self.mapped and len(held) == count:
@@ -94,10 +94,8 @@ class LabelMap:
             return f"add {in_order}"
         if len(held) == count + 1 and held[0] == 0 and lacks_background:
             return f"set {with_background} {in_order}"
-        return (
-            f"name each value in data.classes, translate with data.class_map, or skip with "
-            f"'data.ignore_index=[{','.join(map(str, unknown))}]'"
-        )
+        named = "name each value in data.classes, " if set(class_names) <= set(self.label_names) else ""
+        return f"{named}translate with data.class_map, or skip with 'data.ignore_index=[{','.join(map(str, unknown))}]'"
 
 
 def listing(items: Iterable[object], *, most: int = 8) -> str:

@@ -81,7 +81,7 @@ class OwnSizeDataset(AugmentedDataset):
         fitting = self.pipeline.fitting
         sample = self._labelled(to_sample(fitting(raw)), key[1])
         sample["truth"] = torch.from_numpy(np.ascontiguousarray(raw.mask))
-        sample["content"] = fitting.content_size(raw.mask.shape)
+        sample["content"] = fitting.content_size(raw.image.shape[:2])
         return sample
 
 
@@ -122,14 +122,15 @@ class EpochBatches(Sampler[list[Key]]):
 def collate(samples: list[Sample]) -> Batch:
     """Stack samples; smaller ones are filled up below and to the right with ignored pixels."""
     channels = samples[0]["image"].shape[0]
-    height, width = (max(sample["mask"].shape[axis] for sample in samples) for axis in (0, 1))
+    height, width = (max(sample["mask"].shape[axis] for sample in samples) for axis in (-2, -1))
     # laid out as (N, H, W, C) and seen as (N, C, H, W), which is what channels_last means
     images = samples[0]["image"].new_zeros((len(samples), height, width, channels)).permute(0, 3, 1, 2)
-    masks = torch.full((len(samples), height, width), IGNORE_INDEX, dtype=torch.uint8)
+    classes = samples[0]["mask"].shape[:-2]  # of a multilabel task
+    masks = torch.full((len(samples), *classes, height, width), IGNORE_INDEX, dtype=torch.uint8)
     for sample, image, mask in zip(samples, images, masks, strict=True):
-        rows, columns = sample["mask"].shape
+        rows, columns = sample["mask"].shape[-2:]
         image[:, :rows, :columns] = sample["image"]
-        mask[:rows, :columns] = sample["mask"]
+        mask[..., :rows, :columns] = sample["mask"]
     batch: Batch = {"image": images, "mask": masks, "id": [sample["id"] for sample in samples]}
     if "label" in samples[0]:
         batch["label"] = torch.tensor([sample["label"] for sample in samples])

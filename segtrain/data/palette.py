@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtrain.data.sample import Colour
-from segtrain.task import IGNORE_INDEX
+from segtrain.task import IGNORE_INDEX, Task
 
 IGNORE_COLOUR: Colour = (128, 128, 128)
 BACKGROUND_COLOUR: Colour = (24, 24, 32)
@@ -22,6 +22,11 @@ def palette(count: int) -> tuple[Colour, ...]:
     return (BACKGROUND_COLOUR, *(_colour(number) for number in range(count - 1)))[:count]
 
 
+def colours_of(task: Task) -> tuple[Colour, ...]:
+    """Give the colours of what a task predicts, as `colorize` takes them: one more than classes where 0 is none."""
+    return palette(task.first_scored + len(task.class_names))
+
+
 def _colour(number: int) -> Colour:
     red, green, blue = colorsys.hsv_to_rgb(
         number * _GOLDEN_RATIO % 1, 0.75 - 0.25 * (number % 2), 1 - 0.15 * (number % 3)
@@ -30,16 +35,30 @@ def _colour(number: int) -> Colour:
 
 
 def colorize(labels: NDArray[np.integer], colours: Sequence[Colour]) -> NDArray[np.uint8]:
-    """Paint a label map ``(H, W)`` as RGB ``(H, W, 3)``; ignored pixels and unknown values are gray."""
+    """Paint a label map ``(H, W)`` as RGB ``(H, W, 3)``; ignored pixels and unknown values are gray.
+
+    Of classes that overlap, ``(C, H, W)``, the later lie over the earlier; the first colour is for pixels without any.
+    """
     table = np.full((IGNORE_INDEX + 1, 3), IGNORE_COLOUR, np.uint8)
     table[: len(colours)] = colours
-    painted: NDArray[np.uint8] = table[labels]
+    painted: NDArray[np.uint8] = table[labels if labels.ndim == 2 else flatten(labels)]
     return painted
+
+
+def flatten(masks: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Make masks of classes ``(C, H, W)`` a label map ``(H, W)``: the number of the last class there from 1 on, or 0.
+
+    Pixels count as ignored where any class is, and none is there.
+    """
+    labels = np.where((masks == IGNORE_INDEX).any(0), IGNORE_INDEX, 0)
+    for number, mask in enumerate(masks, 1):
+        labels[mask == 1] = number
+    return labels
 
 
 def overlay(
     image: NDArray[np.uint8], labels: NDArray[np.integer], colours: Sequence[Colour], *, alpha: float = 0.5
 ) -> NDArray[np.uint8]:
-    """Lay a label map over its RGB image ``(H, W, 3)``; ``alpha`` is the share of the colours."""
+    """Lay labels over their RGB image ``(H, W, 3)``; ``alpha`` is the share of the colours."""
     painted = colorize(labels, colours)
     return np.rint((1 - alpha) * image + alpha * painted).astype(np.uint8)

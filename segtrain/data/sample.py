@@ -17,8 +17,9 @@ Pixels: TypeAlias = NDArray[Any]
 class RawSample(NamedTuple):
     """One image as a dataset format gives it.
 
-    The image is ``(H, W, C)``, RGB where C is 3. The mask is ``(H, W)``; it holds the task's label values, and
-    ``segtrain.task.IGNORE_INDEX`` where a pixel does not count: formats translate whatever their files hold.
+    The image is ``(H, W, C)``, RGB where C is 3. The mask is laid out as a target of the task, ``(H, W)``, or ``(C, H,
+    W)`` for a multilabel one; it holds the task's label values, and ``segtrain.task.IGNORE_INDEX`` where a pixel does
+    not count: formats translate whatever their files hold.
     """
 
     image: Pixels
@@ -35,7 +36,8 @@ class _Labelled(TypedDict, total=False):
 class Sample(_Labelled):
     """One image after the transforms; with a ``label`` of the whole image where the data gives one.
 
-    ``image`` is ``(C, H, W)`` in the dtype of the file (uint8, uint16 or float32), ``mask`` is ``(H, W)`` of uint8.
+    ``image`` is ``(C, H, W)`` in the dtype of the file (uint8, uint16 or float32), ``mask`` is ``(H, W)`` of uint8, or
+    ``(C, H, W)`` with a channel for each class where these overlap.
     Neither is widened here: they travel to the device as they are, which moves an eighth of what int64 labels would.
     Where it is to be scored at its own size, ``truth`` is its untouched mask, of any height and width, and ``content``
     the height and width of the part of ``image`` that the image fills.
@@ -53,7 +55,8 @@ class _LabelledBatch(TypedDict, total=False):
 
 
 class Batch(_LabelledBatch):
-    """Several samples: ``image`` is ``(N, C, H, W)`` in channels_last memory, ``mask`` is ``(N, H, W)`` of uint8.
+    """Several samples: ``image`` is ``(N, C, H, W)`` in channels_last memory, ``mask`` is ``(N, H, W)`` of uint8,
+    or ``(N, C, H, W)``.
 
     ``label`` is ``(N,)`` of int64, where the data gives labels of whole images; ``truth`` and ``content`` list those of
     the samples.
@@ -69,7 +72,7 @@ class Source(Protocol):
 
     @property
     def mode(self) -> Mode:
-        """Binary or multiclass."""
+        """Binary, multiclass or multilabel: what the masks are laid out for."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -77,7 +80,7 @@ class Source(Protocol):
 
     @property
     def palette(self) -> tuple[Colour, ...]:
-        """The RGB colour of each label value."""
+        """The RGB colour of each label value; for a multilabel task of no class and of each class."""
 
     @property
     def channels(self) -> int:

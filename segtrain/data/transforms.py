@@ -61,7 +61,9 @@ class Fitting:
         return self._fill(_resize(image, (height, width), cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), 0)
 
     def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Fit a mask ``(H, W)``; the added border is ignored."""
+        """Fit a mask ``(H, W)`` or those of classes, ``(C, H, W)``; the added border is ignored."""
+        if mask.ndim == 3:
+            return np.stack([self.mask(plane) for plane in mask])
         # INTER_NEAREST would be half a pixel off the image: it takes corners, not centres
         return self._fill(_resize(mask, self.content_size(mask.shape), cv2.INTER_NEAREST_EXACT), IGNORE_INDEX)
 
@@ -118,8 +120,10 @@ class Pipeline:
         # whatever is mirrored would always be rotated and darkened too.
         stream = np.random.default_rng(tuple(seed))
         self.compose.set_random_state(stream, random.Random(int(stream.integers(2**63))))
-        result = self.compose(image=raw.image, mask=raw.mask)
-        return RawSample(result["image"], result["mask"], raw.id)
+        # as channels of one mask, some transforms would fill the first class alone with fill_mask
+        key = "mask" if raw.mask.ndim == 2 else "masks"
+        result = self.compose(image=raw.image, **{key: raw.mask})
+        return RawSample(result["image"], result[key], raw.id)
 
 
 def apply(pipeline: Pipeline, raw: RawSample, seed: Sequence[int]) -> Sample:

@@ -10,44 +10,45 @@ import numpy as np
 
 from segtrain.data.images import image_size, read_mask
 from segtrain.data.labels import LabelMap, listing
+from segtrain.data.pairs import Pair
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 
 MOST = 8  # problems that are shown
 
 
-class Pair(NamedTuple):
-    """The two files of a sample."""
-
-    image: Path
-    mask: Path
-
-
 class Finding(NamedTuple):
-    """What a look into a pair showed: the values of its mask, or why it cannot be used."""
+    """What a look into a mask showed: its values, or why it or its image cannot be used."""
 
-    pair: Pair
+    mask: Path
+    number: int
+    """Which of the masks of its pair it is."""
     values: tuple[int, ...] = ()
     problem: str | None = None
 
 
-def verify_pairs(pairs: Sequence[Pair], labels: LabelMap, class_names: Sequence[str]) -> set[int]:
-    """Check all pairs and return the values that their masks hold; raise one `DataError` with a line per problem."""
+def verify_pairs(pairs: Sequence[Pair], labels: LabelMap, class_names: Sequence[str]) -> list[set[int]]:
+    """Check all pairs, and return the values that the first, second, ... mask of each holds.
+
+    Raises one `DataError` with a line for each problem.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        findings = list(pool.map(_look, pairs))
+        findings = [finding for found in pool.map(_look, pairs) for finding in found]
     problems = first_few([finding.problem for finding in findings if finding.problem])
-    values = {value for finding in findings for value in finding.values}
     strange = [finding for finding in findings if labels.unknown(finding.values)]
     if strange:
-        pair, held, _ = strange[0]
+        values = {value for finding in findings for value in finding.values}
         others = f" ({len(strange)} masks hold such values)" if len(strange) > 1 else ""
         problems.append(
-            f"{pair.mask}: mask holds {_values(held)}, expected {labels.expected}; "
+            f"{strange[0].mask}: mask holds {_values(strange[0].values)}, expected {labels.expected}; "
             f"{labels.remedy(values, class_names)}{others}"
         )
     if problems:
         raise DataError("\n".join(problems))
-    return values
+    held: list[set[int]] = [set() for _ in pairs[0].masks]
+    for finding in findings:
+        held[finding.number].update(finding.values)
+    return held
 
 
 def first_few(problems: Sequence[str]) -> list[str]:
@@ -61,22 +62,31 @@ def held_values(mask: Pixels) -> tuple[int, ...]:
     return tuple(np.flatnonzero(np.bincount(mask.ravel())).tolist())
 
 
-def wrong_size(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
+def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
     """Describe a mask that does not fit its image; sizes are ``(H, W)``."""
-    turned = image == mask[::-1]
+    turned = image_size == mask_size[::-1]
     remedy = "EXIF orientation is ignored, store the photo's pixels upright" if turned else "bring both to one size"
-    sizes = f"mask of {mask[1]}x{mask[0]} pixels for an image of {image[1]}x{image[0]}"
-    return f"{pair.mask}: {sizes} ({pair.image}); {remedy}"
+    sizes = f"mask of {mask_size[1]}x{mask_size[0]} pixels for an image of {image_size[1]}x{image_size[0]}"
+    return f"{mask}: {sizes} ({image}); {remedy}"
 
 
-def _look(pair: Pair) -> Finding:
+def _look(pair: Pair) -> list[Finding]:
     try:
-        size, mask = image_size(pair.image), read_mask(pair.mask)
+        size = image_size(pair.image)
     except DataError as error:
-        return Finding(pair, problem=str(error))
+        return [Finding(pair.image, 0, problem=str(error))]
+    files = [(number, file) for number, file in enumerate(pair.masks) if file is not None]
+    return [_look_into(file, number, pair.image, size) for number, file in files]
+
+
+def _look_into(file: Path, number: int, image: Path, size: tuple[int, int]) -> Finding:
+    try:
+        mask = read_mask(file)
+    except DataError as error:
+        return Finding(file, number, problem=str(error))
     if size != mask.shape:
-        return Finding(pair, problem=wrong_size(pair, size, mask.shape))
-    return Finding(pair, values=held_values(mask))
+        return Finding(file, number, problem=wrong_size(file, mask.shape, image, size))
+    return Finding(file, number, values=held_values(mask))
 
 
 def _values(values: Sequence[int]) -> str:

@@ -255,7 +255,6 @@ CONFIG_PROBLEMS = [
     ({"classes": ["cat", "dog", "cat"]}, "data.classes: cat more than once"),
     ({"mode": "binary", "classes": ["background", "cat"]}, "set data.mode=multiclass"),
     ({"mode": "multiclass"}, "set 'data.classes=[background,cat]'"),
-    ({"mode": "multilabel"}, "data.mode: multilabel is not possible"),
     (
         {"class_map": {0: 0, 255: 2}},
         "data.class_map: 255 -> 2, expected values 0..65535 and labels 0..1",

@@ -1,0 +1,117 @@
+"""Which image and mask files belong together: those of one path below their folders, without suffix."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from segtrain.data.images import SUFFIXES
+from segtrain.data.labels import listing
+from segtrain.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+class Pair(NamedTuple):
+    """The files of a sample: its mask, or a mask for each class, None for a class that has no file."""
+
+    image: Path
+    masks: tuple[Path | None, ...]
+
+
+def find_pairs(images: Path, masks: Path, classes: Sequence[str]) -> dict[str, Pair]:
+    """Pair each image with its mask, by id and in the order of the ids; raises `DataError` where one is alone.
+
+    So it does for masks in folders of the classes' names, which are of another mode.
+    """
+    folders = [name for name in classes if (masks / name).is_dir() and not (images / name).is_dir()]
+    if any(find_files(masks / name) for name in folders):
+        raise DataError(
+            f"{masks}: has folders of classes ({listing(f'{name}/' for name in folders)}), expected one mask for each "
+            "image; set data.mode=multilabel"
+        )
+    image_files, mask_files = _find_some(images), _find_some(masks)
+    without_mask, without_image = image_files.keys() - mask_files.keys(), mask_files.keys() - image_files.keys()
+    lonely = [image_files[name] for name in without_mask] + [mask_files[name] for name in without_image]
+    if lonely:
+        raise DataError(
+            f"{min(lonely)}: no file of that name in {masks if without_mask else images}, expected pairs of one stem; "
+            f"images without a mask: {len(without_mask)}, masks without an image: {len(without_image)}; "
+            "complete or remove them"
+        )
+    return {name: Pair(image_files[name], (mask_files[name],)) for name in sorted(image_files)}
+
+
+def find_class_pairs(images: Path, masks: Path, classes: Sequence[str], *, complete: bool) -> dict[str, Pair]:
+    """Pair each image with its mask in the folder of each class, in the order of the classes.
+
+    Raises `DataError` where a folder is missing, a mask is alone, or an image is though masks should be ``complete``.
+    """
+    image_files = _find_some(images)
+    columns = [find_files(folder) for folder in _class_folders(masks, classes)]
+    for name, files in zip(classes, columns, strict=True):
+        _refuse_lonely(image_files, files, images, masks / name, complete=complete)
+    absent = sum(len(image_files) - len(files) for files in columns)
+    if absent:
+        log.info("%s: %d of %d masks have no file", masks, absent, len(image_files) * len(classes))
+    return {name: Pair(image_files[name], tuple(files.get(name) for files in columns)) for name in sorted(image_files)}
+
+
+def _class_folders(masks: Path, classes: Sequence[str]) -> list[Path]:
+    found = sorted(entry.name for entry in masks.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    missing = [name for name in classes if not (masks / name).is_dir()]
+    if missing:
+        remedy = "correct data.classes" if found else "set data.mode=multiclass if one mask holds all classes"
+        raise DataError(
+            f"{masks}: no folder {missing[0]}/ there (found: {listing(found) or 'no folder'}), expected one with masks "
+            f"for each class; make it, or {remedy}"
+        )
+    others = sorted(set(found) - set(classes))
+    if others:
+        log.warning("%s: %s not in data.classes, so not used", masks, listing(f"{name}/" for name in others))
+    return [masks / name for name in classes]
+
+
+def _refuse_lonely(
+    image_files: Mapping[str, Path], mask_files: Mapping[str, Path], images: Path, masks: Path, *, complete: bool
+) -> None:
+    """Raise for a class's mask without an image, or an image without a mask of that class."""
+    without_image, without_mask = mask_files.keys() - image_files.keys(), image_files.keys() - mask_files.keys()
+    if without_image:
+        lonely = min(mask_files[name] for name in without_image)
+        raise DataError(
+            f"{lonely}: no file of that name in {images}, expected pairs of one stem; masks without an image: "
+            f"{len(without_image)}; add their images, or remove them"
+        )
+    if without_mask and complete:
+        lonely = min(image_files[name] for name in without_mask)
+        raise DataError(
+            f"{lonely}: no file of that name in {masks}, expected a mask of each class; images without: "
+            f"{len(without_mask)}; add them, or set data.missing=absent (the class is not there) or "
+            "data.missing=ignore (not known)"
+        )
+
+
+def _find_some(folder: Path) -> dict[str, Path]:
+    files = find_files(folder)
+    if not files:
+        raise DataError(f"{folder}: no images there, expected files of {listing(SUFFIXES)}")
+    return files
+
+
+def find_files(folder: Path) -> dict[str, Path]:
+    """Find the image files below a folder, by their paths in it without suffix; hidden ones are passed over."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        name = stem(path, folder)
+        if name in found:
+            raise DataError(f"{path}: {found[name].name} has the same stem; rename or remove one of them")
+        found[name] = path
+    return found
+
+
+def stem(path: Path, folder: Path) -> str:
+    """Return the path below a folder, without suffix."""
+    return path.relative_to(folder).with_suffix("").as_posix()
