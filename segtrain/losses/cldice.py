@@ -25,6 +25,7 @@ def cldice_loss(
     alpha: float = 0.5,
     iterations: int = 5,
     smooth: float = 1.0,
+    log: bool = False,
     per_image: bool = False,
     class_weights: Tensor | None = None,
 ) -> Tensor:
@@ -33,10 +34,11 @@ def cldice_loss(
     clDice is the harmonic mean of how much of the predicted centre line lies in the truth, and of the true centre line
     in the prediction. Centre lines alone do not say how wide a structure is, so the paper keeps ``alpha`` up to 1/2.
     ``iterations`` is the radius in pixels of the widest structure that is thinned to a line; ``smooth`` is added to
-    both terms of both shares; ``per_image`` scores each image on its own; ``class_weights`` are ``(out_channels,)``. A
-    class that the truth does not hold costs the share of valid pixels predicted as it, see `score_absent`.
+    both terms of both shares; ``log`` takes -log of both scores, Dice and clDice, instead of 1 - score; ``per_image``
+    scores each image on its own; ``class_weights`` are ``(out_channels,)``. A class that the truth does not hold costs
+    the share of valid pixels predicted as it, see `score_absent`.
     """
-    dice = dice_loss(logits, target, task, per_image=per_image, class_weights=class_weights)
+    dice = dice_loss(logits, target, task, log=log, per_image=per_image, class_weights=class_weights)
     probabilities = task.activation(logits)
     truth = task.one_hot(target, probabilities)
     valid = as_float(task.valid(target), probabilities.dtype)
@@ -48,7 +50,7 @@ def cldice_loss(
     score = 2 * precision * sensitivity / (precision + sensitivity).clamp_min(EPSILON)
     predicted = probabilities.sum(over)
     regions = Regions(precision, predicted, truth.sum(over), valid.sum(over).expand_as(predicted))
-    return (1 - alpha) * dice + alpha * overlap_loss(score, regions, class_weights=class_weights)
+    return (1 - alpha) * dice + alpha * overlap_loss(score, regions, log=log, class_weights=class_weights)
 
 
 def soft_skeleton(maps: Tensor, iterations: int) -> Tensor:
@@ -80,6 +82,7 @@ class CLDiceLoss(ClasswiseLoss):
         alpha: float = 0.5,
         iterations: int = 5,
         smooth: float = 1.0,
+        log: bool = False,
         per_image: bool = False,
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
@@ -94,6 +97,7 @@ class CLDiceLoss(ClasswiseLoss):
         self.alpha = alpha
         self.iterations = iterations
         self.smooth = smooth
+        self.log = log
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
@@ -104,5 +108,6 @@ class CLDiceLoss(ClasswiseLoss):
             alpha=self.alpha,
             iterations=self.iterations,
             smooth=self.smooth,
+            log=self.log,
             **self.shared,
         )

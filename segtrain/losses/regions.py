@@ -49,6 +49,9 @@ def overlap_loss(score: Tensor, regions: Regions, *, log: bool = False, class_we
     Every class keeps its weight in the mean, present or not (`score_absent`), so that a batch with few classes does not
     pull harder at them. Classes (of images) without a valid pixel are left out.
     """
-    score = score_absent(score, regions)
-    losses = -score.clamp_min(EPSILON).log() if log else 1 - score
-    return class_mean(losses, regions.valid > 0, class_weights)
+    return class_mean(shortfall(score_absent(score, regions), log=log), regions.valid > 0, class_weights)
+
+
+def shortfall(score: Tensor, *, log: bool) -> Tensor:
+    """Say how far a score is from 1: by the difference, or by -log, which grows without end towards 0."""
+    return -score.clamp_min(EPSILON).log() if log else 1 - score

@@ -9,7 +9,7 @@ from segtrain.losses.classwise import ClasswiseLoss, class_mean
 from segtrain.losses.options import check_range
 from segtrain.losses.pixels import EPSILON
 from segtrain.losses.precision import full_precision
-from segtrain.losses.regions import Regions, overlap_loss, score_absent, soft_regions
+from segtrain.losses.regions import Regions, overlap_loss, score_absent, shortfall, soft_regions
 from segtrain.task import Task
 
 
@@ -55,17 +55,20 @@ def focal_tversky_loss(
     alpha: float = 0.3,
     beta: float = 0.7,
     smooth: float = 0.0,
+    log: bool = False,
     per_image: bool = False,
     class_weights: Tensor | None = None,
 ) -> Tensor:
     """Compute the mean over classes of (1 - Tversky index)^(1 / gamma) (Abraham and Khan 2018, equation 5).
 
     A ``gamma`` above 1 pulls harder at classes that are nearly right. ``alpha`` weighs false positives and ``beta``
-    false negatives, as in `tversky_loss`; the paper has the letters the other way round, and these defaults.
+    false negatives, as in `tversky_loss`; the paper has the letters the other way round, and these defaults. ``log``
+    takes (-log index)^(1 / gamma): with alpha and beta of 1/2 the Dice part of the exponential logarithmic loss (Wong
+    et al. 2018), whose own gamma is the exponent itself, so that its 0.3 is a ``gamma`` of 3.333333.
     """
     regions = soft_regions(logits, target, task, per_image=per_image)
     index = score_absent(_tversky_index(regions, alpha=alpha, beta=beta, smooth=smooth), regions)
-    missing = (1 - index).clamp_min(EPSILON)  # the gradient of a root is infinite at 0
+    missing = shortfall(index, log=log).clamp_min(EPSILON)  # the gradient of a root is infinite at 0
     return class_mean(missing.pow(1 / gamma), regions.valid > 0, class_weights)
 
 
@@ -120,6 +123,7 @@ class FocalTverskyLoss(ClasswiseLoss):
         alpha: float = 0.3,
         beta: float = 0.7,
         smooth: float = 0.0,
+        log: bool = False,
         per_image: bool = False,
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
@@ -135,6 +139,7 @@ class FocalTverskyLoss(ClasswiseLoss):
         self.alpha = alpha
         self.beta = beta
         self.smooth = smooth
+        self.log = log
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
@@ -146,5 +151,6 @@ class FocalTverskyLoss(ClasswiseLoss):
             alpha=self.alpha,
             beta=self.beta,
             smooth=self.smooth,
+            log=self.log,
             **self.shared,
         )

@@ -42,6 +42,14 @@ def test_alpha_mixes_it_with_dice(case):
     torch.testing.assert_close(mixed, 0.7 * dice + 0.3 * pure)
 
 
+def test_the_log_form_takes_the_log_of_both_scores(make_case):
+    case = make_case("binary")
+    cldice = 1 - cldice_loss(case.logits, case.target, case.task, alpha=1.0)
+    dice = 1 - dice_loss(case.logits, case.target, case.task)
+    ours = cldice_loss(case.logits, case.target, case.task, alpha=0.3, log=True)
+    torch.testing.assert_close(ours, -0.7 * dice.log() - 0.3 * cldice.log())
+
+
 def test_a_line_is_its_own_skeleton():
     line = torch.zeros(1, 1, 7, 7)
     line[..., 3, 1:6] = 1
@@ -61,7 +69,9 @@ def test_a_gap_in_a_line_costs_more_than_the_same_pixels_off_a_blob():
     assert cost_of_gap > 2 * cost_of_dent
 
 
-@pytest.mark.parametrize("options", [{}, {"alpha": 0.2, "iterations": 2, "smooth": 0.0, "per_image": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"alpha": 0.2, "iterations": 2, "smooth": 0.0, "log": True, "per_image": True}]
+)
 def test_module_and_function_agree(case, options):
     ours = CLDiceLoss(case.task, **options)(case.logits, case.target)
     assert ours == cldice_loss(case.logits, case.target, case.task, **options)

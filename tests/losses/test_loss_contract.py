@@ -197,6 +197,31 @@ def test_saturated_half_precision_logits_stay_finite(loss, case, dtype, sign):
     assert grad.isfinite().all()
 
 
+LOG_FORMS = [name for name in NAMES if "log" in node_of(name)]
+
+
+def test_the_losses_with_a_log_form_were_found():
+    assert LOG_FORMS == ["cldice", "dice", "focal_tversky", "jaccard", "tversky"]
+
+
+@pytest.mark.parametrize("name", LOG_FORMS, indirect=True)
+def test_the_log_form_falls_on_the_way_to_the_right_answer(name, case):
+    loss = build(with_options(node_of(name), log=True), case.task)
+    steps = [case.logits.lerp(case.layout, step) for step in (0, 0.25, 0.5, 0.75, 1)]
+    values = [loss(logits, case.target).item() for logits in steps]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > build(node_of(name), case.task)(steps[0], case.target)  # -log x > 1 - x
+
+
+@pytest.mark.parametrize("name", LOG_FORMS, indirect=True)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_log_form_stays_finite_where_logits_are_saturated(name, case, sign):
+    loss = build(with_options(node_of(name), log=True), case.task)
+    value, grad = value_and_grad(loss, (case.layout * sign * 1e4).half(), case.target)
+    assert value.isfinite()
+    assert grad.isfinite().all()
+
+
 def test_autocast_does_not_reach_the_loss(loss, case):
     half = case.logits.bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):

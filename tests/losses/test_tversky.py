@@ -7,6 +7,7 @@ from segtrain.losses import (
     FocalTverskyLoss,
     JaccardLoss,
     TverskyLoss,
+    dice_loss,
     focal_tversky_loss,
     tversky_loss,
 )
@@ -40,9 +41,19 @@ def test_gamma_roots_the_loss_of_each_class(make_case):
     torch.testing.assert_close(ours, torch.stack(each).sqrt().mean())
 
 
-def test_the_gradient_of_the_root_is_finite_at_the_right_answer(case):
+def test_the_log_form_is_the_exponential_logarithmic_loss(make_case):
+    """Wong et al. 2018: the mean over classes of (-log Dice)^0.3."""
+    case = make_case("multilabel")
+    each = [dice_loss(case.logits[:, [i]], case.target[:, i], Binary(), log=True) for i in range(2)]
+    options = {"gamma": 1 / 0.3, "alpha": 0.5, "beta": 0.5, "log": True}
+    ours = focal_tversky_loss(case.logits, case.target, case.task, **options)
+    torch.testing.assert_close(ours, torch.stack(each).pow(0.3).mean())
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_the_gradient_of_the_root_is_finite_at_the_right_answer(case, log):
     logits = (case.layout * 1e4).requires_grad_()
-    focal_tversky_loss(logits, case.target, case.task, gamma=3.0).backward()
+    focal_tversky_loss(logits, case.target, case.task, gamma=3.0, log=log).backward()
     assert logits.grad.isfinite().all()
 
 
@@ -52,7 +63,7 @@ def test_module_and_function_agree(case, options):
     assert ours == tversky_loss(case.logits, case.target, case.task, **options)
 
 
-@pytest.mark.parametrize("options", [*OPTIONS, {"gamma": 2.5}])
+@pytest.mark.parametrize("options", [*OPTIONS, {"gamma": 2.5}, {"log": True}])
 def test_focal_module_and_function_agree(case, options):
     ours = FocalTverskyLoss(case.task, **options)(case.logits, case.target)
     assert ours == focal_tversky_loss(case.logits, case.target, case.task, **options)
