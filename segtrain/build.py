@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.optim import Optimizer
 from segtrain import __version__, checkpoint
 from segtrain.checkpoint import Checkpoints
 from segtrain.config.schema import Leaf, OptimizerConfig, Precision, Split, TrainConfig
-from segtrain.config.signature import TARGET
+from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, to_config
 from segtrain.data.feed import Feed
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
@@ -166,17 +167,23 @@ def build_objective(config: TrainConfig, task: Task, train: Source) -> Objective
     The pixels of each class are counted, or known from an earlier run, where a part makes weights from them.
     """
     counts = cache(lambda: pixel_counts(train, len(task.label_names)))
-    loss: nn.Module = construct(_with_task(config.loss.leaf, task, counts), "loss")
+    loss: nn.Module = construct(_with_task(config.loss.leaf, task, counts, shared={}), "loss")
     return Objective(loss, aux_weight=config.loss.aux_weight, label_weight=config.aux.weight if config.aux else 0.0)
 
 
-def _with_task(node: Any, task: Task, counts: Callable[[], PixelCounts]) -> Any:
+def _with_task(node: Any, task: Task, counts: Callable[[], PixelCounts], shared: Mapping[str, Any]) -> Any:
+    """Give each loss in a node the task and, where it says nothing itself, what is shared by the terms of its sum."""
     if not isinstance(node, Mapping):
         return node
-    inner = {key: _with_task(value, task, counts) for key, value in node.items()}
     if TARGET not in node:
-        return inner
-    by_scheme = isinstance(node.get("class_weights"), str)
+        left_out = node.get("weight") == 0  # what shared options give it would be logged in vain
+        return {key: _with_task(value, task, counts, {} if left_out else shared) for key, value in node.items()}
+    taken = signature(locate(node[TARGET], "loss")).parameters.keys() & shared.keys()
+    own = {**node, **{key: shared[key] for key in taken if node.get(key) is None}}
+    if "terms" in node:
+        shared = {key: own.pop(key, None) for key in ("classes", "class_weights")}
+    inner = {key: _with_task(value, task, counts, shared) for key, value in own.items()}
+    by_scheme = isinstance(own.get("class_weights"), str)
     return {**inner, "task": task, **({"pixel_counts": counts()} if by_scheme else {})}
 
 

@@ -1,12 +1,13 @@
 """Several losses as one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
+from segtrain.losses.class_weights import ClassWeights
 from segtrain.losses.options import check_range
 from segtrain.task import Task
 
@@ -15,12 +16,23 @@ class WeightedSum(nn.Module):
     """The sum of ``weight * loss`` over named terms, each a mapping of ``weight`` (float) and ``loss`` (module).
 
     Terms that weigh 0 are left out. After a forward pass ``last_terms`` holds each term's own value, before its weight,
-    detached and on its device.
+    detached and on its device. The ``classes`` and ``class_weights`` of a config are for every term that has none of its
+    own, and `segtrain.build` makes the terms with them; here, where terms are made already, ConfigError answers them.
     """
 
-    def __init__(self, task: Task, *, terms: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        terms: Mapping[str, Mapping[str, Any]],
+        classes: Sequence[str] | None = None,
+        class_weights: ClassWeights = None,
+    ) -> None:
         super().__init__()
         self.task = task
+        for option, value in (("classes", classes), ("class_weights", class_weights)):
+            if value is not None:
+                raise ConfigError(f"loss.{option}: the terms are made already, expected null; give it to each of them")
         for name, term in terms.items():
             _check_term(name, term)
         self.weights = {name: float(term["weight"]) for name, term in terms.items() if term["weight"] > 0}
