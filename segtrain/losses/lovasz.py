@@ -51,12 +51,13 @@ def jaccard_steps(errors: Tensor, truth: Tensor) -> Tensor:
     a false one I / (U (U + 1)): the differences of the paper, without their cancellation. 0 where nothing is true.
     """
     order = errors.argsort(-1, descending=True)
-    is_true = truth.gather(-1, order)
-    wrong_true = is_true.cumsum(-1)
-    rank = torch.arange(1, errors.shape[-1] + 1, device=errors.device, dtype=errors.dtype)
-    area = truth.sum(-1, keepdim=True)
-    union = area + rank - wrong_true
-    steps = torch.where(is_true > 0, 1 / union, (area - wrong_true) / (union * (union - 1).clamp_min(1)))
+    is_true = (truth > 0).gather(-1, order)
+    wrong_true = is_true.cumsum(-1, dtype=torch.int32)  # float32 counts no further than 2^24
+    area = wrong_true[..., -1:]
+    rank = torch.arange(1, errors.shape[-1] + 1, device=errors.device, dtype=torch.int32)
+    union = (area - wrong_true + rank).to(errors.dtype)
+    intersection = (area - wrong_true).to(errors.dtype)
+    steps = torch.where(is_true, 1 / union, intersection / (union * (union - 1).clamp_min(1)))
     return torch.zeros_like(errors).scatter_(-1, order, steps * (area > 0))
 
 

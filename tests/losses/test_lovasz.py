@@ -68,6 +68,16 @@ def test_steps_are_exact_where_differences_would_cancel():
     torch.testing.assert_close(steps.double(), expected, rtol=1e-5, atol=0)
 
 
+def test_pixels_are_counted_beyond_what_float32_can():
+    """One true pixel is left when the false one becomes wrong; in float32 the area of 2^24 + 3 would be 2^24 + 4."""
+    area = 2**24 + 3
+    truth, errors = torch.ones(1, area + 1), torch.ones(1, area + 1)
+    truth[0, -2] = 0
+    errors[0, -2:] = torch.tensor([0.5, 0.0])
+    steps = jaccard_steps(errors, truth)
+    assert steps[0, -2].item() == pytest.approx(1 / (area * (area + 1)), rel=1e-6)
+
+
 def test_an_empty_mask_costs_the_mean_hinge_where_smp_sees_the_worst_pixel():
     """SMP's gradient reaches one pixel of an empty image; here every false alarm is pushed down."""
     target = torch.zeros(1, 2, 2, dtype=torch.long)
