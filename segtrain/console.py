@@ -19,6 +19,8 @@ T = TypeVar("T")
 out = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 """The one console; whatever is printed while a bar is shown goes through it."""
 
+_MANY = 8  # classes that have a line each
+
 
 class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
@@ -129,24 +131,36 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
 def score_notes(scores: Mapping[str, Any]) -> Iterator[str]:
     """Say below the table how it was scored, and what else was measured."""
     policy = {"exclude": "left out of means", "one": "counted as 1", "zero": "counted as 0"}[scores["absent_policy"]]
-    ends = scores.get("intervals", {}).get("iou_imagewise")
-    interval = f" ({_interval(ends)})" if ends else ""
+    intervals = scores.get("intervals", {})
     at = f"scored at the {scores['at']} size" if "at" in scores else "scored"
     yield f"{at}; absent classes are {policy}: {', '.join(scores['absent']) or 'none here'}"
-    yield f"image-wise iou {_score(scores['iou_imagewise'])}{interval}"
+    yield f"image-wise iou {_score(scores['iou_imagewise'])}{_in_brackets(intervals.get('iou_imagewise'))}"
     if "label_accuracy" in scores:
         yield f"labels of images: accuracy {scores['label_accuracy']:.4f}"
     for key, unit in (("boundary_iou", ""), ("surface_hausdorff", " pixels"), ("surface_average", " pixels")):
         if key in scores:
-            yield f"{key.replace('_', ' ')} {_score(scores[key]['mean'])}{unit}"
-    for name, best in scores.get("thresholds", {}).items():
-        if best:
-            where = f"best threshold {best['threshold']:.3f} (iou {best['iou']:.4f})"
-            yield f"{name}: average precision {best['average_precision']:.4f}, {where}"
+            value, ends = scores[key]["mean"], _in_brackets(intervals.get(key))
+            yield f"{key.replace('_', ' ')} {_score(value)}{unit}{ends}"
+    yield from _threshold_notes({name: best for name, best in scores.get("thresholds", {}).items() if best})
     calibration = scores.get("calibration", {})
     if calibration.get("temperature") is not None:
         mended = f"at temperature {calibration['temperature']:.2f} {calibration['ece_calibrated']:.4f}"
         yield f"expected calibration error {calibration['ece']:.4f}, {mended}"
+
+
+def _threshold_notes(found: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """Name each class's best threshold, or of many classes what they have in common."""
+    if len(found) > _MANY:
+        mean = sum(best["average_precision"] for best in found.values()) / len(found)
+        yield f"mean average precision {mean:.4f} over {len(found)} classes; their thresholds are in scores.json"
+        return
+    for name, best in found.items():
+        where = f"best threshold {best['threshold']:.3f} (iou {best['iou']:.4f})"
+        yield f"{name}: average precision {best['average_precision']:.4f}, {where}"
+
+
+def _in_brackets(ends: Sequence[float] | None) -> str:
+    return f" ({_interval(ends)})" if ends else ""
 
 
 def _interval(ends: Sequence[float] | None) -> str:

@@ -1,11 +1,15 @@
 """How well contours fit, measured image by image where a user asks for it: it is slower than counting."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from segtrain.metrics import Absent, Counts, SurfaceDistances, count_boundary, iou, macro, surface_distances
+from segtrain.metrics import Absent, Counts, SurfaceDistances, count_boundary, iou, score_intervals, surface_distances
+from segtrain.metrics.bootstrap import bootstrap
+from segtrain.metrics.reductions import class_mean
 from segtrain.task import Task
 
 
@@ -30,18 +34,52 @@ class Contours:
         Distances are means over the images that have one, in pixels; an absent class has none, whatever it counts as.
         """
         found: dict[str, Any] = {}
-        if self.counts:
-            counts = Counts.cat(self.counts)
-            found["boundary_iou"] = self._both(macro(counts, iou, absent=self.absent), iou(counts.total()))
-        if self.distances:
-            for name in ("hausdorff", "average"):
-                by_class = torch.cat([getattr(distances, name) for distances in self.distances]).nanmean(0)
-                found[f"surface_{name}"] = self._both(by_class.nanmean(), by_class)
+        for name, statistic in self._statistics().items():
+            mean, *by_class = map(_plain, statistic(torch.ones(1, self.images, dtype=torch.float64))[0].tolist())
+            found[name] = {"mean": mean, "per_class": dict(zip(self.task.class_names, by_class, strict=True))}
         return found
 
-    def _both(self, mean: Tensor, by_class: Tensor) -> dict[str, Any]:
-        rows = zip(self.task.class_names, by_class.tolist(), strict=True)
-        return {"mean": _plain(float(mean)), "per_class": {name: _plain(value) for name, value in rows}}
+    def intervals(self, *, replicates: int, confidence: float) -> dict[str, list[list[float] | None]]:
+        """Give ``[low, high]`` for each of them by name: of the mean over the classes, and of each class."""
+        draw = partial(bootstrap, images=self.images, replicates=replicates, confidence=confidence)
+        return {name: draw(statistic) for name, statistic in self._statistics().items()}
+
+    @property
+    def images(self) -> int:
+        """How many were measured."""
+        parts = [counts.tp for counts in self.counts] or [distances.average for distances in self.distances]
+        return sum(map(len, parts))
+
+    def _statistics(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Say how images that are drawn so often are scored: weights ``(B, N)`` give ``(B, 1 + C)``, the mean first."""
+        found: dict[str, Callable[[Tensor], Tensor]] = {}
+        if self.counts:
+            found["boundary_iou"] = partial(_boundary_iou, Counts.cat(self.counts), self.absent)
+        for name in ("hausdorff", "average") if self.distances else ():
+            by_image = torch.cat([getattr(distances, name) for distances in self.distances])
+            found[f"surface_{name}"] = partial(_mean_distance, by_image)
+        return found
+
+
+def intervals(counts: Counts, contours: Contours, *, replicates: int, confidence: float) -> dict[str, Any]:
+    """Give the intervals of all that is scored image by image, as ``scores.json`` has them; counts are ``(N, C)``."""
+    names = contours.task.class_names
+    found = score_intervals(counts, names, absent=contours.absent, replicates=replicates, confidence=confidence)
+    for measure, (mean, *by_class) in contours.intervals(replicates=replicates, confidence=confidence).items():
+        found[measure] = mean
+        for name, ends in zip(names, by_class, strict=True):
+            found["per_class"][name][measure] = ends
+    return {"confidence": confidence, "replicates": replicates, **found}
+
+
+def _boundary_iou(counts: Counts, absent: Absent, weights: Tensor) -> Tensor:
+    total = counts.map(lambda pixels: (weights @ pixels.double()).long())
+    return torch.cat([class_mean(total, iou, absent=absent).unsqueeze(1), iou(total)], 1)
+
+
+def _mean_distance(by_image: Tensor, weights: Tensor) -> Tensor:
+    by_class = weights @ by_image.nan_to_num() / (weights @ (~by_image.isnan()).double())
+    return torch.cat([by_class.nanmean(1, keepdim=True), by_class], 1)
 
 
 def _plain(value: float) -> float | None:

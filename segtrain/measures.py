@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from segtrain.config.schema import ScoringConfig
-from segtrain.contours import Contours
-from segtrain.metrics import Calibration, CalibrationScores, Counts, Curves, PrecisionRecall, score_intervals
+from segtrain.contours import Contours, intervals
+from segtrain.metrics import Calibration, CalibrationScores, Counts, Curves, PrecisionRecall
 from segtrain.operating_point import OperatingPoint
 from segtrain.plots import precision_recall_picture, reliability_picture
 from segtrain.reports import write_table
@@ -55,20 +55,14 @@ class Measures:
         if self.on_logits:
             found |= {"thresholds": self._thresholds(), "calibration": asdict(self._calibration_scores)}
         if self.options.bootstrap:
-            found["intervals"] = self._intervals(counts)
+            confidence, replicates = self.options.confidence, self.options.bootstrap
+            found["intervals"] = intervals(counts, self.contours, confidence=confidence, replicates=replicates)
         return found
 
     def _thresholds(self) -> dict[str, Any]:
         curves = self._precision_recall
         rows = zip(self.task.class_names, curves.average_precision.tolist(), curves.best, strict=True)
         return {name: {"average_precision": average, **asdict(best)} if best else None for name, average, best in rows}
-
-    def _intervals(self, counts: Counts) -> dict[str, Any]:
-        confidence, replicates = self.options.confidence, self.options.bootstrap
-        ends = score_intervals(
-            counts, self.task.class_names, absent=self.options.absent, replicates=replicates, confidence=confidence
-        )
-        return {"confidence": confidence, "replicates": replicates, **ends}
 
     def operating_point(self) -> OperatingPoint:
         """Take the temperature, and the best threshold of each class that is decided by one; 1/2 without truth."""

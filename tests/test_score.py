@@ -231,6 +231,14 @@ def test_predictions_without_a_truth_are_told_of(pairs, capsys):
     assert read_report(Path("out")).ids == tuple(sorted(SIZES))
 
 
+def test_masks_in_folders_of_the_classes_names_are_told_of(pairs, capsys):
+    for name in ("background", "cat", "dog"):
+        write_labels(np.zeros((9, 9), np.uint8), (), Path("masks") / name, "a")
+        write_labels(np.zeros((9, 9), np.uint8), (), Path("truth") / name, "a")
+    assert score("classes=[background,cat,dog]", "ignore_index=255", "bootstrap=0") == 0
+    assert "pred=masks/background truth=truth/background 'classes=[background]'" in capsys.readouterr().out
+
+
 def test_contours_are_measured_on_demand(pairs, capsys):
     assert score(CLASSES, "ignore_index=255", "boundary=true", "surface=true", "bootstrap=0") == 0
     maps = [[torch.from_numpy(labels)[None] for labels in pairs[name]] for name in sorted(pairs)]

@@ -93,6 +93,8 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     log.info("written to %s and %s", write_scores(folder, split, result.scores), report_folder)
     if config.eval.calibrate:
         keep_operating_point(measures.operating_point(), payload, file, split)
+    elif config.eval.curves and split == "val":
+        log.info("eval.calibrate=true keeps temperature and thresholds in %s, to be used from then on", file.name)
 
 
 def refuse_other_classes(source: "Source", model: "Segmenter", task: "Task") -> None:

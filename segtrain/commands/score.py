@@ -48,6 +48,7 @@ def score(config: ScoreConfig) -> None:
     pairs, extra = pair_masks(Path(config.pred), Path(config.truth))
     if extra:
         log.warning("%s: %d masks have no truth, and do not count", config.pred, extra)
+    warn_of_class_folders(config)
     scorer = make_scorer(config, pairs)
     if config.output:
         refuse_report_of_a_run(Path(config.output))
@@ -66,6 +67,19 @@ def score(config: ScoreConfig) -> None:
     if config.output:
         write(config, scorer, [pair.id for pair in pairs], scored, scores, numbers)
         log.info("written to %s", config.output)
+
+
+def warn_of_class_folders(config: ScoreConfig) -> None:
+    """Say how masks of classes that overlap are scored, where they seem to be meant."""
+    pred, truth = Path(config.pred), Path(config.truth)
+    names = config.classes or []
+    if len(names) > 1 and all((folder / name).is_dir() for folder in (pred, truth) for name in names):
+        first = names[0]
+        log.warning(
+            "there are folders of the classes' names: masks of classes that overlap are scored class by class, as in "
+            "pred=%s truth=%s 'classes=[%s]'",
+            *(pred / first, truth / first, first),
+        )
 
 
 def refuse_report_of_a_run(folder: Path) -> None:
@@ -151,15 +165,13 @@ def _check_names(names: Sequence[str]) -> None:
 
 def summarize(config: ScoreConfig, task: "Task", scored: "Scored") -> dict[str, Any]:
     """Give the scores by our definitions: as `segtrain eval` has them."""
-    from segtrain.metrics import score_intervals, scores
+    from segtrain.contours import intervals
+    from segtrain.metrics import scores
 
-    names = task.class_names
-    found = {**scores(scored.counts, names, absent=config.absent), **scored.contours.scores(), "at": "original"}
+    counts, contours = scored.counts, scored.contours
+    found = {**scores(counts, task.class_names, absent=config.absent), **contours.scores(), "at": "original"}
     if config.bootstrap and (config.as_ == "segtrain" or config.output):
-        intervals = score_intervals(
-            scored.counts, names, absent=config.absent, replicates=config.bootstrap, confidence=config.confidence
-        )
-        found["intervals"] = {"confidence": config.confidence, "replicates": config.bootstrap, **intervals}
+        found["intervals"] = intervals(counts, contours, replicates=config.bootstrap, confidence=config.confidence)
     return found
 
 

@@ -8,7 +8,7 @@ A class that is absent from a replicate is undefined there: means treat it as th
 class itself is that of the replicates which hold it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -46,8 +46,19 @@ def score_intervals(
     torch's own generators stay where they are.
     """
     scorer = _Scorer(counts, class_names, absent)
-    drawn = torch.cat([scorer(weights) for weights in _resample(len(counts.tp), replicates, seed)])
-    return _by_name(_intervals(drawn, confidence), class_names)
+    ends = bootstrap(scorer, len(counts.tp), replicates=replicates, confidence=confidence, seed=seed)
+    return _by_name(ends, class_names)
+
+
+def bootstrap(
+    statistic: Callable[[Tensor], Tensor], images: int, *, replicates: int, confidence: float, seed: int = 0
+) -> list[list[float] | None]:
+    """Give ``[low, high]`` for each number of a statistic, None where no replicate has it.
+
+    The statistic takes how often each image is drawn, float64 ``(B, images)``, and gives ``(B, numbers)``.
+    """
+    drawn = torch.cat([statistic(weights) for weights in _resample(images, replicates, seed)])
+    return _intervals(drawn, confidence)
 
 
 def paired_differences(

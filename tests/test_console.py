@@ -1,0 +1,23 @@
+"""What stands below a table of scores."""
+
+import pytest
+
+from segtrain.console import score_notes
+
+
+def scores_with_thresholds(classes):
+    best = {"average_precision": 0.5, "threshold": 0.25, "iou": 0.75, "f1": 0.8, "precision": 0.8, "recall": 0.8}
+    rows = {f"class {number}": best for number in range(classes)}
+    return {"absent_policy": "exclude", "absent": [], "iou_imagewise": 0.5, "thresholds": {**rows, "gone": None}}
+
+
+@pytest.mark.parametrize(("classes", "lines"), [(8, 8), (9, 1), (60, 1)])
+def test_thresholds_of_many_classes_take_one_line(classes, lines):
+    notes = [note for note in score_notes(scores_with_thresholds(classes)) if "average precision" in note]
+    assert len(notes) == lines
+    assert all("0.5000" in note for note in notes)
+
+
+def test_contours_have_their_interval_beside_them():
+    contours = {"surface_average": {"mean": 2.5}, "intervals": {"surface_average": [2.0, 3.0]}}
+    assert "surface average 2.5000 pixels (2.0000 to 3.0000)" in list(score_notes(scores_with_thresholds(1) | contours))
