@@ -88,12 +88,18 @@ def false_omission_rate(counts: Counts) -> Tensor:
 
 
 def positive_likelihood_ratio(counts: Counts) -> Tensor:
-    """Positive likelihood ratio, recall / (1 - specificity); infinite without false positives (Deeks, Altman 2004)."""
+    """Positive likelihood ratio, recall / (1 - specificity) (Deeks, Altman 2004).
+
+    Infinite without false positives, and undefined, NaN, if the class is never predicted.
+    """
     return recall(counts) / false_positive_rate(counts)
 
 
 def negative_likelihood_ratio(counts: Counts) -> Tensor:
-    """Negative likelihood ratio, (1 - recall) / specificity; infinite where specificity is 0 (Deeks, Altman 2004)."""
+    """Negative likelihood ratio, (1 - recall) / specificity (Deeks, Altman 2004).
+
+    Infinite where specificity is 0, and undefined, NaN, if nothing but the class is predicted.
+    """
     return false_negative_rate(counts) / specificity(counts)
 
 
