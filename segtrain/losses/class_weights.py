@@ -84,7 +84,7 @@ def label_weights(
     """Resolve ``class_weights`` and the subset ``classes`` into one weight for each of ``task.label_names``, float32.
 
     A class outside the subset weighs 0; the background of a binary task belongs to its one class. Names that a mapping
-    leaves out weigh 1. None where every label counts alike. Raises ConfigError for wrong numbers and names.
+    leaves out weigh 1. None where every label does. Raises ConfigError for wrong numbers and names.
     """
     values = _resolved(weights, task, pixel_counts)
     if classes is not None:
@@ -115,7 +115,7 @@ def _resolved(weights: ClassWeights, task: Task, pixel_counts: Counts) -> Tensor
 
 
 def _counting(values: Tensor | None, classes: Sequence[str] | None, task: Task) -> Tensor | None:
-    """Return the weights, or None if all are alike; raises ConfigError where none of them is above 0."""
+    """Return the weights, or None if all are 1; raises ConfigError where none of them is above 0."""
     if values is None or (values == 1).all():
         return None
     if not values.any():

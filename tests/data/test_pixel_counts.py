@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -114,6 +115,14 @@ def test_what_changes_the_labels_makes_new_counts(root, options, expected):
     pixel_counts(Watched(root), 2)
     source = Watched(root, **options)
     assert pixel_counts(source, len(source.class_names))["pixels"] == expected
+
+
+def test_entries_of_the_first_format_are_not_misread(root, cache_folder):
+    """They were a list of the pixels alone."""
+    key = hashlib.sha256(f"{Watched(root).fingerprint()} 2".encode()).hexdigest()
+    cache_folder.mkdir(parents=True)
+    (cache_folder / f"{key}.json").write_text("[1, 1]")
+    assert pixel_counts(Watched(root), 2)["pixels"] == [12, 8]
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_text("[1, 2"), lambda file: file.unlink()])
