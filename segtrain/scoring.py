@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.contours import Contours
@@ -17,7 +15,7 @@ from segtrain.data.images import SUFFIXES, read_mask
 from segtrain.data.labels import MANY, UNKNOWN, LabelMap, listing
 from segtrain.data.pairs import find_files
 from segtrain.data.sample import Pixels
-from segtrain.data.verify import first_few, held_values
+from segtrain.data.verify import first_few, held_values, strange_values
 from segtrain.errors import DataError
 from segtrain.metrics import Absent, Counts, confusion
 from segtrain.task import IGNORE_INDEX, Task
@@ -189,11 +187,8 @@ def _refuse(problems: Sequence[str], strange: Sequence[Strange], scorer: Scorer)
         found = [mask for mask in strange if mask.kind == kind]
         if found:
             values = {value for mask in found for value in mask.values}
-            others = f" ({len(found)} masks hold such values)" if len(found) > 1 else ""
-            lines.append(
-                f"{found[0].file}: mask holds {listing(found[0].values)}, expected {label_map.expected}; "
-                f"{_remedy(kind, values, label_map, scorer.task)}{others}"
-            )
+            remedy = _remedy(kind, values, label_map, scorer.task)
+            lines.append(strange_values(found[0].file, found[0].values, label_map, remedy, masks=len(found)))
     if lines:
         raise DataError("\n".join(lines))
 
@@ -202,14 +197,13 @@ def _remedy(kind: str, values: Collection[int], labels: LabelMap, task: Task) ->
     """Say what to type when the masks of a folder hold these values."""
     if kind == "truth" or len(values) > max(MANY, 2 * task.num_labels):
         return labels.remedy(values, task.class_names).replace("data.", "")
-    held = np.array(sorted(values))
+    held = sorted(values)
     if len(held) == task.num_labels:
-        return f"add {_as_map(held, np.arange(len(held)))}"
-    known = labels(held)
-    guess = _as_map(held, np.where(known == UNKNOWN, 0, known))
-    return f"name each value in classes, or say what it stands for, such as {guess}"
+        return f"add {_as_map(held, range(len(held)))}"
+    known = [str(labels.pairs().get(value, "?")) for value in held]
+    return f"name each value in classes, or say what each stands for, a label in place of ?: {_as_map(held, known)}"
 
 
-def _as_map(values: NDArray[np.integer], labels: NDArray[np.integer]) -> str:
+def _as_map(values: Iterable[int], labels: Iterable[object]) -> str:
     """Write the key that translates the values of predictions, as it is typed."""
     return f"'pred_map={{{', '.join(f'{value}: {label}' for value, label in zip(values, labels, strict=True))}}}'"

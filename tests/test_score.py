@@ -324,32 +324,32 @@ MISTAKES = {
     "undeclared 255": (
         lambda: None,
         [CLASSES],
-        "truth/a.png: mask holds 0, 1, 2, 255, expected 0..3 (background, cat, dog, bird)",
+        "truth/a.png: mask holds 0, 1, 2 and 255, expected 0..3 (background, cat, dog, bird)",
         "add ignore_index=255 (4 masks hold such values)",
     ),
     "0 and 255": (
         lambda: [replace_all("truth", 1, 0), replace_all("truth", 2, 0)],
         ["classes=[cat]"],
-        "truth/a.png: mask holds 0, 255, expected 0..1 (background, cat)",
+        "truth/a.png: mask holds 0 and 255, expected 0..1 (background, cat)",
         "add 'class_map={0: 0, 255: 1}'",
     ),
     "strange truth": (lambda: replace_all("truth", 2, 9), KNOWN, "expected 0..3", "'ignore_index=[9]'"),
     "strange prediction": (
         lambda: replace_all("masks", 2, 9),
         KNOWN,
-        "masks/a.png: mask holds 0, 1, 9, expected 0..3",
-        "such as 'pred_map={0: 0, 1: 1, 9: 0}' (4 masks hold such values)",
+        "masks/a.png: mask holds 0, 1 and 9, expected 0..3",
+        "a label in place of ?: 'pred_map={0: 0, 1: 1, 9: ?}' (4 masks hold such values)",
     ),
     "prediction of other values": (
         lambda: replace_all("masks", 2, 9),
         ["classes=[background,cat,dog]", "ignore_index=255"],
-        "masks/a.png: mask holds 0, 1, 9, expected 0..2",
+        "masks/a.png: mask holds 0, 1 and 9, expected 0..2",
         "add 'pred_map={0: 0, 1: 1, 9: 2}'",
     ),
     "prediction of a class without truth": (
         lambda: replace_all("truth", 2, 0),
         ["ignore_index=255"],
-        "masks/a.png: mask holds 0, 1, 2, expected 0 (0), 1 (1)",
+        "masks/a.png: mask holds 0, 1 and 2, expected 0 (0), 1 (1)",
         "name each value in classes",
     ),
     "one value": (

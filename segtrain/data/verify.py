@@ -38,10 +38,9 @@ def verify_pairs(pairs: Sequence[Pair], labels: LabelMap, class_names: Sequence[
     strange = [finding for finding in findings if labels.unknown(finding.values)]
     if strange:
         values = {value for finding in findings for value in finding.values}
-        others = f" ({len(strange)} masks hold such values)" if len(strange) > 1 else ""
+        first = strange[0]
         problems.append(
-            f"{strange[0].mask}: mask holds {_values(strange[0].values)}, expected {labels.expected}; "
-            f"{labels.remedy(values, class_names)}{others}"
+            strange_values(first.mask, first.values, labels, labels.remedy(values, class_names), masks=len(strange))
         )
     if problems:
         raise DataError("\n".join(problems))
@@ -60,6 +59,12 @@ def first_few(problems: Sequence[str]) -> list[str]:
 def held_values(mask: Pixels) -> tuple[int, ...]:
     """List the values that a mask ``(H, W)`` holds, ascending."""
     return tuple(np.flatnonzero(np.bincount(mask.ravel())).tolist())
+
+
+def strange_values(mask: Path, values: Sequence[int], labels: LabelMap, remedy: str, *, masks: int) -> str:
+    """Describe the first of several masks that hold values without a label."""
+    others = f" ({masks} masks hold such values)" if masks > 1 else ""
+    return f"{mask}: mask holds {_values(values)}, expected {labels.expected}; {remedy}{others}"
 
 
 def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
