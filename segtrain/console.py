@@ -104,7 +104,10 @@ class Display:
 
 
 def score_table(title: str, scores: Mapping[str, Any]) -> Table:
-    """Lay out the scores of a split: one row for each class, and their mean; intervals where they were measured."""
+    """Lay out the scores of a split: one row for each class, and their mean; intervals where they were measured.
+
+    The mean row has no accuracy: that of whole label maps is no mean over classes, and stands among the notes.
+    """
     columns = ("iou", "f1", "precision", "recall", "accuracy")
     intervals = scores.get("intervals")
     table = Table(title=escape(title), title_justify="left")
@@ -115,7 +118,7 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
             table.add_column(f"{intervals['confidence']:.0%} interval", justify="right")
 
     def add(name: str, row: Mapping[str, Any], ends: Mapping[str, Any] | None, *, style: str | None = None) -> None:
-        cells = [_score(row[column]) for column in columns]
+        cells = [_score(row[column]) if column in row else "" for column in columns]
         if ends:
             cells.insert(1, _interval(ends["iou"]))
         table.add_row(escape(name), *cells, style=style)
@@ -124,7 +127,7 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
         add(name, row, intervals and intervals["per_class"][name])
     if len(scores["per_class"]) > 1:
         table.add_section()
-        add("mean", scores, intervals, style="bold")
+        add("mean", {column: scores[column] for column in columns[:-1]}, intervals, style="bold")
     return table
 
 
@@ -134,7 +137,8 @@ def score_notes(scores: Mapping[str, Any]) -> Iterator[str]:
     intervals = scores.get("intervals", {})
     at = f"scored at the {scores['at']} size" if "at" in scores else "scored"
     yield f"{at}; absent classes are {policy}: {', '.join(scores['absent']) or 'none here'}"
-    yield f"image-wise iou {_score(scores['iou_imagewise'])}{_in_brackets(intervals.get('iou_imagewise'))}"
+    for key, name in (("iou_imagewise", "image-wise iou"), ("accuracy", "pixel accuracy")):
+        yield f"{name} {_score(scores[key])}{_in_brackets(intervals.get(key))}"
     if "label_accuracy" in scores:
         yield f"labels of images: accuracy {scores['label_accuracy']:.4f}"
     for key, unit in (("boundary_iou", ""), ("surface_hausdorff", " pixels"), ("surface_average", " pixels")):

@@ -2,13 +2,19 @@
 
 import pytest
 
-from segtrain.console import score_notes
+from segtrain.console import out, score_notes, score_table
 
 
 def scores_with_thresholds(classes):
     best = {"average_precision": 0.5, "threshold": 0.25, "iou": 0.75, "f1": 0.8, "precision": 0.8, "recall": 0.8}
     rows = {f"class {number}": best for number in range(classes)}
-    return {"absent_policy": "exclude", "absent": [], "iou_imagewise": 0.5, "thresholds": {**rows, "gone": None}}
+    return {
+        "absent_policy": "exclude",
+        "absent": [],
+        "iou_imagewise": 0.5,
+        "accuracy": 0.75,
+        "thresholds": {**rows, "gone": None},
+    }
 
 
 @pytest.mark.parametrize(("classes", "lines"), [(8, 8), (9, 1), (60, 1)])
@@ -21,3 +27,13 @@ def test_thresholds_of_many_classes_take_one_line(classes, lines):
 def test_contours_have_their_interval_beside_them():
     contours = {"surface_average": {"mean": 2.5}, "intervals": {"surface_average": [2.0, 3.0]}}
     assert "surface average 2.5000 pixels (2.0000 to 3.0000)" in list(score_notes(scores_with_thresholds(1) | contours))
+
+
+def test_the_mean_row_leaves_the_accuracy_of_whole_label_maps_to_a_note(capsys):
+    row = {"iou": 0.25, "f1": 0.4, "precision": 0.4, "recall": 0.4, "accuracy": 0.9}
+    scores = scores_with_thresholds(1) | row | {"accuracy": 0.7, "per_class": {"cat": row, "dog": row}}
+    out.print(score_table("val", scores))
+    printed = capsys.readouterr().out
+    assert printed.count("0.9000") == 2
+    assert "0.7000" not in printed
+    assert "pixel accuracy 0.7000" in list(score_notes(scores))
