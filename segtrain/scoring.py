@@ -5,39 +5,30 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.contours import Contours
-from segtrain.data.images import SUFFIXES, read_mask
-from segtrain.data.labels import MANY, UNKNOWN, LabelMap, listing
-from segtrain.data.pairs import find_files
-from segtrain.data.sample import Pixels
+from segtrain.data.images import read_mask
+from segtrain.data.labels import MANY, UNKNOWN, LabelMap
+from segtrain.data.mask_pairs import MaskPair
 from segtrain.data.verify import first_few, held_values, strange_values
 from segtrain.errors import DataError
 from segtrain.metrics import Absent, Counts, confusion
 from segtrain.task import IGNORE_INDEX, Task
 
-OVERLAYS = "overlays/"
-"""Where `segtrain predict` puts pictures beside its masks."""
-
+Labels: TypeAlias = NDArray[np.uint8]
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class MaskPair(NamedTuple):
-    """A true mask and what was predicted for it; ``id`` is the path of both in their folders, without suffix."""
-
-    id: str
-    pred: Path
-    truth: Path
-
-
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What all pairs gave, in their order; ``confusion`` is ``(1, L, L)``, summed over them."""
+    """What all pairs gave, in their order; ``confusion`` is ``(groups, L, L)``, summed over them."""
 
     counts: Counts
     confusion: Tensor
@@ -54,11 +45,15 @@ class Strange(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """Scores two files against each other: what their values stand for, and what is measured beside the counts."""
+    """Scores files against each other: what their values stand for, and what is measured beside the counts.
+
+    ``missing`` is the label of a whole mask that has no file.
+    """
 
     task: Task
     truth_labels: LabelMap
     pred_labels: LabelMap
+    missing: int = IGNORE_INDEX
     boundary: bool = False
     surface: bool = False
     absent: Absent = "exclude"
@@ -69,52 +64,46 @@ class Scorer:
         What is predicted at ignored pixels does not matter. Raises DataError where a file cannot be read, or the sizes
         differ.
         """
-        pred, truth = read_mask(pair.pred), read_mask(pair.truth)
-        if pred.shape != truth.shape:
-            raise DataError(_wrong_size(pair, pred, truth))
-        target, prediction = self.truth_labels(truth), self.pred_labels(pred)
-        if (target == UNKNOWN).any():
-            return Strange("truth", pair.truth, held_values(truth))
-        counted = target != IGNORE_INDEX
-        if (counted & (prediction >= self.task.num_labels)).any():
-            return Strange("pred", pair.pred, held_values(pred[counted]))
-        return self._score(torch.from_numpy(prediction)[None], torch.from_numpy(target)[None])
+        maps = []
+        for pred, truth in zip(pair.preds, pair.truths, strict=True):
+            found = self._read(pred, truth)
+            if isinstance(found, Strange):
+                return found
+            maps.append(found)
+            if found[0].shape != maps[0][0].shape:
+                raise DataError(_wrong_size(pred, found[0].shape, pair.preds[0], maps[0][0].shape))
+        prediction, target = (torch.from_numpy(np.stack(columns)) for columns in zip(*maps, strict=True))
+        if self.task.classes_overlap:
+            prediction, target = prediction[None], target[None]
+        return self._score(prediction, target)
 
     def contours(self) -> Contours:
         """Make the measure of contours, which measures nothing unless asked to."""
         return Contours(self.task, boundary=self.boundary, surface=self.surface, absent=self.absent)
+
+    def _read(self, pred_file: Path, truth_file: Path | None) -> tuple[Labels, Labels] | Strange:
+        """Read the labels of a prediction and its truth, ``(H, W)``."""
+        pred = read_mask(pred_file)
+        prediction = self.pred_labels(pred)
+        if truth_file is None:
+            target = np.full_like(prediction, self.missing)
+        else:
+            truth = read_mask(truth_file)
+            if pred.shape != truth.shape:
+                raise DataError(_wrong_size(pred_file, pred.shape, truth_file, truth.shape))
+            target = self.truth_labels(truth)
+            if (target == UNKNOWN).any():
+                return Strange("truth", truth_file, held_values(truth))
+        counted = target != IGNORE_INDEX
+        if (counted & (prediction >= self.task.num_labels)).any():
+            return Strange("pred", pred_file, held_values(pred[counted]))
+        return prediction, target
 
     def _score(self, prediction: Tensor, target: Tensor) -> Scored:
         table = confusion(prediction, target, self.task)
         contours = self.contours()
         contours.measure(prediction, target)
         return Scored(Counts.from_confusion(table, self.task), table.sum(0), contours)
-
-
-def pair_masks(pred: Path, truth: Path) -> tuple[list[MaskPair], int]:
-    """Pair the mask files of two folders by their paths without suffix; beside the pairs, count what has no truth.
-
-    Raises DataError where a folder is missing or empty, or a truth has no prediction.
-    """
-    preds, truths = _masks(pred, "pred"), _masks(truth, "truth")
-    missing = sorted(truths.keys() - preds.keys())
-    extra = sorted(name for name in preds.keys() - truths.keys() if not name.startswith(OVERLAYS))
-    if missing:
-        found = f" (there: {listing((preds[name].name for name in extra), most=3)})" if extra else ""
-        raise DataError(
-            f"{truths[missing[0]]}: no prediction of that name in {pred}{found}, expected one for each true mask; "
-            f"{len(missing)} of {len(truths)} have none: add them, or give truth=<folder of those that have one>"
-        )
-    return [MaskPair(name, preds[name], truths[name]) for name in sorted(truths)], len(extra)
-
-
-def _masks(folder: Path, key: str) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{key}={folder}: no such folder, expected one with masks; correct {key}=...")
-    files = find_files(folder)
-    if not files:
-        raise DataError(f"{key}={folder}: holds no masks, expected files of {listing(SUFFIXES)}; correct {key}=...")
-    return files
 
 
 def find_values(files: Iterable[Path], on_image: Callable[[], None] = lambda: None) -> set[int]:
@@ -171,10 +160,10 @@ def _each(function: Callable[[T], R], items: Iterable[T], on_image: Callable[[],
         torch.set_num_threads(threads)
 
 
-def _wrong_size(pair: MaskPair, pred: Pixels, truth: Pixels) -> str:
-    (height, width), (true_height, true_width) = pred.shape, truth.shape
+def _wrong_size(pred: Path, size: tuple[int, ...], other: Path, expected: tuple[int, ...]) -> str:
+    (height, width), (other_height, other_width) = size, expected
     return (
-        f"{pair.pred}: {width}x{height} pixels, expected {true_width}x{true_height} as {pair.truth}; "
+        f"{pred}: {width}x{height} pixels, expected {other_width}x{other_height} as {other}; "
         "predict at the size of the image, or resize the mask without interpolation"
     )
 
@@ -201,7 +190,8 @@ def _remedy(kind: str, values: Collection[int], labels: LabelMap, task: Task) ->
     if len(held) == task.num_labels:
         return f"add {_as_map(held, range(len(held)))}"
     known = [str(labels.pairs().get(value, "?")) for value in held]
-    return f"name each value in classes, or say what each stands for, a label in place of ?: {_as_map(held, known)}"
+    named = "" if task.classes_overlap else "name each value in classes, or "
+    return f"{named}say what each stands for, a label in place of ?: {_as_map(held, known)}"
 
 
 def _as_map(values: Iterable[int], labels: Iterable[object]) -> str:

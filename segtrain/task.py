@@ -29,6 +29,8 @@ class Task:
     """The lowest label whose class is scored: 1 where label 0 means background or absence."""
     has_thresholds = False
     """Whether each class is decided on its own, by a threshold."""
+    classes_overlap = False
+    """Whether an image has a label map for each class, ``(C, H, W)``, rather than one for all, ``(H, W)``."""
 
     def __init__(
         self, class_names: Sequence[str], *, ignore_index: int = IGNORE_INDEX, cuts: Sequence[float] | None = None
@@ -198,6 +200,7 @@ class Multilabel(Task):
     mode = "multilabel"
     first_scored = 1
     has_thresholds = True
+    classes_overlap = True
 
     @property
     def value_names(self) -> tuple[str, ...]:

@@ -197,3 +197,14 @@ def test_masks_of_a_class_are_scored_as_a_binary_task(run, photos, tmp_path):
     words = [f"pred={tmp_path / 'left'}", f"truth={photos / 'masks' / 'left'}", "classes=[left]"]
     assert main(["score", *words, f"output={tmp_path / 'scores'}"]) == 0
     assert read_report(tmp_path / "scores").counts.pixels().sum() == 12 * SIZE[0] * SIZE[1]
+
+
+def test_score_finds_in_the_predicted_files_what_eval_counted(run, photos, tmp_path):
+    assert main(["eval", f"ckpt={run}", "eval.bootstrap=0", "eval.curves=false"]) == 0
+    assert main(["predict", f"ckpt={run}", f"input={photos / 'images'}", f"output={tmp_path}"]) == 0
+    words = ["mode=multilabel", f"pred={tmp_path}", f"truth={photos / 'masks'}", f"output={tmp_path / 'scores'}"]
+    assert main(["score", *words]) == 0
+    evaluated, scored = read_report(run / "eval" / "val"), read_report(tmp_path / "scores")
+    rows = [scored.ids.index(name) for name in evaluated.ids]
+    for mine, counted in zip(scored.counts.tensors(), evaluated.counts.tensors(), strict=True):
+        assert torch.equal(mine[rows], counted)

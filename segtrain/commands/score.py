@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from segtrain.data.labels import LabelMap
+    from segtrain.data.mask_pairs import MaskPair
     from segtrain.metrics.conventions import Number
-    from segtrain.scoring import MaskPair, Scored, Scorer
+    from segtrain.scoring import Scored, Scorer
     from segtrain.task import Task
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,10 @@ def score(config: ScoreConfig) -> None:
     import_everything()
     from segtrain.console import Display, out, start_logging
     from segtrain.runlog import show_scores
-    from segtrain.scoring import pair_masks, score_masks
+    from segtrain.scoring import score_masks
 
     start_logging()
-    pairs, extra = pair_masks(Path(config.pred), Path(config.truth))
-    if extra:
-        log.warning("%s: %d masks have no truth, and do not count", config.pred, extra)
-    warn_of_class_folders(config)
-    scorer = make_scorer(config, pairs)
+    scorer, pairs = prepare(config)
     if config.output:
         refuse_report_of_a_run(Path(config.output))
         make_folder(Path(config.output), key="output")
@@ -69,16 +66,38 @@ def score(config: ScoreConfig) -> None:
         log.info("written to %s", config.output)
 
 
-def warn_of_class_folders(config: ScoreConfig) -> None:
-    """Say how masks of classes that overlap are scored, where they seem to be meant."""
+def prepare(config: ScoreConfig) -> "tuple[Scorer, list[MaskPair]]":
+    """Pair the files, and find out what the values in them stand for."""
+    from segtrain.data.mask_pairs import class_folders, pair_class_masks, pair_masks
+
+    refuse_contradictions(config)
+    pred, truth = Path(config.pred), Path(config.truth)
+    names, class_map = config.classes, config.class_map
+    if config.mode == "multilabel":
+        names = class_folders(truth) if names is None else names
+        pairs, extra = pair_class_masks(pred, truth, names, complete=config.missing == "error")
+    else:
+        pairs, extra = pair_masks(pred, truth)
+    if extra:
+        log.warning("%s: masks of %d images have no truth, and do not count", pred, extra)
+    if names is None:
+        names, class_map = classes_found(config, pairs)
+    return make_scorer(config, names, class_map), pairs
+
+
+def refuse_contradictions(config: ScoreConfig) -> None:
+    """Raise for keys that have no meaning in this mode, and for masks that are of the other one."""
+    if config.mode == "multilabel":
+        if config.as_ in ("mmseg", "torchvision"):
+            raise ConfigError(f"as={config.as_}: has no numbers for classes that overlap; set as=segtrain or as=smp")
+        return
+    if config.missing != "error":
+        raise ConfigError(f"missing={config.missing}: is for mode=multilabel alone; leave it out")
     pred, truth = Path(config.pred), Path(config.truth)
     names = config.classes or []
     if len(names) > 1 and all((folder / name).is_dir() for folder in (pred, truth) for name in names):
-        first = names[0]
-        log.warning(
-            "there are folders of the classes' names: masks of classes that overlap are scored class by class, as in "
-            "pred=%s truth=%s 'classes=[%s]'",
-            *(pred / first, truth / first, first),
+        raise DataError(
+            f"{truth}: has folders of the classes' names, expected one mask for each image; set mode=multilabel"
         )
 
 
@@ -90,20 +109,17 @@ def refuse_report_of_a_run(folder: Path) -> None:
         raise ConfigError(f"output={folder}: holds the scores of a model, expected another folder; choose another")
 
 
-def make_scorer(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Scorer":
-    """Find out what the values in the files stand for."""
+def make_scorer(config: ScoreConfig, names: Sequence[str], class_map: Mapping[int, int] | None) -> "Scorer":
+    """Say what the values in the files stand for."""
+    from segtrain.data.folder import STANDS_FOR
     from segtrain.scoring import Scorer
-    from segtrain.task import make_task
+    from segtrain.task import IGNORE_INDEX, make_task
 
-    ignore = [config.ignore_index] if isinstance(config.ignore_index, int) else list(config.ignore_index or ())
-    names, class_map = config.classes, config.class_map
-    if names is None:
-        names, class_map = classes_found(config, pairs, ignore)
     _check_names(names)
-    task = make_task("binary" if len(names) == 1 else "multiclass", names)
+    task = make_task(config.mode or ("binary" if len(names) == 1 else "multiclass"), names)
     pred_map = class_map if config.pred_map is None else config.pred_map
-    truth_labels = _label_map(task.label_names, ignore, class_map, key="class_map")
-    pred_labels = _label_map(task.label_names, (), pred_map, key="class_map" if config.pred_map is None else "pred_map")
+    truth_labels = _label_map(task.value_names, _ignored(config), class_map, key="class_map")
+    pred_labels = _label_map(task.value_names, (), pred_map, key="class_map" if config.pred_map is None else "pred_map")
     log.info("values of the truth: %s", truth_labels.describe())
     if pred_map != class_map:
         log.info("values of the predictions: %s", pred_labels.describe())
@@ -111,6 +127,7 @@ def make_scorer(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "Scorer":
         task=task,
         truth_labels=truth_labels,
         pred_labels=pred_labels,
+        missing=STANDS_FOR.get(config.missing, IGNORE_INDEX),
         boundary=config.boundary,
         surface=config.surface,
         absent=config.absent,
@@ -126,9 +143,11 @@ def _label_map(names: Sequence[str], ignore: Sequence[int], pairs: Mapping[int, 
         raise ConfigError(str(error).replace("data.class_map", key).removeprefix("data.")) from None
 
 
-def classes_found(
-    config: ScoreConfig, pairs: "Sequence[MaskPair]", ignore: Sequence[int]
-) -> tuple[list[str], dict[int, int]]:
+def _ignored(config: ScoreConfig) -> list[int]:
+    return [config.ignore_index] if isinstance(config.ignore_index, int) else list(config.ignore_index or ())
+
+
+def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> tuple[list[str], dict[int, int]]:
     """Name classes by number: the labels of the class map, or else the values that the truth holds, in order."""
     from segtrain.console import Display
     from segtrain.data.labels import UNKNOWN
@@ -140,8 +159,8 @@ def classes_found(
         return [str(label) for label in range(highest + 1)], config.class_map
     display = Display()
     with display.running(0, len(pairs), label="looking for classes"):
-        found = find_values([pair.truth for pair in pairs], display.stepped)
-    values = sorted(found - set(ignore))
+        found = find_values([truth for pair in pairs for truth in pair.truths if truth], display.stepped)
+    values = sorted(found - set(_ignored(config)))
     if not 2 <= len(values) <= UNKNOWN:
         raise DataError(
             f"truth={config.truth}: the masks hold {len(values)} values, expected 2 to {UNKNOWN} to take for classes; "

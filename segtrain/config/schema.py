@@ -171,7 +171,9 @@ class ScoreConfig:
 
     pred: str
     truth: str
+    mode: Literal["multilabel"] | None
     classes: list[str] | None
+    missing: Literal["error", "absent", "ignore"]
     ignore_index: int | list[int] | None
     class_map: dict[int, int] | None
     pred_map: dict[int, int] | None

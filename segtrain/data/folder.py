@@ -71,7 +71,7 @@ class Folder:
         self.palette = colours_of(task)
         ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
         self._labels = LabelMap(task.value_names, ignore=ignore, class_map=class_map)
-        self._by_class = self.mode == "multilabel"
+        self._by_class = task.classes_overlap
         self._missing: Missing = missing
         self._check = check
         self._split = split

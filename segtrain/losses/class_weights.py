@@ -160,11 +160,12 @@ def _check(values: Sequence[float], task: Task) -> None:
             f"loss.class_weights: {len(values)} weights, expected {len(task.label_names)}, one each for {names}; "
             f"set loss.class_weights={_example(task)}"
         )
-    if min(values) < 0 or max(values) == 0 or not all(map(math.isfinite, values)):
-        raise ConfigError(
-            f"loss.class_weights: {values} holds a weight below 0 or nothing but 0, expected weights for {names}; "
-            f"set loss.class_weights={_example(task)}"
-        )
+    for name, value in zip(task.label_names, values, strict=True):
+        if not 0 <= value < math.inf:
+            raise ConfigError(
+                f"loss.class_weights: {value} for {name}, expected a finite weight of at least 0; "
+                f"set loss.class_weights={_example(task)}"
+            )
 
 
 def _example(task: Task) -> str:

@@ -37,7 +37,7 @@ _OURS = {
     "f1": f"mean over classes of {_F1} over all images (Dice); {_GONE}",
     "precision": f"mean over classes of {_PRECISION} over all images, 0 if never predicted; {_GONE}",
     "recall": f"mean over classes of {_RECALL} over all images, 0 if never true; {_GONE}",
-    "accuracy": "share of all pixels whose label is right",
+    "accuracy": "share of all pixels whose label is right; where classes overlap, a pixel counts once for each",
 }
 
 

@@ -168,7 +168,9 @@ def test_a_class_without_weight_is_no_loss_at_all():
     [
         ({"class_weights": [1.0]}, "class_weights: 1 weights, expected 3, one each for sky, cat, dog; set loss."),
         ({"class_weights": {"dgo": 2.0}}, r"class_weights\.dgo: is no class, did you mean 'dog'\?"),
-        ({"class_weights": [1.0, -1.0, 1.0]}, "class_weights: .* holds a weight below 0"),
+        ({"class_weights": [1.0, -1.0, 1.0]}, "class_weights: -1.0 for cat, expected a finite weight of at least 0"),
+        ({"class_weights": {"dog": float("nan")}}, "class_weights: nan for dog, expected a finite weight"),
+        ({"class_weights": [0.0, 0.0, 0.0]}, "class_weights: leave none of the classes that count a weight above 0"),
         ({"class_weights": "auto"}, "class_weights: auto needs the pixels of each class, expected pixel_counts"),
         ({"classes": ["cta"]}, r"classes: 'cta' is no class, did you mean 'cat'\?"),
         ({"classes": []}, "classes: holds nothing, expected some of sky, cat, dog"),
