@@ -48,6 +48,20 @@ def _cache_of_the_tests(tmp_path_factory):
 
 
 @pytest.fixture
+def refused(capsys):
+    """Run a command line that must be refused, and return its lines on stderr."""
+    from segtrain.cli import main
+
+    def refuse(*words):
+        assert main(list(words)) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert all(line.startswith("segtrain: ") and len(line) < 400 for line in lines)
+        return lines
+
+    return refuse
+
+
+@pytest.fixture
 def shared_pets():
     if not (SHARED / "data" / "oxford-iiit-pet").is_dir():
         pytest.skip("the pets subset is not on this machine")
