@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segtrain.contours import Contours
 from segtrain.data.images import read_mask
-from segtrain.data.labels import MANY, UNKNOWN, LabelMap
+from segtrain.data.labels import MANY, UNKNOWN, LabelMap, listing
 from segtrain.data.mask_pairs import MaskPair
 from segtrain.data.verify import first_few, held_values, strange_values
 from segtrain.errors import DataError
@@ -35,12 +35,12 @@ class Scored:
     contours: Contours
 
 
-class Strange(NamedTuple):
+class StrangeValuesError(DataError):
     """A mask that holds values without a label: which of the two it is, and all of its values."""
 
-    kind: Literal["truth", "pred"]
-    file: Path
-    values: tuple[int, ...]
+    def __init__(self, kind: Literal["truth", "pred"], file: Path, values: tuple[int, ...]) -> None:
+        super().__init__(f"{file}: mask holds {listing(values)}, not all of which have a label")
+        self.kind, self.file, self.values = kind, file, values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,30 +58,35 @@ class Scorer:
     surface: bool = False
     absent: Absent = "exclude"
 
-    def __call__(self, pair: MaskPair) -> Scored | Strange:
-        """Score one pair, or return the mask that holds values without a label.
+    def __call__(self, pair: MaskPair) -> Scored:
+        """Score one pair; raises as `read`."""
+        prediction, target = (torch.from_numpy(labels)[None] for labels in self.read(pair))
+        table = confusion(prediction, target, self.task)
+        contours = self.contours()
+        contours.measure(prediction, target)
+        return Scored(Counts.from_confusion(table, self.task), table.sum(0), contours)
 
-        What is predicted at ignored pixels does not matter. Raises DataError where a file cannot be read, or the sizes
-        differ.
+    def read(self, pair: MaskPair) -> tuple[Labels, Labels]:
+        """Read prediction and truth as labels ``(H, W)``, or of classes that overlap ``(C, H, W)``.
+
+        Raises DataError where a file cannot be read, sizes differ, or, as StrangeValuesError, values have no label.
+        What is predicted at ignored pixels does not matter.
         """
-        maps = []
-        for pred, truth in zip(pair.preds, pair.truths, strict=True):
-            found = self._read(pred, truth)
-            if isinstance(found, Strange):
-                return found
-            maps.append(found)
-            if found[0].shape != maps[0][0].shape:
-                raise DataError(_wrong_size(pred, found[0].shape, pair.preds[0], maps[0][0].shape))
-        prediction, target = (torch.from_numpy(np.stack(columns)) for columns in zip(*maps, strict=True))
-        if self.task.classes_overlap:
-            prediction, target = prediction[None], target[None]
-        return self._score(prediction, target)
+        maps = [self._read_files(*files) for files in zip(pair.preds, pair.truths, strict=True)]
+        first = maps[0][0]
+        for file, (prediction, _) in zip(pair.preds, maps, strict=True):
+            if prediction.shape != first.shape:
+                raise DataError(_wrong_size(file, prediction.shape, pair.preds[0], first.shape))
+        if not self.task.classes_overlap:
+            return maps[0]
+        predictions, targets = zip(*maps, strict=True)
+        return np.stack(predictions), np.stack(targets)
 
     def contours(self) -> Contours:
         """Make the measure of contours, which measures nothing unless asked to."""
         return Contours(self.task, boundary=self.boundary, surface=self.surface, absent=self.absent)
 
-    def _read(self, pred_file: Path, truth_file: Path | None) -> tuple[Labels, Labels] | Strange:
+    def _read_files(self, pred_file: Path, truth_file: Path | None) -> tuple[Labels, Labels]:
         """Read the labels of a prediction and its truth, ``(H, W)``."""
         pred = read_mask(pred_file)
         prediction = self.pred_labels(pred)
@@ -93,17 +98,11 @@ class Scorer:
                 raise DataError(_wrong_size(pred_file, pred.shape, truth_file, truth.shape))
             target = self.truth_labels(truth)
             if (target == UNKNOWN).any():
-                return Strange("truth", truth_file, held_values(truth))
+                raise StrangeValuesError("truth", truth_file, held_values(truth))
         counted = target != IGNORE_INDEX
         if (counted & (prediction >= self.task.num_labels)).any():
-            return Strange("pred", pred_file, held_values(pred[counted]))
+            raise StrangeValuesError("pred", pred_file, held_values(pred[counted]))
         return prediction, target
-
-    def _score(self, prediction: Tensor, target: Tensor) -> Scored:
-        table = confusion(prediction, target, self.task)
-        contours = self.contours()
-        contours.measure(prediction, target)
-        return Scored(Counts.from_confusion(table, self.task), table.sum(0), contours)
 
 
 def find_values(files: Iterable[Path], on_image: Callable[[], None] = lambda: None) -> set[int]:
@@ -121,12 +120,12 @@ def score_masks(pairs: Sequence[MaskPair], scorer: Scorer, *, on_image: Callable
     matrix = torch.zeros((), dtype=torch.int64)
     contours = scorer.contours()
     problems: list[str] = []
-    strange: list[Strange] = []
+    strange: list[StrangeValuesError] = []
     for found in _each(_reporting(scorer), pairs, on_image):
-        if isinstance(found, DataError):
-            problems.append(str(found))
-        elif isinstance(found, Strange):
+        if isinstance(found, StrangeValuesError):
             strange.append(found)
+        elif isinstance(found, DataError):
+            problems.append(str(found))
         else:
             counts.append(found.counts)
             matrix = matrix + found.confusion
@@ -136,10 +135,10 @@ def score_masks(pairs: Sequence[MaskPair], scorer: Scorer, *, on_image: Callable
     return Scored(Counts.cat(counts), matrix, contours)
 
 
-def _reporting(scorer: Scorer) -> Callable[[MaskPair], Scored | Strange | DataError]:
+def _reporting(scorer: Scorer) -> Callable[[MaskPair], Scored | DataError]:
     """Return what is wrong with a pair instead of raising it, so that all others are looked at too."""
 
-    def compare(pair: MaskPair) -> Scored | Strange | DataError:
+    def compare(pair: MaskPair) -> Scored | DataError:
         try:
             return scorer(pair)
         except DataError as error:
@@ -168,7 +167,7 @@ def _wrong_size(pred: Path, size: tuple[int, ...], other: Path, expected: tuple[
     )
 
 
-def _refuse(problems: Sequence[str], strange: Sequence[Strange], scorer: Scorer) -> None:
+def _refuse(problems: Sequence[str], strange: Sequence[StrangeValuesError], scorer: Scorer) -> None:
     """Raise what is wrong, if anything is."""
     lines = first_few(problems)
     labels = {"truth": scorer.truth_labels, "pred": scorer.pred_labels}

@@ -254,7 +254,7 @@ def test_words_may_hold_quotes_and_equals_signs(tmp_path, capsys):
 
 def test_without_its_masks_the_tables_stand_and_a_warning_says_so(better, tmp_path, capsys):
     text = compare("a b output=out", capsys)
-    assert "no pictures: gone/img" in text
+    assert "no pictures: gone: no masks there and in gone as they were scored" in text
     assert (tmp_path / "out" / "comparison.csv").exists()
     assert not (tmp_path / "out" / "changed.png").exists()
 

@@ -100,7 +100,14 @@ def test_the_report_says_where_the_masks_were(pairs):
     report = read_report(Path("out"))
     where = {"pred": str(Path("masks").resolve()), "truth": str(Path("truth").resolve())}
     values = {"truth_map": {"0": 0, "1": 1, "2": 2, "3": 3, "255": 255}, "pred_map": {str(n): n for n in range(4)}}
-    assert report.about == {"command": "score", "as": "segtrain", "at": "original", **where, **values}
+    assert report.about == {
+        "command": "score",
+        "as": "segtrain",
+        "at": "original",
+        "missing": "error",
+        **where,
+        **values,
+    }
     rows = [line.split(",")[1:] for line in Path("out/confusion.csv").read_text().splitlines()[1:]]
     assert [[int(cell) for cell in row] for row in rows] == matrix_of(pairs).tolist()
 

@@ -9,6 +9,8 @@ import torch
 
 from segtrain import metrics
 from segtrain.cli import main
+from segtrain.data.images import read_image
+from segtrain.data.palette import colours_of
 from segtrain.metrics import conventions
 from segtrain.predictor import write_labels
 from segtrain.reports import read_report
@@ -94,8 +96,10 @@ def test_two_scored_folders_are_compared(pairs, capsys):
         write_labels(1 - prediction, NAMES, Path("worse"), name)
     assert score("output=a", *KNOWN) == 0
     assert main(["score", "pred=worse", "truth=truth", "mode=multilabel", "output=b", *KNOWN]) == 0
-    assert main(["compare", "a", "b", "bootstrap=100"]) == 0
+    assert main(["compare", "a", "b", "bootstrap=100", "output=out"]) == 0
     assert "iou of near road" in capsys.readouterr().out
+    colours = {tuple(colour) for colour in read_image(Path("out/changed.png"), channels=3).reshape(-1, 3).tolist()}
+    assert colours >= set(colours_of(TASK))
 
 
 def rewrite(folder, name, change):

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from glob import escape
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,14 +11,16 @@ from PIL import Image
 from segtrain import build, checkpoint
 from segtrain.comparison import Change, Shown, draw
 from segtrain.config.schema import CompareConfig
-from segtrain.data.images import SUFFIXES, read_mask
+from segtrain.data.folder import STANDS_FOR
 from segtrain.data.labels import LabelMap
-from segtrain.data.palette import palette
+from segtrain.data.mask_pairs import pair_class_masks, pair_masks
+from segtrain.data.palette import colours_of
 from segtrain.data.sample import Source
 from segtrain.errors import DataError, SegtrainError
 from segtrain.pictures import stack
 from segtrain.reports import Report
-from segtrain.task import make_task
+from segtrain.scoring import Scorer
+from segtrain.task import IGNORE_INDEX, make_task
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def draw_changes(
     changed = [change for change in changes if change.difference]
     if not changed:
         return
-    colours = palette(make_task(a.mode, a.class_names).num_labels)
+    colours = colours_of(make_task(a.mode, a.class_names))
     try:
         view_a, view_b = _view(a, config, trusted), _view(b, config, trusted)
         rows = [draw(change, view_a(change.id), view_b(change.id), colours) for change in changed]
@@ -71,13 +72,26 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
 
 def _view_of_masks(report: Report) -> View:
     """Read the files that were scored."""
-    about, labels = report.about, make_task(report.mode, report.class_names).label_names
-    folders = {key: Path(about[key]) for key in ("truth", "pred")}
-    maps = {key: LabelMap(labels, class_map=_label_of_value(about.get(f"{key}_map"))) for key in folders}
+    about, task = report.about, make_task(report.mode, report.class_names)
+    pred, truth = Path(about["pred"]), Path(about["truth"])
+    names = task.class_names if task.classes_overlap else ()
+    truth_labels, pred_labels = (
+        LabelMap(task.value_names, class_map=_label_of_value(about.get(key))) for key in ("truth_map", "pred_map")
+    )
+    missing = STANDS_FOR.get(about.get("missing", "error"), IGNORE_INDEX)
+    scorer = Scorer(task=task, truth_labels=truth_labels, pred_labels=pred_labels, missing=missing)
+    gone = DataError(f"{truth}: no masks there and in {pred} as they were scored, expected them still; restore them")
+    try:
+        pairs, _ = pair_class_masks(pred, truth, names, complete=False) if names else pair_masks(pred, truth)
+    except DataError:
+        raise gone from None
+    places = {pair.id: pair for pair in pairs}
 
     def view(name: str) -> Shown:
-        truth, pred = (maps[key](read_mask(_mask_file(folder, name))) for key, folder in folders.items())
-        return Shown(None, truth, pred)
+        if name not in places:
+            raise gone
+        prediction, target = scorer.read(places[name])
+        return Shown(None, target, prediction)
 
     return view
 
@@ -85,12 +99,3 @@ def _view_of_masks(report: Report) -> View:
 def _label_of_value(written: Mapping[str, int] | None) -> dict[int, int] | None:
     """Take back what JSON made of the keys."""
     return None if written is None else {int(value): label for value, label in written.items()}
-
-
-def _mask_file(folder: Path, name: str) -> Path:
-    """Find a mask by its path in the folder without suffix; raises DataError where it is gone."""
-    stem = folder / name
-    for file in stem.parent.glob(f"{escape(stem.name)}.*"):
-        if file.with_suffix("") == stem and file.suffix.lower() in SUFFIXES:
-            return file
-    raise DataError(f"{stem}: no mask of that name any more, expected what was scored; restore it")

@@ -240,7 +240,7 @@ def write(
     from segtrain.reports import Report, write_confusion, write_report
 
     folder, task = Path(str(config.output)), scorer.task
-    about: dict[str, Any] = {"command": "score", "as": config.as_, "at": "original"}
+    about: dict[str, Any] = {"command": "score", "as": config.as_, "at": "original", "missing": config.missing}
     about |= {"pred": str(Path(config.pred).resolve()), "truth": str(Path(config.truth).resolve())}
     about |= {"truth_map": scorer.truth_labels.pairs(), "pred_map": scorer.pred_labels.pairs()}
     if config.as_ != "segtrain":
