@@ -32,7 +32,7 @@ class PixelCounts(TypedDict):
     in_images: Sequence[int]
 
 
-Counts: TypeAlias = PixelCounts | Sequence[int] | None
+OptionalCounts: TypeAlias = PixelCounts | Sequence[int] | None
 """What schemes make weights from; the pixels alone stand for images that hold every label."""
 
 
@@ -79,7 +79,7 @@ def _raw_weights(pixels: Sequence[int], in_images: Sequence[int], scheme: Scheme
 
 
 def label_weights(
-    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None = None, pixel_counts: Counts = None
+    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None = None, pixel_counts: OptionalCounts = None
 ) -> Tensor | None:
     """Resolve ``class_weights`` and the subset ``classes`` into one weight for each of ``task.label_names``, float32.
 
@@ -95,14 +95,14 @@ def label_weights(
 
 
 def channel_weights(
-    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None = None, pixel_counts: Counts = None
+    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None = None, pixel_counts: OptionalCounts = None
 ) -> Tensor | None:
     """Do what `label_weights` does for each channel, ``(out_channels,)``: without a binary task's background."""
     values = label_weights(weights, task, classes=classes, pixel_counts=pixel_counts)
     return None if values is None else _counting(values[-task.out_channels :], classes, task)
 
 
-def _resolved(weights: ClassWeights, task: Task, pixel_counts: Counts) -> Tensor | None:
+def _resolved(weights: ClassWeights, task: Task, pixel_counts: OptionalCounts) -> Tensor | None:
     if weights is None:
         return None
     if isinstance(weights, str):
@@ -137,7 +137,7 @@ def _chosen(classes: Sequence[str], task: Task) -> Tensor:
     return torch.tensor([float(name in classes) for name in task.class_names])
 
 
-def _needed(pixel_counts: Counts, scheme: str, task: Task) -> PixelCounts | Sequence[int]:
+def _needed(pixel_counts: OptionalCounts, scheme: str, task: Task) -> PixelCounts | Sequence[int]:
     if pixel_counts is None:
         raise ConfigError(
             f"loss.class_weights: {scheme} needs the pixels of each class, expected pixel_counts beside it; "

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from torch import Tensor, nn
 
-from segtrain.losses.class_weights import ClassWeights, Counts, channel_weights
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts, channel_weights
 from segtrain.losses.pixels import EPSILON
 from segtrain.task import Task
 
@@ -37,7 +37,7 @@ class ClasswiseLoss(nn.Module):
         per_image: bool,
         classes: Sequence[str] | None,
         class_weights: ClassWeights,
-        pixel_counts: Counts,
+        pixel_counts: OptionalCounts,
     ) -> None:
         super().__init__()
         self.task = task

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segtrain.losses.class_weights import ClassWeights, Counts
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, pixel_axes
 from segtrain.losses.dice import dice_loss
 from segtrain.losses.options import check_range
@@ -86,7 +86,7 @@ class CLDiceLoss(ClasswiseLoss):
         per_image: bool = False,
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
-        pixel_counts: Counts = None,
+        pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__(
             task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from segtrain.losses.class_weights import ClassWeights, Counts, label_weights
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights
 from segtrain.losses.options import check_range
 from segtrain.losses.pixels import weighted_mean
 from segtrain.losses.precision import full_precision
@@ -46,7 +46,7 @@ class CrossEntropyLoss(nn.Module):
         label_smoothing: float = 0.0,
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
-        pixel_counts: Counts = None,
+        pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__()
         check_range("label_smoothing", label_smoothing, 0, 1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from segtrain.losses.class_weights import ClassWeights, Counts
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss
 from segtrain.losses.options import check_range
 from segtrain.losses.pixels import EPSILON
@@ -49,7 +49,7 @@ class DiceLoss(ClasswiseLoss):
         per_image: bool = False,
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
-        pixel_counts: Counts = None,
+        pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__(
             task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts

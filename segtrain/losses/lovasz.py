@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segtrain.losses.class_weights import ClassWeights, Counts
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, class_mean
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task, as_float
@@ -71,7 +71,7 @@ class LovaszLoss(ClasswiseLoss):
         per_image: bool = False,
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
-        pixel_counts: Counts = None,
+        pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__(
             task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts

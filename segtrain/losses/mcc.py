@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from segtrain.losses.class_weights import ClassWeights, Counts
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, class_mean, pixel_axes
 from segtrain.losses.pixels import EPSILON
 from segtrain.losses.precision import full_precision
@@ -54,7 +54,7 @@ class MCCLoss(ClasswiseLoss):
         per_image: bool = False,
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
-        pixel_counts: Counts = None,
+        pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__(
             task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts

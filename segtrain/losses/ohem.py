@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segtrain.losses.class_weights import ClassWeights, Counts, label_weights
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights
 from segtrain.losses.options import check_range
 from segtrain.losses.pixels import weighted_mean
 from segtrain.losses.precision import full_precision
@@ -68,7 +68,7 @@ class OHEMLoss(nn.Module):
         per_image: bool = False,
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
-        pixel_counts: Counts = None,
+        pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__()
         check_range("keep", keep, 0, 1, including_low=False, including_high=True)
