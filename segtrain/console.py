@@ -145,22 +145,24 @@ def score_notes(scores: Mapping[str, Any]) -> Iterator[str]:
         if key in scores:
             value, ends = scores[key]["mean"], _in_brackets(intervals.get(key))
             yield f"{key.replace('_', ' ')} {_score(value)}{unit}{ends}"
-    yield from _threshold_notes({name: best for name, best in scores.get("thresholds", {}).items() if best})
+    yield from _threshold_notes({name: best for name, best in scores.get("thresholds", {}).items() if best}, intervals)
     calibration = scores.get("calibration", {})
     if calibration.get("temperature") is not None:
         mended = f"at temperature {calibration['temperature']:.2f} {calibration['ece_calibrated']:.4f}"
         yield f"expected calibration error {calibration['ece']:.4f}, {mended}"
 
 
-def _threshold_notes(found: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+def _threshold_notes(found: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Any]) -> Iterator[str]:
     """Name each class's best threshold, or of many classes what they have in common."""
     if len(found) > _MANY:
         mean = sum(best["average_precision"] for best in found.values()) / len(found)
-        yield f"mean average precision {mean:.4f} over {len(found)} classes; their thresholds are in scores.json"
+        ends = _in_brackets(intervals.get("average_precision"))
+        yield f"mean average precision {mean:.4f}{ends} over {len(found)} classes; their thresholds are in scores.json"
         return
     for name, best in found.items():
+        ends = _in_brackets(intervals.get("per_class", {}).get(name, {}).get("average_precision"))
         where = f"best threshold {best['threshold']:.3f} (iou {best['iou']:.4f})"
-        yield f"{name}: average precision {best['average_precision']:.4f}, {where}"
+        yield f"{name}: average precision {best['average_precision']:.4f}{ends}, {where}"
 
 
 def _in_brackets(ends: Sequence[float] | None) -> str:

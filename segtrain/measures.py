@@ -57,6 +57,11 @@ class Measures:
         if self.options.bootstrap:
             confidence, replicates = self.options.confidence, self.options.bootstrap
             found["intervals"] = intervals(counts, self.contours, confidence=confidence, replicates=replicates)
+            if self.on_logits:
+                mean, *by_class = self.curves.intervals(confidence=confidence, replicates=replicates)
+                found["intervals"]["average_precision"] = mean
+                for name, ends in zip(self.task.class_names, by_class, strict=True):
+                    found["intervals"]["per_class"][name]["average_precision"] = ends
         return found
 
     def _thresholds(self) -> dict[str, Any]:

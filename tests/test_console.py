@@ -29,6 +29,14 @@ def test_contours_have_their_interval_beside_them():
     assert "surface average 2.5000 pixels (2.0000 to 3.0000)" in list(score_notes(scores_with_thresholds(1) | contours))
 
 
+@pytest.mark.parametrize(("classes", "ends"), [(1, "0.5000 (0.4000 to 0.6000)"), (9, "0.5000 (0.4500 to 0.5500)")])
+def test_average_precision_has_its_interval_beside_it(classes, ends):
+    own = {f"class {number}": {"average_precision": [0.4, 0.6]} for number in range(classes)}
+    intervals = {"average_precision": [0.45, 0.55], "per_class": own}
+    notes = score_notes(scores_with_thresholds(classes) | {"intervals": intervals})
+    assert any(f"average precision {ends}" in note for note in notes)
+
+
 def test_the_mean_row_leaves_the_accuracy_of_whole_label_maps_to_a_note(capsys):
     row = {"iou": 0.25, "f1": 0.4, "precision": 0.4, "recall": 0.4, "accuracy": 0.9}
     scores = scores_with_thresholds(1) | row | {"accuracy": 0.7, "per_class": {"cat": row, "dog": row}}

@@ -1,11 +1,13 @@
 """Precision, recall and the best threshold of each class, from histograms of probabilities: no logits are kept."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from segtrain.metrics.bootstrap import bootstrap
 from segtrain.metrics.counting import count_values
 from segtrain.metrics.counts import Counts
 from segtrain.metrics.rates import f1, iou, precision, recall
@@ -15,6 +17,7 @@ _CACHED = 2**18  # logits that a CPU takes at once: what comes in between then s
 _AT_ONCE = 2**25  # logits that an accelerator takes at once, with some 30 bytes of work space for each
 _SCALE = 8  # the logit at which bins are four times as wide as at 0
 _LARGEST = 1e6  # what larger logits count as
+_JOINED = 16  # at most, bins that make one of those that are kept of every image
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Curves:
     model that is certain of most pixels needs to be told apart there. Each holds what is above its lower edge, up to
     and with its upper one; NaN is in the first. One half is an edge, so that its counts are those of `Task.predict` for
     single logits. Histograms of ranks add up.
+
+    Of each image a coarser histogram is kept, for `intervals`: 1 KiB for each class.
     """
 
     def __init__(self, task: Task, *, bins: int = 2048) -> None:
@@ -65,6 +70,7 @@ class Curves:
         self.task = task
         self.bins = bins
         self.histogram = torch.zeros(len(task.class_names), 2, bins, dtype=torch.int64)
+        self.by_image: list[Tensor] = []
 
     @torch.no_grad()
     def update(self, logits: Tensor, target: Tensor) -> None:
@@ -72,8 +78,12 @@ class Curves:
 
         The labels have to be in range, as `count` says that they are.
         """
-        total = self.histogram.to(logits.device, non_blocking=True)
-        self.histogram = sum((self._tabulate(rows.float(), truth) for rows, truth in in_blocks(logits, target)), total)
+        self.histogram = self.histogram.to(logits.device, non_blocking=True)
+        for image in zip(torch.split(logits, 1), torch.split(target, 1), strict=True):
+            blocks = (self._tabulate(rows.float(), truth) for rows, truth in in_blocks(*image))
+            found = sum(blocks, torch.zeros_like(self.histogram))
+            self.histogram += found
+            self.by_image.append(found.view(*found.shape[:2], -1, math.gcd(self.bins // 2, _JOINED)).sum(-1).int())
 
     def _tabulate(self, logits: Tensor, target: Tensor) -> Tensor:
         """Count one number for each logit: its bin, its truth (no, yes, ignored) and its class."""
@@ -117,6 +127,20 @@ class Curves:
             ),
         )
 
+    def intervals(self, *, replicates: int, confidence: float) -> list[list[float] | None]:
+        """Give ``[low, high]`` of the average precision over other images, as `bootstrap` does.
+
+        First that of the mean over the classes that have one, then those of the classes; None without truth.
+        """
+        by_class = torch.stack(self.by_image, 1).cpu().double()  # (C, N, 2, bins)
+
+        def statistic(weights: Tensor) -> Tensor:
+            areas = [_area((weights @ images.flatten(1)).view(-1, *images.shape[1:])) for images in by_class]
+            classes = torch.stack(areas, 1)
+            return torch.cat([classes.nanmean(1, keepdim=True), classes], 1)
+
+        return bootstrap(statistic, len(self.by_image), replicates=replicates, confidence=confidence)
+
 
 def in_blocks(logits: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield a batch in blocks of rows, few enough for the cache of a CPU or the memory of an accelerator."""
@@ -135,8 +159,11 @@ def _against_the_rest(logits: Tensor) -> Tensor:
 
 
 def _area(histogram: Tensor) -> Tensor:
-    """Integrate precision over recall, exactly for pixels that are evenly mixed within each bin: ``(C,)``."""
-    false, true = histogram.unbind(1)
+    """Integrate precision over recall, exactly for pixels that are evenly mixed within each bin.
+
+    ``(..., 2, bins)`` gives ``(...)``.
+    """
+    false, true = histogram.unbind(-2)
     pixels = true + false
     (true_before, before) = (each.flip(-1).cumsum(-1).flip(-1) - each for each in (true, pixels))
     share = true / pixels

@@ -227,6 +227,28 @@ def test_counts_are_exact_beyond_the_integers_of_float32():
     assert int(curves.histogram.sum()) == 2**24 + 1
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_intervals_of_average_precision_are_those_of_drawing_whole_images(mode):
+    task, logits, target = random_batch(mode, 5, images=12)
+    curves = curves_of(task, logits[:5], target[:5])
+    curves.update(logits[5:], target[5:])
+    drawn = torch.randint(12, (400, 12), generator=torch.Generator().manual_seed(1))
+    areas = [curves_of(task, logits[rows], target[rows]).result().average_precision for rows in drawn]
+    replicates = torch.stack([torch.cat([area.nanmean()[None], area]) for area in areas])
+    expected = replicates.nanquantile(torch.tensor([0.05, 0.95], dtype=torch.float64), dim=0).T
+    found = torch.tensor(curves.intervals(replicates=2000, confidence=0.9), dtype=torch.float64)
+    width = (expected[:, 1] - expected[:, 0]).mean()
+    assert (found - expected).abs().max() < 0.25 * width
+
+
+def test_a_class_without_truth_has_no_interval():
+    task = make_task("multiclass", ["sky", "cat", "dog"])
+    target = torch.randint(2, (4, 8, 8))
+    mean, sky, cat, dog = curves_of(task, torch.randn(4, 3, 8, 8), target).intervals(replicates=50, confidence=0.9)
+    assert dog is None
+    assert all(0 < low <= high < 1 for low, high in (mean, sky, cat))
+
+
 @pytest.mark.parametrize("bins", [0, 7])
 def test_bins_that_one_half_does_not_divide_are_refused(bins):
     with pytest.raises(ValueError, match=rf"^bins is {bins}, expected an even number"):
@@ -236,7 +258,7 @@ def test_bins_that_one_half_does_not_divide_are_refused(bins):
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", MODES)
 def test_a_gpu_counts_alike_and_is_not_waited_for(mode):
-    task, logits, target = random_batch(mode, 12)
+    task, logits, target = random_batch(mode, 5, images=12)
     curves = Curves(task, bins=10)
     on_gpu = logits.cuda(), target.cuda()
     torch.cuda.set_sync_debug_mode("error")
