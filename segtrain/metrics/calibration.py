@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from segtrain.metrics.counting import count_values, sum_values
+from segtrain.metrics.counting import count_values, narrowest, sum_values
 from segtrain.metrics.curves import in_blocks
 from segtrain.task import Task
 
@@ -99,11 +99,11 @@ class Calibration:
         So for each of the groups that images are divided into, in order: ``(groups, bins, 3)``.
         """
         confidence = self.task.negative_log_likelihood(logits, label).neg_().exp_().nan_to_num_(0.0)
-        place = (confidence * self.bins).ceil_().clamp_(1, self.bins).int()
+        cells = groups * (self.bins + 1)
+        place = (confidence * self.bins).ceil_().clamp_(1, self.bins).to(narrowest(2 * cells))
         place.mul_(self.task.valid(target).view_as(target))  # 0 where it does not count
         first = torch.arange(groups, dtype=place.dtype, device=place.device) * (self.bins + 1)
         place = place.reshape(groups, -1).add_(first[:, None]).flatten()
-        cells = groups * (self.bins + 1)
         confidence = sum_values(place, confidence.mul_(_UNIT).round_().flatten(), cells)
         wrong, right = count_values(place.mul_(2).add_((label == target).flatten()), 2 * cells).view(-1, 2).unbind(1)
         return torch.stack((wrong + right, right, confidence), -1).view(groups, self.bins + 1, 3)[:, 1:]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segtrain.metrics.bootstrap import bootstrap
-from segtrain.metrics.counting import count_values
+from segtrain.metrics.counting import count_values, narrowest
 from segtrain.metrics.counts import Counts
 from segtrain.metrics.rates import f1, iou, precision, recall
 from segtrain.task import Task
@@ -91,11 +91,12 @@ class Curves:
         bounded = logits.clamp(-_LARGEST, _LARGEST)
         own = bounded if task.has_thresholds else _against_the_rest(bounded)
         bounded = own.mul(half).div_(own.abs().add_(_SCALE)).ceil_().nan_to_num_(nan=-half).clamp_(1 - half, half)
-        cells = bounded.long().add_(half - 1)
+        every = classes * 3 * bins
+        first = torch.arange(0, every, 3 * bins, dtype=narrowest(every), device=logits.device)
+        cells = bounded.to(first.dtype).add_(half - 1).add_(first.view(-1, 1, 1))
         cells.add_(task.one_hot(target, cells), alpha=bins)
         cells.add_(~task.valid(target), alpha=2 * bins)
-        cells += torch.arange(classes, device=cells.device).view(-1, 1, 1) * 3 * bins
-        return count_values(cells.flatten(), classes * 3 * bins).view(classes, 3, bins)[:, :2]
+        return count_values(cells.flatten(), every).view(classes, 3, bins)[:, :2]
 
     def thresholds(self) -> Tensor:
         """List the lower edges of the bins as probabilities, the first as 0: float64 ``(bins,)``."""
