@@ -149,7 +149,7 @@ def score_notes(scores: Mapping[str, Any]) -> Iterator[str]:
     calibration = scores.get("calibration", {})
     if calibration.get("temperature") is not None:
         mended = f"at temperature {calibration['temperature']:.2f} {calibration['ece_calibrated']:.4f}"
-        yield f"expected calibration error {calibration['ece']:.4f}, {mended}"
+        yield f"expected calibration error {calibration['ece']:.4f}{_in_brackets(intervals.get('ece'))}, {mended}"
 
 
 def _threshold_notes(found: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Any]) -> Iterator[str]:

@@ -55,13 +55,18 @@ class Measures:
         if self.on_logits:
             found |= {"thresholds": self._thresholds(), "calibration": asdict(self._calibration_scores)}
         if self.options.bootstrap:
-            confidence, replicates = self.options.confidence, self.options.bootstrap
-            found["intervals"] = intervals(counts, self.contours, confidence=confidence, replicates=replicates)
-            if self.on_logits:
-                mean, *by_class = self.curves.intervals(confidence=confidence, replicates=replicates)
-                found["intervals"]["average_precision"] = mean
-                for name, ends in zip(self.task.class_names, by_class, strict=True):
-                    found["intervals"]["per_class"][name]["average_precision"] = ends
+            found["intervals"] = self._intervals(counts)
+        return found
+
+    def _intervals(self, counts: Counts) -> dict[str, Any]:
+        confidence, replicates = self.options.confidence, self.options.bootstrap
+        found = intervals(counts, self.contours, confidence=confidence, replicates=replicates)
+        if self.on_logits:
+            mean, *by_class = self.curves.intervals(confidence=confidence, replicates=replicates)
+            found["average_precision"] = mean
+            for name, ends in zip(self.task.class_names, by_class, strict=True):
+                found["per_class"][name]["average_precision"] = ends
+            found["ece"] = self.calibration.interval(confidence=confidence, replicates=replicates)
         return found
 
     def _thresholds(self) -> dict[str, Any]:

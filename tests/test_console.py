@@ -29,6 +29,13 @@ def test_contours_have_their_interval_beside_them():
     assert "surface average 2.5000 pixels (2.0000 to 3.0000)" in list(score_notes(scores_with_thresholds(1) | contours))
 
 
+def test_the_calibration_error_has_its_interval_beside_it():
+    calibration = {"ece": 0.03, "ece_calibrated": 0.01, "temperature": 1.5}
+    scores = {"calibration": calibration, "intervals": {"ece": [0.02, 0.04]}}
+    expected = "expected calibration error 0.0300 (0.0200 to 0.0400), at temperature 1.50 0.0100"
+    assert expected in list(score_notes(scores_with_thresholds(1) | scores))
+
+
 @pytest.mark.parametrize(("classes", "ends"), [(1, "0.5000 (0.4000 to 0.6000)"), (9, "0.5000 (0.4500 to 0.5500)")])
 def test_average_precision_has_its_interval_beside_it(classes, ends):
     own = {f"class {number}": {"average_precision": [0.4, 0.6]} for number in range(classes)}

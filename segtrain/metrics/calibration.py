@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
+from segtrain.metrics.bootstrap import bootstrap
 from segtrain.metrics.counting import count_values, narrowest, sum_values
 from segtrain.metrics.curves import in_blocks
 from segtrain.task import Task
@@ -65,6 +66,7 @@ class Calibration:
     - ``table``: int64 ``(1 + T, bins, 3)``, by bin of confidence the decisions, the right ones, and their confidence in
       units of 2^-24: first at every pixel, then at each of the temperatures in the sample
     - ``nll``: int64 ``(T,)``, the loss at each temperature in the sample, in units of 2^-20 nats
+    - ``by_image``: of each batch the table of its images at every pixel, int64 ``(N, bins, 3)``, for `interval`
     """
 
     def __init__(self, task: Task, *, bins: int = 15, pixels_per_image: int = 2048, seed: int = 0) -> None:
@@ -73,6 +75,7 @@ class Calibration:
         self.pixels_per_image = pixels_per_image
         self.table = torch.zeros(1 + len(TEMPERATURES), bins, 3, dtype=torch.int64)
         self.nll = torch.zeros(len(TEMPERATURES), dtype=torch.int64)
+        self.by_image: list[Tensor] = []
         self._random = torch.Generator().manual_seed(seed)
 
     @torch.no_grad()
@@ -81,16 +84,18 @@ class Calibration:
 
         The labels have to be in range, as `count` says that they are.
         """
-        total = torch.zeros(self.bins, 3, dtype=torch.int64, device=logits.device)
         blocks = ((rows.float(), truth) for rows, truth in in_blocks(logits, target))
-        everywhere = sum((self._tabulate(rows, self.task.predict(rows), truth)[0] for rows, truth in blocks), total)
+        tables = (self._tabulate(rows, self.task.predict(rows), truth, groups=len(rows)) for rows, truth in blocks)
+        by_image = sum(tables, torch.zeros(len(target), self.bins, 3, dtype=torch.int64, device=logits.device))
+        self.by_image.append(by_image)
         logits, target = self._sample(logits, target)
         label = self.task.predict(logits)
         heat = torch.tensor(TEMPERATURES).to(logits.device, non_blocking=True).view(-1, *[1] * logits.ndim)
         scaled = (logits.float() / heat).flatten(0, 1)  # every image at every temperature: (T N, C, 1, pixels)
         label, target = (each.repeat(len(heat), *[1] * (each.ndim - 1)) for each in (label, target))
-        tables = self._tabulate(scaled, label, target, groups=len(heat))
-        self.table = self.table.to(logits.device, non_blocking=True) + torch.cat([everywhere[None], tables])
+        heated = self._tabulate(scaled, label, target, groups=len(heat))
+        found = torch.cat([by_image.sum(0, keepdim=True), heated])
+        self.table = self.table.to(logits.device, non_blocking=True) + found
         self.nll = self.nll.to(logits.device, non_blocking=True) + self._sum_nll(scaled, target)
 
     def _tabulate(self, logits: Tensor, label: Tensor, target: Tensor, *, groups: int = 1) -> Tensor:
@@ -148,6 +153,20 @@ class Calibration:
             nll_calibrated=max(0.0, float(CubicSpline(_LOGS, nll)(best))),
             reliability=reliability,
         )
+
+    def interval(self, *, replicates: int, confidence: float) -> list[float] | None:
+        """Give ``[low, high]`` of the ``ece`` over other images, as `bootstrap` does; None without a valid pixel.
+
+        The error adds up distances, which chance makes longer: where there are few images, the interval lies high.
+        """
+        decisions, right, sureness = torch.cat(self.by_image).cpu().double().unbind(-1)  # (N, bins) each
+        gaps = right - sureness / _UNIT
+
+        def statistic(weights: Tensor) -> Tensor:
+            return (weights @ gaps).abs().sum(1, keepdim=True) / (weights @ decisions).sum(1, keepdim=True)
+
+        (ends,) = bootstrap(statistic, len(gaps), replicates=replicates, confidence=confidence)
+        return ends
 
 
 def _reliability_bin(decisions: float, confidence: float, right: float) -> ReliabilityBin:

@@ -188,6 +188,26 @@ def test_extreme_logits_give_finite_scores(mode, value):
     assert all(torch.tensor(as_numbers(calibration_of(task, logits, target).result())).isfinite())
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_interval_of_the_error_is_that_of_drawing_whole_images(mode):
+    task, logits, target = calibrated_batch(mode, images=9, size=24)
+    logits = logits * torch.linspace(0.5, 3, 9).view(-1, 1, 1, 1)  # some images sure, some not
+    target[2] = task.ignore_index
+    streamed = calibration_of(task, logits[:4], target[:4])
+    streamed.update(logits[4:], target[4:])
+    generator = torch.Generator().manual_seed(0)
+    draws = [torch.randint(9, (9,), generator=generator) for _ in range(60)]
+    errors = torch.tensor([calibration_of(task, logits[draw], target[draw]).result().ece for draw in draws])
+    expected = errors.double().quantile(torch.tensor([0.1, 0.9], dtype=torch.float64))
+    assert streamed.interval(replicates=60, confidence=0.8) == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_the_error_of_nothing_valid_has_no_interval():
+    task, logits, target = calibrated_batch("binary", size=8)
+    calibration = calibration_of(task, logits, torch.full_like(target, task.ignore_index))
+    assert calibration.interval(replicates=10, confidence=0.95) is None
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_widened_first(dtype):
     task, logits, target = calibrated_batch("multiclass", size=16)
