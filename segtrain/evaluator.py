@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from segtrain.data.sample import Batch
-from segtrain.metrics import Absent, Counts, confusion, scores
+from segtrain.metrics import Absent, Counts, confusion, require_labels, scores
 from segtrain.models import Outputs, Segmenter
 from segtrain.models.layers import resize
 from segtrain.reports import Report
@@ -61,12 +61,13 @@ def evaluate(
     matrix = torch.zeros((), dtype=torch.int64, device=runtime.device)
     ids, losses, pixels, hits = [], [], [], []
     for batch in batches:
+        check_labels(batch, task)
         fed, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
         with runtime.autocast():
             outputs = Outputs.of(model(model.normalize(runtime.images(batch["image"]))))
-        for logits, target, names in at_truth(outputs.logits, fed, batch, runtime):
+        for logits, target in at_truth(outputs.logits, fed, batch, runtime):
             prediction = task.predict(logits)
-            table = confusion(prediction, target, task, ids=names)
+            table = confusion(prediction, target, task, checked=True)
             counts.append(Counts.from_confusion(table, task))
             matrix = matrix + table.sum(0)  # for each image, L x L would be much
             measure(logits, prediction, target)
@@ -86,18 +87,27 @@ def evaluate(
     return Evaluation(total, matrix.cpu(), tuple(ids), mean_loss, found)
 
 
-def at_truth(logits: Tensor, fed: Tensor, batch: Batch, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
-    """Pair logits with the target that they are compared with, and the images' names.
+def check_labels(batch: Batch, task: Task) -> None:
+    """Raise DataError where a mask holds what is no label: now, as on the device one would have to wait for it."""
+    if "truth" not in batch:
+        require_labels(batch["mask"], task, ids=batch["id"])
+        return
+    for truth, name in zip(batch["truth"], batch["id"], strict=True):
+        require_labels(truth[None], task, ids=[name])
+
+
+def at_truth(logits: Tensor, fed: Tensor, batch: Batch, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pair logits with the target that they are compared with.
 
     That is the whole batch with the masks as they were fed; or, where it has the untouched masks, each image at the
     size of its own, without the border that the fitting added.
     """
     if "truth" not in batch:
-        yield logits, fed, batch["id"]
+        yield logits, fed
         return
-    for own, (height, width), truth, name in zip(logits, batch["content"], batch["truth"], batch["id"], strict=True):
+    for own, (height, width), truth in zip(logits, batch["content"], batch["truth"], strict=True):
         content = own[None, :, :height, :width].float()
-        yield resize(content, truth.shape[-2:], mode="bilinear"), runtime.masks(truth[None]), [name]
+        yield resize(content, truth.shape[-2:], mode="bilinear"), runtime.masks(truth[None])
 
 
 def label_scores(hits: Sequence[Tensor]) -> dict[str, float]:

@@ -8,11 +8,13 @@ from torch import nn
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset, collate
 from segtrain.data.sample import RawSample
 from segtrain.data.transforms import Fitting, Pipeline
+from segtrain.errors import DataError
 from segtrain.evaluator import evaluate
-from segtrain.metrics import count, scores
+from segtrain.metrics import Calibration, Curves, count, scores
 from segtrain.models import Normalize
 from segtrain.runtime import Runtime
 from segtrain.task import Binary, Multiclass
+from tests.waits import CountWaits
 
 SIZES = [(40, 61), (61, 40), (33, 33), (64, 64)]
 RUNTIME = Runtime(device=torch.device("cpu"), precision="fp32")
@@ -108,3 +110,31 @@ def test_logits_and_labels_are_shown_to_whatever_else_measures():
 
     evaluate(Colours(1), [batch], task=task, runtime=RUNTIME, measure=measure)
     assert [tuple(target.shape) for target in seen] == [(1, *size) for size in SIZES]
+
+
+@pytest.mark.parametrize("kind", [AugmentedDataset, OwnSizeDataset])
+def test_a_device_is_waited_for_at_the_end_alone(kind):
+    dataset, task = kind(Photos(), Pipeline(Fitting("pad", 48)), seed=0), Multiclass(Photos.class_names)
+
+    def waits(images):
+        curves, calibration = Curves(task), Calibration(task)
+
+        def measure(logits, _prediction, target):
+            curves.update(logits, target)
+            calibration.update(logits, target)
+
+        batches = [collate([dataset[0, image]]) for image in range(images)]
+        with CountWaits() as counted:
+            evaluate(Colours(), batches, task=task, runtime=RUNTIME, measure=measure)
+        return counted.waits
+
+    assert waits(4) == waits(1) > 0
+
+
+@pytest.mark.parametrize("kind", [AugmentedDataset, OwnSizeDataset])
+def test_a_label_out_of_range_is_named_with_its_place(kind):
+    dataset = kind(Photos(), Pipeline(Fitting("none", 48)), seed=0)
+    batch = collate([dataset[0, image] for image in (2, 2)])
+    (batch["truth"][1] if "truth" in batch else batch["mask"][1])[5, 7] = 9
+    with pytest.raises(DataError, match=r"^image photo2: target holds 9 at row 5, column 7, expected 0\.\.2 or 255"):
+        evaluate(Colours(), [batch], task=Multiclass(Photos.class_names), runtime=RUNTIME)

@@ -7,7 +7,7 @@ from segtrain.metrics.agreement import matrix_kappa, matrix_mcc
 from segtrain.metrics.bootstrap import HEADLINES, paired_differences, score_intervals
 from segtrain.metrics.boundary import count_boundary
 from segtrain.metrics.calibration import Calibration, CalibrationScores, ReliabilityBin
-from segtrain.metrics.counting import confusion, count
+from segtrain.metrics.counting import confusion, count, require_labels
 from segtrain.metrics.counts import Counts
 from segtrain.metrics.curves import BestThreshold, Curves, PrecisionRecall
 from segtrain.metrics.rates import (
@@ -96,6 +96,7 @@ __all__ = [
     "positive_likelihood_ratio",
     "precision",
     "recall",
+    "require_labels",
     "score_intervals",
     "scores",
     "specificity",

@@ -19,15 +19,25 @@ def count(prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[str] 
     return Counts.from_confusion(confusion(prediction, target, task, ids=ids), task)
 
 
+def require_labels(target: Tensor, task: Task, *, ids: Sequence[str] | None = None) -> None:
+    """Raise what `confusion` does if a label is out of range, while the target is still on the CPU."""
+    labels = target.numpy()
+    if not ((labels >= 0) & (labels < task.num_labels) | (labels == task.ignore_index)).all():
+        raise _out_of_range(target, target, task, ids)
+
+
 @torch.no_grad()
-def confusion(prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[str] | None = None) -> Tensor:
+def confusion(
+    prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[str] | None = None, checked: bool = False
+) -> Tensor:
     """Count how often each true label (rows) is predicted as each label (columns): int64 ``(N, groups, L, L)``.
 
     Both are label maps as `Task` describes them; what is predicted at ignored pixels does not matter. A group is a map
     of labels of its own: one for an image, for a multilabel task one for each class, with labels 0 and 1.
 
-    Waits for the device once a batch, to learn that all labels were in range. Otherwise raises DataError with the first
-    wrong value and its place; ``ids`` name the images.
+    Waits for the device once a batch, to learn that all labels were in range, and raises DataError with the first wrong
+    value and its place if not; ``ids`` name the images. Labels that were ``checked`` before, by `require_labels`, cost
+    no wait.
     """
     _check_maps(prediction, target)
     groups, pixels = target.shape[:-2].numel(), target.shape[-2:].numel()
@@ -35,7 +45,7 @@ def confusion(prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[s
     parts = zip(_maps_of(prediction, at_once), _maps_of(target, at_once), strict=True)
     found = [_tabulate(said, true, task) for said, true in parts]
     matrix, seen = (torch.cat(columns) for columns in zip(*found, strict=True))
-    if int(seen.sum()) != target.numel():
+    if not checked and int(seen.sum()) != target.numel():
         raise _out_of_range(prediction, target, task, ids)
     return matrix.view(len(target), target.shape[1:-2].numel(), task.num_labels, task.num_labels)
 
