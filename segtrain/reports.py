@@ -53,12 +53,13 @@ def write_report(folder: Path, report: Report) -> None:
 
 
 def _metric_rows(report: Report) -> Iterator[list[object]]:
-    """Every metric there is: by reduction, then of each class over all images."""
-    yield ["metric", *REDUCTIONS, *report.class_names]
+    """Every metric there is: by reduction, then of each class over all images, and what it is."""
+    yield ["metric", *REDUCTIONS, *report.class_names, "definition"]
     total, absent = report.counts.total(), report.scores["absent_policy"]
     for name, metric in METRICS.items():
         reduced = [float(reduce(report.counts, metric, absent=absent)) for reduce in REDUCTIONS.values()]
-        yield [name, *map(_written, [*reduced, *metric(total).tolist()])]
+        definition = (metric.__doc__ or "").partition("\n")[0]
+        yield [name, *map(_written, [*reduced, *metric(total).tolist()]), definition]
 
 
 def _image_rows(report: Report) -> Iterator[list[object]]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segtrain.errors import DataError
-from segtrain.metrics import count, scores
+from segtrain.metrics import METRICS, REDUCTIONS, count, scores
 from segtrain.reports import Report, find_report, read_report, write_confusion, write_report
 from segtrain.task import Binary, Multiclass, Multilabel
 
@@ -42,6 +42,18 @@ def test_the_table_of_images_holds_their_scores(tmp_path):
     assert rows[0]["iou"] == ""  # all of it is ignored
     tp, fp, fn = (torch.tensor([float(rows[1][f"{kind}:{name}"]) for name in "ab"]) for kind in ("tp", "fp", "fn"))
     assert float(rows[1]["iou"]) == pytest.approx(float((tp / (tp + fp + fn)).mean()), abs=1e-6)
+
+
+def test_the_table_of_metrics_holds_each_in_every_reduction_and_for_each_class_with_its_definition(tmp_path):
+    report = a_report(Multiclass(["a", "b"]))
+    write_report(tmp_path, report)
+    rows = {row["metric"]: row for row in csv.DictReader((tmp_path / "metrics.csv").open())}
+    assert list(rows) == list(METRICS)
+    for name, metric in METRICS.items():
+        reduced = [float(reduce(report.counts, metric)) for reduce in REDUCTIONS.values()]
+        written = [float(rows[name][column]) for column in (*REDUCTIONS, "a", "b")]
+        assert written == pytest.approx([*reduced, *metric(report.counts.total()).tolist()], abs=1e-6)
+        assert "/" in rows[name]["definition"]
 
 
 @pytest.mark.parametrize(("asked", "found"), [(None, "test"), ("val", "val")])

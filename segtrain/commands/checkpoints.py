@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segtrain.commands.imports import import_everything
+from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import named_targets, overlay
 
 
@@ -21,7 +21,7 @@ def open_checkpoint(path: Path, changes: Sequence[str] = (), *, config_dir: Path
 
     Raises CheckpointError where it cannot be read, or would build what neither the project nor the user names.
     """
-    import_everything()
+    import_heavy("segtrain.build")
     from segtrain import checkpoint
 
     file = checkpoint.find(path, best=True)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
-from segtrain.commands.imports import import_everything
+from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose, named_targets
 from segtrain.config.schema import CompareConfig
 from segtrain.config.spine import to_config
@@ -54,7 +54,7 @@ def name_words(words: Sequence[str]) -> list[str]:
 
 def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     """Show the tables and the verdict, and write comparison.csv, images.csv and changed.png."""
-    import_everything()
+    import_heavy("segtrain.comparison", "segtrain.reports")
     from segtrain import comparison
     from segtrain.commands.compare_pictures import draw_changes
     from segtrain.console import out, start_logging

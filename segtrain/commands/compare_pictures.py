@@ -8,7 +8,7 @@ from typing import TypeAlias
 import yaml
 from PIL import Image
 
-from segtrain import build, checkpoint
+from segtrain.commands.imports import import_heavy
 from segtrain.comparison import Change, Shown, draw
 from segtrain.config.schema import CompareConfig
 from segtrain.data.folder import STANDS_FOR
@@ -52,6 +52,9 @@ def _view(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View
 
 def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
     """Let the model predict again, as it did when it was scored."""
+    import_heavy("segtrain.build")
+    from segtrain import build, checkpoint
+
     file, evaluated = Path(report.about["ckpt"]), yaml.safe_load(report.about["config"])
     payload = checkpoint.read(file)
     for known in (payload["config"], evaluated):

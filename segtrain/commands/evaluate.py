@@ -11,7 +11,7 @@ import yaml
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.checkpoints import open_checkpoint
 from segtrain.commands.folders import make_folder
-from segtrain.commands.imports import import_everything
+from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose, split_overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
@@ -39,7 +39,7 @@ def run(arguments: Arguments) -> int:
 
 def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir: Path | None) -> None:
     """Score the split, show the table, and write scores.json and the report of the split."""
-    import_everything()
+    import_heavy("segtrain.build")
     from segtrain import build, checkpoint
     from segtrain.console import Display, start_logging
     from segtrain.evaluator import evaluate

@@ -4,23 +4,29 @@ import os
 import signal
 import sys
 import threading
+from importlib import import_module
 from types import FrameType
 
 
-def import_everything() -> None:
-    """Import what building and running a model needs; a SIGINT meanwhile ends the process at once.
+def import_heavy(*names: str) -> None:
+    """Import what takes seconds: ``segtrain.build`` brings all that models and data need; files need less.
 
-    Nothing has been made yet that could be lost, and modules that are half imported cannot be unwound.
+    A SIGINT meanwhile ends the process at once: nothing has been made yet that could be lost, and modules that are half
+    imported cannot be unwound.
     """
     if threading.current_thread() is not threading.main_thread():
-        import segtrain.build
-
+        _import(names)
         return
     before = signal.signal(signal.SIGINT, _leave)
     try:
-        import segtrain.build  # noqa: F401
+        _import(names)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _import(names: tuple[str, ...]) -> None:
+    for name in names:
+        import_module(name)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
-from segtrain.commands.imports import import_everything
+from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose
 from segtrain.config.schema import ScoreConfig
 from segtrain.config.spine import to_config
@@ -40,7 +40,7 @@ def run(arguments: Arguments) -> int:
 
 def score(config: ScoreConfig) -> None:
     """Score all pairs, show each number with its definition, and write the report where one is asked for."""
-    import_everything()
+    import_heavy("segtrain.scoring", "segtrain.runlog")
     from segtrain.console import Display, out, start_logging
     from segtrain.runlog import show_scores
     from segtrain.scoring import score_masks

@@ -13,7 +13,7 @@ import yaml
 
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
-from segtrain.commands.imports import import_everything
+from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import Composed, compose, named_targets, overlay, overrides_of, split_overrides
 from segtrain.config.signature import MISSING
 from segtrain.errors import ConfigError, SegtrainError
@@ -119,7 +119,7 @@ def _free_folder(composed: Composed, overrides: Sequence[str]) -> Path:
 
 def train(planned: Run) -> dict[str, Any]:
     """Train in this process; returns the scores of the best validation."""
-    import_everything()
+    import_heavy("segtrain.build")
     from segtrain.build import build_trainer
     from segtrain.console import logging_to, start_logging
     from segtrain.runlog import read_scores
