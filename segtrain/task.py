@@ -14,6 +14,8 @@ Mode: TypeAlias = Literal["binary", "multiclass", "multilabel"]
 IGNORE_INDEX = 255
 """The label of pixels that count neither in the loss nor in the metrics; datasets map their own values to it."""
 
+_HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+
 
 class Task:
     """What is predicted, and how logits, label maps and targets are laid out.
@@ -252,7 +254,7 @@ def binary_nll(
 
     All of one shape, the truth a float of 0 and 1; ``pos_weight`` broadcasts and multiplies the loss of what is true.
     """
-    wrongness = logits * (truth * -2).add_(1)
+    wrongness = logits * torch.sub(1, truth, alpha=2)
     nll = _softplus(wrongness)  # and nll - wrongness for the other label
     if pos_weight is None:
         return nll - label_smoothing / 2 * wrongness if label_smoothing else nll
@@ -263,12 +265,12 @@ def binary_nll(
 
 def _softplus(x: Tensor) -> Tensor:
     """Compute log(1 + e^x)."""
-    result: Tensor = _FastSoftplus.apply(x) if x.is_cpu else F.softplus(x)
+    result: Tensor = _FastSoftplus.apply(x) if x.is_cpu and _HAS_AVX512 else F.softplus(x)
     return result
 
 
 class _FastSoftplus(torch.autograd.Function):
-    """log(1 + e^x) without log1p, which takes most of the time of torch's own on the CPU."""
+    """log(1 + e^x) without log1p, which takes most of the time of torch's own where AVX-512 speeds up the rest."""
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """Focal loss: cross-entropy that turns away from what is easy."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights
@@ -29,12 +31,40 @@ def focal_loss(
     cross-entropy, and p follows from it. ``class_weights``, one for each of ``task.label_names``, make the mean a
     weighted one.
     """
-    losses = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
-    missing = 1 + EPSILON - (-losses).exp()  # 1 - p; the gradient of a power below 1 is infinite at 0
-    losses = missing.pow(gamma) * losses
+    nll = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
+    losses: Tensor = _Focus.apply(nll, gamma)
     if alpha is not None:
         losses = losses * as_float(target > 0, losses.dtype).mul(2 * alpha - 1).add(1 - alpha)
     return weighted_mean(losses, task.label_weights(target, class_weights))
+
+
+class _Focus(torch.autograd.Function):
+    """(1 - p)^gamma (-log p) from -log p, which is all that it keeps for the backward pass.
+
+    Most is changed in place: at one operation for each pixel, time goes with the memory that is written anew.
+    """
+
+    @staticmethod
+    def forward(nll: Tensor, gamma: float) -> Tensor:
+        return _missing(nll.neg().exp_()).pow_(gamma).mul_(nll)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:  # noqa: ARG004, torch passes it
+        nll, ctx.gamma = inputs
+        ctx.save_for_backward(nll)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (nll,), gamma = ctx.saved_tensors, ctx.gamma
+        p = nll.neg().exp_()
+        missing = _missing(p)
+        # the derivative is missing^(gamma - 1) (missing + gamma p nll)
+        return p.mul_(nll).mul_(gamma).add_(missing).mul_(missing.pow_(gamma - 1)).mul_(grad), None
+
+
+def _missing(p: Tensor) -> Tensor:
+    """Compute 1 - p, but never 0, where the gradient of a power below 1 is infinite."""
+    return torch.sub(1 + EPSILON, p)
 
 
 class FocalLoss(nn.Module):
