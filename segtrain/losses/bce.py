@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segtrain.errors import ConfigError
-from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.options import check_range
-from segtrain.losses.pixels import weighted_mean
+from segtrain.losses.pixelwise import PixelwiseLoss, weighted_mean
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task, binary_nll
 
@@ -35,15 +35,13 @@ def bce_loss(
     return weighted_mean(losses, task.channel_weights(target, class_weights))
 
 
-class BCELoss(nn.Module):
-    """`bce_loss` with its options; ``pos_weight`` is one for each of ``task.class_names``, or one for all.
+class BCELoss(PixelwiseLoss):
+    """`bce_loss` with its options, and those of `PixelwiseLoss`.
 
-    ``classes`` names the channels that count, None stands for every one. ``pixel_counts`` are what a scheme makes the
-    ``class_weights`` from.
+    ``pos_weight`` is one for each of ``task.class_names``, or one for all.
     """
 
     pos_weight: Tensor | None
-    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -55,24 +53,18 @@ class BCELoss(nn.Module):
         class_weights: ClassWeights = None,
         pixel_counts: OptionalCounts = None,
     ) -> None:
-        super().__init__()
-        check_range("label_smoothing", label_smoothing, 0, 1)
-        self.task = task
-        self.label_smoothing = label_smoothing
+        super().__init__(
+            task,
+            label_smoothing=label_smoothing,
+            classes=classes,
+            class_weights=class_weights,
+            pixel_counts=pixel_counts,
+        )
         self.register_buffer("pos_weight", _one_each(pos_weight, task), persistent=False)
-        weights = label_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
-        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
-        return bce_loss(
-            logits,
-            target,
-            self.task,
-            pos_weight=self.pos_weight,
-            label_smoothing=self.label_smoothing,
-            class_weights=self.class_weights,
-        )
+        return bce_loss(logits, target, self.task, pos_weight=self.pos_weight, **self.shared)
 
 
 def _one_each(pos_weight: Sequence[float] | float | None, task: Task) -> Tensor | None:

@@ -7,7 +7,7 @@ from typing import TypedDict
 from torch import Tensor, nn
 
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts, channel_weights
-from segtrain.losses.pixels import EPSILON
+from segtrain.losses.pixelwise import EPSILON
 from segtrain.task import Task
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,10 @@ class ClasswiseLoss(nn.Module):
         self,
         task: Task,
         *,
-        per_image: bool,
-        classes: Sequence[str] | None,
-        class_weights: ClassWeights,
-        pixel_counts: OptionalCounts,
+        per_image: bool = False,
+        classes: Sequence[str] | None = None,
+        class_weights: ClassWeights = None,
+        pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__()
         self.task = task

@@ -10,7 +10,7 @@ from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, pixel_axes
 from segtrain.losses.dice import dice_loss
 from segtrain.losses.options import check_range
-from segtrain.losses.pixels import EPSILON
+from segtrain.losses.pixelwise import EPSILON
 from segtrain.losses.precision import full_precision
 from segtrain.losses.regions import Regions, overlap_loss
 from segtrain.task import Task, as_float

@@ -1,12 +1,8 @@
 """Cross-entropy between the predicted labels and the true ones."""
 
-from collections.abc import Sequence
+from torch import Tensor
 
-from torch import Tensor, nn
-
-from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights
-from segtrain.losses.options import check_range
-from segtrain.losses.pixels import weighted_mean
+from segtrain.losses.pixelwise import PixelwiseLoss, weighted_mean
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task
 
@@ -30,33 +26,9 @@ def cross_entropy_loss(
     return weighted_mean(losses, task.label_weights(target, class_weights))
 
 
-class CrossEntropyLoss(nn.Module):
-    """`cross_entropy_loss` with its options; ``classes`` names the true labels whose pixels count, None stands for all.
-
-    For a multilabel task these are channels; the one class of a binary task is all there is. ``pixel_counts`` are what
-    a scheme makes the ``class_weights`` from.
-    """
-
-    class_weights: Tensor | None
-
-    def __init__(
-        self,
-        task: Task,
-        *,
-        label_smoothing: float = 0.0,
-        classes: Sequence[str] | None = None,
-        class_weights: ClassWeights = None,
-        pixel_counts: OptionalCounts = None,
-    ) -> None:
-        super().__init__()
-        check_range("label_smoothing", label_smoothing, 0, 1)
-        self.task = task
-        self.label_smoothing = label_smoothing
-        weights = label_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
-        self.register_buffer("class_weights", weights, persistent=False)
+class CrossEntropyLoss(PixelwiseLoss):
+    """`cross_entropy_loss` with its options, and those of `PixelwiseLoss`."""
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
-        return cross_entropy_loss(
-            logits, target, self.task, label_smoothing=self.label_smoothing, class_weights=self.class_weights
-        )
+        return cross_entropy_loss(logits, target, self.task, **self.shared)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.options import check_range
-from segtrain.losses.pixels import EPSILON, weighted_mean
+from segtrain.losses.pixelwise import EPSILON, PixelwiseLoss, weighted_mean
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task, as_float
 
@@ -67,14 +67,8 @@ def _missing(p: Tensor) -> Tensor:
     return torch.sub(1 + EPSILON, p)
 
 
-class FocalLoss(nn.Module):
-    """`focal_loss` with its options; ``classes`` names the true labels whose pixels count, None stands for all.
-
-    For a multilabel task these are channels; the one class of a binary task is all there is. ``pixel_counts`` are what
-    a scheme makes the ``class_weights`` from.
-    """
-
-    class_weights: Tensor | None
+class FocalLoss(PixelwiseLoss):
+    """`focal_loss` with its options, and those of `PixelwiseLoss`."""
 
     def __init__(
         self,
@@ -87,26 +81,19 @@ class FocalLoss(nn.Module):
         class_weights: ClassWeights = None,
         pixel_counts: OptionalCounts = None,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            task,
+            label_smoothing=label_smoothing,
+            classes=classes,
+            class_weights=class_weights,
+            pixel_counts=pixel_counts,
+        )
         check_range("gamma", gamma, 0)
         if alpha is not None:
             check_range("alpha", alpha, 0, 1)
-        check_range("label_smoothing", label_smoothing, 0, 1)
-        self.task = task
         self.gamma = gamma
         self.alpha = alpha
-        self.label_smoothing = label_smoothing
-        weights = label_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
-        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
-        return focal_loss(
-            logits,
-            target,
-            self.task,
-            gamma=self.gamma,
-            alpha=self.alpha,
-            label_smoothing=self.label_smoothing,
-            class_weights=self.class_weights,
-        )
+        return focal_loss(logits, target, self.task, gamma=self.gamma, alpha=self.alpha, **self.shared)

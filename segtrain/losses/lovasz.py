@@ -1,11 +1,8 @@
 """Lovász loss: the convex surrogate of the Jaccard index of decisions, not of soft areas."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, class_mean
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task, as_float
@@ -63,19 +60,6 @@ def jaccard_steps(errors: Tensor, truth: Tensor) -> Tensor:
 
 class LovaszLoss(ClasswiseLoss):
     """`lovasz_loss` with the options of `ClasswiseLoss`."""
-
-    def __init__(
-        self,
-        task: Task,
-        *,
-        per_image: bool = False,
-        classes: Sequence[str] | None = None,
-        class_weights: ClassWeights = None,
-        pixel_counts: OptionalCounts = None,
-    ) -> None:
-        super().__init__(
-            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
-        )
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""

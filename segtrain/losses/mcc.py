@@ -1,12 +1,9 @@
 """Matthews correlation loss: the one overlap loss that counts what is rightly left out as well."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, class_mean, pixel_axes
-from segtrain.losses.pixels import EPSILON
+from segtrain.losses.pixelwise import EPSILON
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task, as_float
 
@@ -46,19 +43,6 @@ def mcc_loss(
 
 class MCCLoss(ClasswiseLoss):
     """`mcc_loss` with the options of `ClasswiseLoss`."""
-
-    def __init__(
-        self,
-        task: Task,
-        *,
-        per_image: bool = False,
-        classes: Sequence[str] | None = None,
-        class_weights: ClassWeights = None,
-        pixel_counts: OptionalCounts = None,
-    ) -> None:
-        super().__init__(
-            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
-        )
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""

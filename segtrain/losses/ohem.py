@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.options import check_range
-from segtrain.losses.pixels import weighted_mean
+from segtrain.losses.pixelwise import PixelwiseLoss, weighted_mean
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task
 
@@ -49,14 +49,8 @@ def _hardest(losses: Tensor, counted: Tensor, *, keep: float, per_image: bool) -
     return sorted_losses.gather(1, (kept - 1).clamp_min(0)).view(-1, *[1] * (losses.ndim - 1))
 
 
-class OHEMLoss(nn.Module):
-    """`ohem_loss` with its options; ``classes`` names the true labels whose pixels count, None stands for all.
-
-    For a multilabel task these are channels; the one class of a binary task is all there is. ``pixel_counts`` are what
-    a scheme makes the ``class_weights`` from.
-    """
-
-    class_weights: Tensor | None
+class OHEMLoss(PixelwiseLoss):
+    """`ohem_loss` with its options, and those of `PixelwiseLoss`."""
 
     def __init__(
         self,
@@ -70,28 +64,22 @@ class OHEMLoss(nn.Module):
         class_weights: ClassWeights = None,
         pixel_counts: OptionalCounts = None,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            task,
+            label_smoothing=label_smoothing,
+            classes=classes,
+            class_weights=class_weights,
+            pixel_counts=pixel_counts,
+        )
         check_range("keep", keep, 0, 1, including_low=False, including_high=True)
         if threshold is not None:
             check_range("threshold", threshold, 0, 1, including_low=False)
-        check_range("label_smoothing", label_smoothing, 0, 1)
-        self.task = task
         self.keep = keep
         self.threshold = threshold
-        self.label_smoothing = label_smoothing
         self.per_image = per_image
-        weights = label_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
-        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
         return ohem_loss(
-            logits,
-            target,
-            self.task,
-            keep=self.keep,
-            threshold=self.threshold,
-            label_smoothing=self.label_smoothing,
-            per_image=self.per_image,
-            class_weights=self.class_weights,
+            logits, target, self.task, keep=self.keep, threshold=self.threshold, per_image=self.per_image, **self.shared
         )

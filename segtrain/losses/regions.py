@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from segtrain.losses.classwise import class_mean, pixel_axes
-from segtrain.losses.pixels import EPSILON
+from segtrain.losses.pixelwise import EPSILON
 from segtrain.task import Task, as_float
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, class_mean
 from segtrain.losses.options import check_range
-from segtrain.losses.pixels import EPSILON
+from segtrain.losses.pixelwise import EPSILON
 from segtrain.losses.precision import full_precision
 from segtrain.losses.regions import Regions, overlap_loss, score_absent, shortfall, soft_regions
 from segtrain.task import Task
