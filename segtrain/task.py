@@ -14,6 +14,7 @@ Mode: TypeAlias = Literal["binary", "multiclass", "multilabel"]
 IGNORE_INDEX = 255
 """The label of pixels that count neither in the loss nor in the metrics; datasets map their own values to it."""
 
+_NARROW = (torch.uint8, torch.int8, torch.int16)
 _HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
@@ -73,9 +74,15 @@ class Task:
         """Turn logits into labels laid out as a target, int64."""
         raise NotImplementedError
 
+    def is_known(self, target: Tensor) -> Tensor:
+        """Say where integers of any shape are not ``ignore_index``: bool."""
+        if target.dtype in _NARROW:  # torch would compare with what that index wraps around to
+            target = target.int()
+        return target != self.ignore_index
+
     def valid(self, target: Tensor) -> Tensor:
         """Say where the target counts: bool, ``(N, 1, H, W)``, for multilabel ``(N, C, H, W)``."""
-        return (target != self.ignore_index).unsqueeze(1)
+        return self.is_known(target).unsqueeze(1)
 
     def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
         """Lay the target out like these logits, in their dtype: 1 where a class is, 0 elsewhere and where ignored."""
@@ -105,12 +112,18 @@ class Task:
         valid = self.valid(target).expand(-1, self.out_channels, -1, -1)
         return valid if weights is None else weights.view(-1, 1, 1) * valid
 
+    def _exceeds_cuts(self, logits: Tensor) -> Tensor:
+        """Label 1 where a logit is above its channel's cut, compared in float32: ``(N, out_channels, H, W)``."""
+        if not any(self.cuts):
+            return (logits > 0).long()
+        return (logits > torch.tensor(self.cuts, device=logits.device).view(-1, 1, 1)).long()
+
     def label_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
         """Give each true label its weight, in the target's shape: 0 where it is ignored, 1 elsewhere without weights.
 
         ``weights`` are floats, one for each of ``label_names``.
         """
-        valid = target != self.ignore_index
+        valid = self.is_known(target)
         return valid if weights is None else weights[target.long().where(valid, 0)] * valid
 
 
@@ -143,7 +156,7 @@ class Binary(Task):
 
     def predict(self, logits: Tensor) -> Tensor:
         """Label 1 where the logit exceeds its cut, by default the probability one half: ``(N, H, W)``."""
-        return (logits.squeeze(1) > self.cuts[0]).long()
+        return self._exceeds_cuts(logits).squeeze(1)
 
     def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
         """Foreground against the rest: ``(N, 1, H, W)``."""
@@ -177,7 +190,7 @@ class Multiclass(Task):
 
     def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
         """One channel for each class: ``(N, C, H, W)``."""
-        valid = target != self.ignore_index
+        valid = self.is_known(target)
         label = target.long().where(valid, 0).unsqueeze(1)
         return torch.zeros_like(like).scatter_(1, label, as_float(valid, like.dtype).unsqueeze(1))
 
@@ -215,13 +228,11 @@ class Multilabel(Task):
 
     def predict(self, logits: Tensor) -> Tensor:
         """Label 1 where a class's logit exceeds its cut, by default the probability one half: ``(N, C, H, W)``."""
-        if not any(self.cuts):
-            return (logits > 0).long()
-        return (logits > torch.tensor(self.cuts, device=logits.device).view(-1, 1, 1)).long()
+        return self._exceeds_cuts(logits)
 
     def valid(self, target: Tensor) -> Tensor:
         """Say where each class's target counts: ``(N, C, H, W)``."""
-        return target != self.ignore_index
+        return self.is_known(target)
 
     def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
         """Targets have the layout of the logits already: ``(N, C, H, W)``."""
@@ -233,7 +244,7 @@ class Multilabel(Task):
 
     def label_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
         """Weigh the channels: ``(N, C, H, W)``."""
-        valid = target != self.ignore_index
+        valid = self.is_known(target)
         return valid if weights is None else weights.view(-1, 1, 1) * valid
 
 

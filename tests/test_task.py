@@ -77,6 +77,21 @@ def test_ignored_pixels_are_neither_valid_nor_of_a_class():
     assert task.one_hot(each_class, torch.zeros(1, 2, 1, 2)).tolist() == [[[[1, 0]], [[0, 1]]]]
 
 
+@pytest.mark.parametrize(("dtype", "label", "ignored"), [(torch.uint8, 156, -100), (torch.int8, -1, 255)])
+def test_an_index_beyond_small_integers_is_no_label_of_theirs(dtype, label, ignored):
+    """Compared with 8 bits, -100 is 156."""
+    task = Multiclass([str(number) for number in range(171)], ignore_index=ignored)
+    assert task.valid(torch.tensor([[[label]]], dtype=dtype)).all()
+    assert not task.valid(torch.tensor([[[ignored]]])).any()
+
+
+@pytest.mark.parametrize("mode", ["binary", "multilabel"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_cuts_are_compared_in_full_precision(mode, dtype):
+    task = make_task(mode, ["cat"], cuts=[0.9999])
+    assert task.predict(torch.ones(1, 1, 1, 1, dtype=dtype)).all()
+
+
 def test_label_weights_go_by_label_and_leave_out_what_is_ignored():
     target = torch.tensor([[[0, 1, 255]]])
     assert Binary().label_weights(target, torch.tensor([0.5, 2.0])).tolist() == [[[0.5, 2.0, 0.0]]]

@@ -42,9 +42,9 @@ def class_weights(counts: PixelCounts | Sequence[int], scheme: Scheme = "auto") 
     - ``inverse``: 1 / p
     - ``median_frequency``: median f / f, with f the class's share of the images that hold it (Eigen and Fergus 2015,
       section 6.3.2)
-    - ``effective_number``: (1 - b) / (1 - b^pixels) (Cui et al. 2019, equation 4), b = 1 - 1e-6: beyond a million
-      pixels more of them add nothing
-    - ``enet``: 1 / log(1.02 + p) (Paszke et al. 2016, section 5.2), so that no class weighs over 140 times another
+    - ``effective_number``: (1 - b) / (1 - b^pixels) (Cui et al. 2019, equation 4), b = 1 - 1e-6: beyond some
+      millions of pixels more of them add nothing
+    - ``enet``: 1 / log(1.02 + p) (Paszke et al. 2016, section 5.2), so that no class weighs over 36 times another
     - ``auto``: ``enet``, as its bound keeps a handful of pixels from ruling the loss
 
     Weights are scaled to a mean of 1 over the classes that have pixels; a class without any weighs 1.

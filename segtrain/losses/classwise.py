@@ -7,7 +7,6 @@ from typing import TypedDict
 from torch import Tensor, nn
 
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts, channel_weights
-from segtrain.losses.pixelwise import EPSILON
 from segtrain.task import Task
 
 log = logging.getLogger(__name__)
@@ -72,4 +71,5 @@ def class_mean(losses: Tensor, counted: Tensor, class_weights: Tensor | None = N
     weights = counted.to(losses.dtype)
     if class_weights is not None:
         weights = weights * class_weights.to(losses.dtype)
-    return (losses * weights).sum() / weights.sum().clamp_min(EPSILON)
+    total = weights.sum()
+    return (losses * weights).sum() / total.where(total > 0, 1)

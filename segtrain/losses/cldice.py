@@ -33,10 +33,10 @@ def cldice_loss(
 
     clDice is the harmonic mean of how much of the predicted centre line lies in the truth, and of the true centre line
     in the prediction. Centre lines alone do not say how wide a structure is, so the paper keeps ``alpha`` up to 1/2.
-    ``iterations`` is the radius in pixels of the widest structure that is thinned to a line; ``smooth`` is added to
-    both terms of both shares; ``log`` takes -log of both scores, Dice and clDice, instead of 1 - score; ``per_image``
-    scores each image on its own; ``class_weights`` are ``(out_channels,)``. A class that the truth does not hold costs
-    the share of valid pixels predicted as it, see `score_absent`.
+    ``iterations`` is the radius in pixels of the widest structure that is thinned to a line; ``smooth``, above 0, is
+    added to both terms of both shares; ``log`` takes -log of both scores, Dice and clDice, instead of 1 - score;
+    ``per_image`` scores each image on its own; ``class_weights`` are ``(out_channels,)``. A class that the truth does
+    not hold costs the share of valid pixels predicted as it, see `score_absent`.
     """
     dice = dice_loss(logits, target, task, log=log, per_image=per_image, class_weights=class_weights)
     probabilities = task.activation(logits)
@@ -93,7 +93,7 @@ class CLDiceLoss(ClasswiseLoss):
         )
         check_range("alpha", alpha, 0, 1, including_high=True)
         check_range("iterations", iterations, 0)
-        check_range("smooth", smooth, 0)
+        check_range("smooth", smooth, 0, including_low=False)  # a wide structure has no centre line: 0/0
         self.alpha = alpha
         self.iterations = iterations
         self.smooth = smooth

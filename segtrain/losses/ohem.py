@@ -12,6 +12,8 @@ from segtrain.losses.pixelwise import PixelwiseLoss, weighted_mean
 from segtrain.losses.precision import full_precision
 from segtrain.task import Task
 
+_ROUNDING = 1e-6  # of a share of pixels: 0.07 times 100 is a little above 7
+
 
 @full_precision
 def ohem_loss(
@@ -27,26 +29,29 @@ def ohem_loss(
 ) -> Tensor:
     """Take the mean of -log p(true label) over the hardest valid pixels (Shrivastava et al. 2016, section 4).
 
-    ``keep`` is their share of the valid pixels, of the batch or, with ``per_image``, of each image. A ``threshold``
-    adds every pixel whose p lies below it. ``class_weights``, one for each of ``task.label_names``, make the mean a
-    weighted one; they do not say what is hard, but labels that weigh 0 are left out from the start.
+    Hard is what has a small p. ``keep`` is the share of the valid pixels that stay, of the batch or, with
+    ``per_image``, of each image. A ``threshold`` adds every pixel whose p lies below it. ``class_weights``, one for
+    each of ``task.label_names``, make the mean a weighted one; they do not say what is hard, but labels that weigh 0
+    are left out from the start.
     """
     losses = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
     weights = task.label_weights(target, class_weights)
-    limit = _hardest(losses, weights.bool(), keep=keep, per_image=per_image)
+    hardness = task.negative_log_likelihood(logits.detach(), target) if label_smoothing else losses
+    kept = hardness >= _hardest(hardness, weights.bool(), keep=keep, per_image=per_image)
     if threshold is not None:
-        limit = limit.clamp_max(-math.log(threshold))
-    return weighted_mean(losses, weights * (losses >= limit))
+        kept |= hardness > -math.log(threshold)
+    return weighted_mean(losses, weights * kept)
 
 
 @torch.no_grad()
-def _hardest(losses: Tensor, counted: Tensor, *, keep: float, per_image: bool) -> Tensor:
-    """Find the smallest loss that is kept: ``(1, ...)`` or for each image ``(N, 1, ...)``, as many axes as losses."""
-    rows = losses.where(counted, -1).flatten(1) if per_image else losses.where(counted, -1).view(1, -1)
-    at_most = math.ceil(keep * rows.shape[1])  # known without asking the device how many pixels count
-    sorted_losses = rows.topk(at_most, sorted=True).values
-    kept = (counted.view_as(rows).sum(1, keepdim=True).double() * keep).ceil().long().clamp_max(at_most)
-    return sorted_losses.gather(1, (kept - 1).clamp_min(0)).view(-1, *[1] * (losses.ndim - 1))
+def _hardest(hardness: Tensor, counted: Tensor, *, keep: float, per_image: bool) -> Tensor:
+    """Find the least that is kept: ``(1, ...)`` or for each image ``(N, 1, ...)``, with as many axes as given."""
+    images = len(hardness) if per_image else 1
+    rows = hardness.where(counted, -1).reshape(images, -1)
+    at_most = max(1, math.ceil(keep * rows.shape[1] - _ROUNDING))  # known without asking the device how many count
+    hardest = rows.topk(at_most, sorted=True).values
+    kept = (counted.reshape(images, -1).sum(1, keepdim=True).double() * keep - _ROUNDING).ceil().long()
+    return hardest.gather(1, (kept - 1).clamp(0, at_most - 1)).view(-1, *[1] * (hardness.ndim - 1))
 
 
 class OHEMLoss(PixelwiseLoss):

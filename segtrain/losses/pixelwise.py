@@ -60,4 +60,5 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     """
     if weights.dtype == torch.bool:  # on the CPU float times bool is far slower than float times float
         weights = as_float(weights, losses.dtype)
-    return (losses * weights).sum() / weights.sum().clamp_min(EPSILON)
+    total = weights.sum()
+    return (losses * weights).sum() / total.where(total > 0, 1)

@@ -53,5 +53,5 @@ def overlap_loss(score: Tensor, regions: Regions, *, log: bool = False, class_we
 
 
 def shortfall(score: Tensor, *, log: bool) -> Tensor:
-    """Say how far a score is from 1: by the difference, or by -log, which grows without end towards 0."""
+    """Say how far a score is from 1: by the difference, or by -log, which grows steeply towards 0."""
     return -score.clamp_min(EPSILON).log() if log else 1 - score

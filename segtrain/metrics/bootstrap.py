@@ -147,7 +147,7 @@ def _intervals(drawn: Tensor, confidence: float) -> list[list[float] | None]:
 def _p_values(drawn: Tensor) -> Tensor:
     defined = (~drawn.isnan()).sum(0)
     fewer = torch.minimum((drawn <= 0).sum(0), (drawn >= 0).sum(0))
-    return (2 * (fewer + 1) / (defined + 1)).clamp_max(1).masked_fill(defined == 0, torch.nan)
+    return (2 * (fewer + 1).double() / (defined + 1)).clamp_max(1).masked_fill(defined == 0, torch.nan)
 
 
 def _plain(values: Tensor) -> list[float | None]:

@@ -15,8 +15,9 @@ def count_boundary(prediction: Tensor, target: Tensor, task: Task, *, width: flo
     """Count like `count`, where a class is only the part of it that is near its own contour; int64 on the CPU.
 
     `iou` of these counts is Boundary IoU, in any reduction (Cheng et al. 2021, section 4). Near means within ``width``
-    times the image's diagonal, at least one pixel, along rows, columns and diagonals; the image's border is part of the
-    contour, a border to ignored pixels is not. ``correct`` and ``decided`` pool the decisions of all classes.
+    times the image's diagonal, at least one pixel, along rows, columns and diagonals. The image's border is part of the
+    contour, and so is a border to ignored pixels, for truth and prediction alike. ``correct`` and ``decided`` pool the
+    decisions of all classes.
     """
     reach = max(1, round(width * math.hypot(*target.shape[-2:])))
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
@@ -27,7 +28,7 @@ def count_boundary(prediction: Tensor, target: Tensor, task: Task, *, width: flo
 
 
 def _cells(regions: Regions, kernel: np.typing.NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    truth = inner_band(regions.truth, regions.valid, kernel)
-    predicted = inner_band(regions.predicted, regions.valid, kernel)
+    truth = inner_band(regions.truth, kernel)
+    predicted = inner_band(regions.predicted, kernel)
     tp, size, guessed = (int(np.count_nonzero(mask)) for mask in (truth & predicted, truth, predicted))
     return tp, guessed - tp, size - tp, int(np.count_nonzero(regions.valid)) - size - guessed + tp

@@ -20,7 +20,7 @@ from segtrain.metrics.curves import in_blocks
 from segtrain.task import Task
 
 TEMPERATURES = tuple(2 ** (step / 2) for step in range(-6, 7))
-"""The grid of temperatures, from 1/8 to 8: a spline over their logarithms finds the minimum to within 1 %."""
+"""The grid of temperatures, from 1/8 to 8: a spline over their logarithms finds the minimum to within 2 %."""
 
 _LOGS = np.log(TEMPERATURES)
 _UNIT = 2**24  # confidences are summed in these parts of 1, as integers: exact in any order
@@ -186,9 +186,7 @@ def _lowest(nll: NDArray[np.float64]) -> float:
     By a spline around the lowest of the grid, as the loss has a single minimum: it is convex in 1 / temperature.
     """
     lowest = min(range(len(nll)), key=lambda place: (nll[place], abs(_LOGS[place])))
-    if lowest in (0, len(nll) - 1):
-        return float(_LOGS[lowest])
     spline = CubicSpline(_LOGS, nll)
     flat = spline.derivative().roots(extrapolate=False)
-    between = flat[(flat > _LOGS[lowest - 1]) & (flat < _LOGS[lowest + 1])]
+    between = flat[(flat > _LOGS[max(lowest - 1, 0)]) & (flat < _LOGS[min(lowest + 1, len(nll) - 1)])]
     return float(min([_LOGS[lowest], *between], key=spline))

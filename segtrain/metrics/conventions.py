@@ -1,7 +1,7 @@
 """What other tools call IoU: their numbers from our counts, each with its definition.
 
 Every function returns `Number` after `Number`, in the order in which the tool prints them, rounded as it rounds. The
-tools add up pixels in float32, we in float64: beyond 2^24 pixels theirs lose the last ones.
+tools add up pixels in float32, we in integers: beyond 2^24 pixels theirs lose the last ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -130,10 +130,10 @@ def mmseg(matrix: Tensor) -> list[Number]:
         "mPrecision": (precision, f"mean over the classes in the prediction of {_PRECISION} over all images"),
         "mRecall": (recall, f"mean {true} of {_RECALL} over all images"),
     }
-    accuracy = _percent(right.sum() / truth.sum(), 2)
+    scores = {"aAcc": (right.sum() / truth.sum(), "share of all pixels whose label is right"), **means}
     return [
-        Number("aAcc", accuracy, "share of all pixels whose label is right", 2),
-        *(Number(name, _percent(values.nanmean(), 2), text, 2) for name, (values, text) in means.items()),
+        Number(name, round(float((values.nanmean() * 100).round(decimals=2)), 2), text, 2)
+        for name, (values, text) in scores.items()
     ]
 
 
@@ -148,23 +148,16 @@ def torchvision(matrix: Tensor, label_names: Sequence[str]) -> list[Number]:
         "average row correct": (right / truth, f"{_RECALL} over all images; nan if never true"),
         "IoU": (iou, f"{_IOU} over all images; nan if neither true nor predicted"),
     }
-    correct = Number(
-        "global correct", _percent(right.sum() / truth.sum(), 1), "share of all pixels whose label is right", 1
-    )
-    of_labels = [
-        Number(f"{row}: {name}", _percent(value, 1), text, 1)
+    scores = [("global correct", right.sum() / truth.sum(), "share of all pixels whose label is right")]
+    scores += [
+        (f"{row}: {name}", value, text)
         for row, (values, text) in rows.items()
         for name, value in zip(label_names, values, strict=True)
     ]
-    mean = Number("mean IoU", _percent(iou.mean(), 1), "mean of the IoU of all labels; nan as soon as one is", 1)
-    return [correct, *of_labels, mean]
+    scores.append(("mean IoU", iou.mean(), "mean of the IoU of all labels; nan as soon as one is"))
+    return [Number(name, float(f"{float(value * 100):.1f}"), text, 1) for name, value, text in scores]
 
 
 def _margins(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the diagonal, the true and the predicted pixels of each label, in float64."""
-    matrix = matrix.double()
-    return matrix.diagonal(), matrix.sum(1), matrix.sum(0)
-
-
-def _percent(share: Tensor, digits: int) -> float:
-    return float((share * 100).round(decimals=digits))
+    """Give the diagonal, the true and the predicted pixels of each label, in float32 as the tools go on."""
+    return matrix.diagonal().float(), matrix.sum(1).float(), matrix.sum(0).float()

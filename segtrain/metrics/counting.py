@@ -126,7 +126,8 @@ def _check_maps(prediction: Tensor, target: Tensor) -> None:
 
 def _out_of_range(prediction: Tensor, target: Tensor, task: Task, ids: Sequence[str] | None) -> DataError:
     """Find the first wrong label, in the target if there is one, and name its value and place."""
-    known = target != task.ignore_index
+    prediction, target = prediction.long(), target.long()
+    known = task.is_known(target)
     wrong, maps, name = known & _is_stray(target, task), target, "target"
     if not wrong.any():
         wrong, maps, name = known & _is_stray(prediction, task), prediction, "prediction"

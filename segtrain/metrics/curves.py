@@ -132,12 +132,16 @@ class Curves:
         """Give ``[low, high]`` of the average precision over other images, as `bootstrap` does.
 
         First that of the mean over the classes that have one, then those of the classes; None without truth.
+
+        Replicates are scored by the coarse histograms, which say by how much, and moved to where `result` is: where
+        logits crowd into a few bins, theirs is another value.
         """
         by_class = torch.stack(self.by_image, 1).cpu().double()  # (C, N, 2, bins)
+        offset = _area(self.histogram.cpu().double()) - _area(by_class.sum(1))
 
         def statistic(weights: Tensor) -> Tensor:
             areas = [_area((weights @ images.flatten(1)).view(-1, *images.shape[1:])) for images in by_class]
-            classes = torch.stack(areas, 1)
+            classes = (torch.stack(areas, 1) + offset).clamp(0, 1)
             return torch.cat([classes.nanmean(1, keepdim=True), classes], 1)
 
         return bootstrap(statistic, len(self.by_image), replicates=replicates, confidence=confidence)

@@ -5,7 +5,7 @@ The class is the positive, the rest the negative. What is 0/0 is one of two thin
 - The class is *absent*: neither the truth nor the prediction holds a pixel of it. Its score is undefined, NaN, and the
   reductions decide what becomes of it. Scores of the negatives are undefined where the rest is absent.
 - The class is there, in the truth or in the prediction alone: all of it is wrong, and the ratio is 0, as the precision
-  of a class that nobody predicted.
+  of a class that nobody predicted; rates of errors are 1 less such a ratio, and 1.
 
 Names follow Fawcett, An introduction to ROC analysis (2006), where no other source is given.
 """
@@ -44,7 +44,8 @@ def f1(counts: Counts) -> Tensor:
 def fbeta(counts: Counts, *, beta: float = 2.0) -> Tensor:
     """F beta, (1 + b^2) tp / ((1 + b^2) tp + b^2 fn + fp): recall matters b times as much (van Rijsbergen 1979)."""
     found, missed, invented = (1 + beta**2) * counts.tp.double(), beta**2 * counts.fn.double(), counts.fp.double()
-    return found / (found + missed + invented)
+    whole = found + missed + invented
+    return torch.where(whole > 0, found / whole, 0).masked_fill(is_absent(counts), torch.nan)
 
 
 def precision(counts: Counts) -> Tensor:

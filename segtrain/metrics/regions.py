@@ -27,7 +27,7 @@ class Regions:
 def class_regions(prediction: Tensor, target: Tensor, task: Task) -> Iterator[list[Regions]]:
     """Yield for each image its scored classes; label maps are as for `confusion`, and are checked like there."""
     confusion(prediction, target, task)
-    prediction = prediction.where(target != task.ignore_index, task.ignore_index)
+    prediction = prediction.long().where(task.is_known(target), task.ignore_index)
     for number in range(len(target)):
         said, true = prediction[number, None], target[number, None]
         like = torch.empty(1, task.out_channels, *true.shape[-2:], dtype=torch.bool, device=true.device)
@@ -36,11 +36,10 @@ def class_regions(prediction: Tensor, target: Tensor, task: Task) -> Iterator[li
         yield [Regions(*masks) for masks in zip(*stacks, strict=True)]
 
 
-def inner_band(region: Mask, valid: Mask, kernel: NDArray[np.uint8]) -> Mask:
+def inner_band(region: Mask, kernel: NDArray[np.uint8]) -> Mask:
     """Keep the pixels of a region from which the kernel reaches out of it, or out of the image.
 
-    Towards ignored pixels nobody knows whether the region ends, so it does not.
+    Ignored pixels are out of every region: where they ring an object, as its uncertain outline, that is its contour.
     """
-    inside = (region | ~valid).view(np.uint8)
-    core = cv2.erode(inside, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0).view(np.bool_)
+    core = cv2.erode(region.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0).view(np.bool_)
     return region & ~core

@@ -17,7 +17,7 @@ _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """Float64 ``(N, C)`` in units of the spacing, NaN where a class is absent: means over images are ``nanmean(0)``."""
+    """Float64 ``(N, C)`` in units of the spacing, NaN where truth and prediction lack the class: use ``nanmean(0)``."""
 
     hausdorff: Tensor
     average: Tensor
@@ -33,8 +33,8 @@ def surface_distances(
 ) -> SurfaceDistances:
     """Measure each image and class, on the CPU; ``spacing`` is the height and width of a pixel, say in mm.
 
-    The contour is every pixel of a region with a neighbour above, below, left or right outside of it, or outside the
-    image; a neighbour that is ignored tells nothing.
+    The contour is every pixel of a region with a neighbour above, below, left or right outside of it, outside the
+    image, or ignored.
 
     - ``hausdorff``: the 95th percentile of the distances from one contour to the other, the larger of both directions
       (Huttenlocher et al. 1993, section on partial distances); with percentile 100 the Hausdorff distance
@@ -53,10 +53,10 @@ def surface_distances(
 
 
 def _distances(regions: Regions, spacing: tuple[float, float], percentile: float) -> tuple[float, float]:
-    truth = inner_band(regions.truth, regions.valid, _CROSS)
-    predicted = inner_band(regions.predicted, regions.valid, _CROSS)
+    truth = inner_band(regions.truth, _CROSS)
+    predicted = inner_band(regions.predicted, _CROSS)
     if not (truth.any() and predicted.any()):
-        one_sided = regions.truth.any() != regions.predicted.any()
+        one_sided = truth.any() or predicted.any()
         diagonal = math.hypot(*np.multiply(truth.shape, spacing))
         return (diagonal, diagonal) if one_sided else (math.nan, math.nan)
     window = _bounding_box(truth | predicted)

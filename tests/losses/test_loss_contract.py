@@ -247,6 +247,12 @@ def test_a_step_never_waits_for_the_device(loss, case):
     assert counted.waits == 0
 
 
+def test_targets_need_not_be_contiguous(loss, case):
+    turned = case.target.mT.contiguous().mT
+    assert not turned.is_contiguous()
+    torch.testing.assert_close(loss(case.logits, turned), loss(case.logits, case.target))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7)])
 def test_the_smallest_images_are_scored(name, mode, make_case, size):
     case = make_case(mode, ignored=False, size=size, images=1)

@@ -5,7 +5,7 @@ import torch
 
 from segtrain.errors import ConfigError
 from segtrain.losses import OHEMLoss, cross_entropy_loss, ohem_loss
-from segtrain.task import Binary
+from segtrain.task import Binary, Multiclass
 
 
 def hardest(case, keep):
@@ -71,6 +71,23 @@ def test_the_hardest_are_chosen_among_the_pixels_of_the_subset(case):
     expected = pixels.sort(descending=True).values[: math.ceil(0.25 * len(pixels))]
     ours = OHEMLoss(case.task, classes=["cat"])(case.logits, case.target)
     torch.testing.assert_close(ours, expected.mean())
+
+
+def test_smoothing_does_not_make_sure_pixels_hard():
+    """The smoothed loss of a sure pixel is large, yet its p is not below the threshold."""
+    logits, target = torch.zeros(1, 19, 10, 10), torch.zeros(1, 10, 10, dtype=torch.int64)
+    logits[:, 0] = 12
+    logits[..., 0, 0] = 0
+    task = Multiclass([str(number) for number in range(19)])
+    ours = ohem_loss(logits, target, task, keep=0.01, threshold=0.7, label_smoothing=0.1)
+    torch.testing.assert_close(ours, torch.tensor(19.0).log())
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0.07, 7), (0.28, 28), (0.001, 1), (1.0, 100)])
+def test_the_share_is_that_of_exact_arithmetic(keep, kept, value_and_grad):
+    logits = torch.randn(1, 1, 10, 10, generator=torch.Generator().manual_seed(0))
+    _, grad = value_and_grad(OHEMLoss(Binary(), keep=keep), logits, torch.ones(1, 10, 10, dtype=torch.int64))
+    assert grad.count_nonzero() == kept
 
 
 @pytest.mark.parametrize("options", [{}, {"keep": 0.5, "threshold": 0.6, "label_smoothing": 0.1, "per_image": True}])

@@ -69,13 +69,22 @@ def test_a_boundary_is_harder_than_its_region():
     assert boundary_iou(shifted, truth, 2) < region
 
 
-def test_ignored_pixels_neither_count_nor_draw_a_contour():
+def test_ignored_pixels_do_not_count_and_end_truth_and_prediction_alike():
     truth = square(20)
     truth[:, :, 20:] = 255
     counts = count_boundary(square(20), truth, Binary(), width=1 / np.hypot(40, 40))
-    assert counts.tp.item() == 10 + 10 + 20 - 2  # top, bottom and left side of the half that is known
+    assert counts.tp.item() == 10 + 10 + 20 + 20 - 4  # around the half that is known
     assert (counts.fp + counts.fn).item() == 0
     assert counts.decided.item() == 40 * 20
+
+
+def test_within_a_ring_of_ignored_pixels_a_prediction_is_the_worse_the_more_it_is_off():
+    truth = square(20).where(square(20) == square(24, at=8), 255)
+    sizes = {20: 10, 24: 8, 18: 11, 12: 14, 32: 4}
+    found = {side: boundary_iou(square(side, at=at), truth, 2) for side, at in sizes.items()}
+    assert found[20] == found[24] == 1
+    assert 1 > found[18] > found[12] == 0
+    assert 1 > found[32] > 0
 
 
 def test_what_is_predicted_at_ignored_pixels_does_not_matter():

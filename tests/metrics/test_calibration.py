@@ -105,9 +105,10 @@ def test_batches_and_ranks_add_up(mode):
     whole = calibration_of(task, logits, target, pixels_per_image=100)
     streamed = calibration_of(task, logits[:1], target[:1], pixels_per_image=100)
     streamed.update(logits[1:], target[1:])
-    assert torch.equal(streamed.table, whole.table)
-    assert torch.equal(streamed.nll, whole.nll)
-    assert as_numbers(streamed.result()) == as_numbers(whole.result())
+    # exact, but for the last bit of the softplus of single pixels: it goes by their place in memory
+    torch.testing.assert_close(streamed.table, whole.table, rtol=1e-5, atol=0)
+    torch.testing.assert_close(streamed.nll, whole.nll, rtol=1e-5, atol=0)
+    assert as_numbers(streamed.result()) == pytest.approx(as_numbers(whole.result()), rel=1e-4)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -178,6 +179,13 @@ def test_worse_than_chance_calls_for_the_highest_temperature(mode):
 def test_logits_that_no_temperature_changes_keep_theirs(mode):
     task, logits, target = calibrated_batch(mode, size=8)
     assert calibration_of(task, torch.zeros_like(logits), target).result().temperature == 1
+
+
+@pytest.mark.parametrize("best", [0.14, 6.7])
+def test_a_temperature_next_to_the_end_of_the_grid_is_found(best):
+    task, logits, target = calibrated_batch("binary")
+    scores = calibration_of(task, logits * best, target, pixels_per_image=20_000).result()
+    assert scores.temperature == pytest.approx(best, rel=0.06)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e4])

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segtrain.errors import DataError
-from segtrain.metrics import Counts, confusion, count
+from segtrain.metrics import Counts, confusion, count, require_labels
 from segtrain.metrics.counting import count_values, scatter_sums, sum_values
 from segtrain.task import Binary, Multiclass, Multilabel, Task
 from tests.metrics.cases import FIELDS, MODES, SEEDS, counts_of, equal, random_maps
@@ -166,6 +166,14 @@ def test_the_value_below_the_labels_is_wrong_whatever_is_ignored():
         target = torch.tensor([[[-1]]])
         with pytest.raises(DataError, match="target holds -1"):
             count(torch.zeros_like(target), target, Binary(ignore_index=ignore_index))
+
+
+@pytest.mark.parametrize(("dtype", "ignored"), [(torch.uint8, -1), (torch.int8, 255)])
+def test_what_small_integers_make_of_the_ignored_value_is_wrong(dtype, ignored):
+    task, target = Multiclass(["a", "b"], ignore_index=ignored), torch.tensor([[[0, ignored]]]).to(dtype)
+    for check in (require_labels, lambda target, task: count(target * 0, target, task)):
+        with pytest.raises(DataError, match=f"target holds {int(target[0, 0, 1])} at row 0, column 1"):
+            check(target, task)
 
 
 def test_a_wrong_label_names_its_image():

@@ -241,6 +241,16 @@ def test_intervals_of_average_precision_are_those_of_drawing_whole_images(mode):
     assert (found - expected).abs().max() < 0.25 * width
 
 
+@pytest.mark.parametrize(("factor", "shift"), [(2, -12), (1, 12), (0.03, 0), (100, 0)])
+def test_the_interval_holds_the_average_precision_wherever_the_logits_are(factor, shift):
+    random = torch.randn(30, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    target = (random + random.roll(1, -1) / 2 > 1).long().squeeze(1)
+    curves = curves_of(Binary(), random * factor + shift, target)
+    (area,) = curves.result().average_precision
+    for low, high in curves.intervals(replicates=200, confidence=0.95):
+        assert low < area < high < low + 0.05
+
+
 def test_a_class_without_truth_has_no_interval():
     task = make_task("multiclass", ["sky", "cat", "dog"])
     target = torch.randint(2, (4, 8, 8))

@@ -95,6 +95,13 @@ def test_f1_follows_from_iou(cells):
     assert f1 == pytest.approx(2 * iou / (1 + iou), nan_ok=True)
 
 
+@settings(max_examples=30, deadline=None)
+@given(cells=st.lists(st.integers(0, 5), min_size=4, max_size=4))
+def test_f_beta_with_beta_0_is_precision(cells):
+    counts = counts_of(*(torch.tensor([[cell]]) for cell in cells))
+    torch.testing.assert_close(metrics.fbeta(counts, beta=0.0), metrics.precision(counts), equal_nan=True)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=SEEDS)
 def test_f_beta_with_beta_1_is_f1(seed):

@@ -98,17 +98,19 @@ def test_a_missed_or_invented_class_is_as_far_off_as_the_image_is_wide(maps):
     assert found.hausdorff.item() == found.average.item() == math.hypot(16, 10)
 
 
-def test_ignored_pixels_have_no_contour():
+def test_what_is_predicted_at_ignored_pixels_is_no_distance_away():
     truth, guess = one_map((slice(2, 6), slice(2, 6))), one_map((slice(2, 6), slice(2, 9)))
     assert surface_distances(guess, truth, Binary()).hausdorff.item() > 0
     truth[..., 6:] = 255
     assert surface_distances(guess, truth, Binary(), percentile=100.0).hausdorff.item() == 0
 
 
-def test_a_region_whose_contour_is_ignored_has_no_distance():
+def test_a_region_amid_ignored_pixels_is_measured_to_its_edge():
     truth = torch.full((1, 8, 10), 255)
-    truth[0, 3:5, 3:5] = 1
-    assert surface_distances(one_map((slice(8), slice(10))), truth, Binary()).hausdorff.isnan().all()
+    truth[0, 3:5, 3:6] = 1
+    everywhere, too_narrow = one_map((slice(8), slice(10))), one_map((slice(8), slice(3, 5)))
+    assert surface_distances(everywhere, truth, Binary(), percentile=100.0).hausdorff.item() == 0
+    assert surface_distances(too_narrow, truth, Binary(), percentile=100.0).hausdorff.item() == 1
 
 
 def test_a_wrong_label_is_refused():
