@@ -83,8 +83,14 @@ class Measures:
         return self.point.refined(temperature, [0.5 if found is None else found.threshold for found in best])
 
     def write(self, folder: Path) -> dict[str, NDArray[np.uint8]]:
-        """Write the curves and the reliability table as CSV and PNG, and return the pictures by name."""
+        """Write the curves and the reliability table as CSV and PNG, and return the pictures by name.
+
+        Where they were not asked for, those of an earlier evaluation go.
+        """
         if not self.on_logits:
+            for name in ("precision_recall", "reliability"):
+                for suffix in ("csv", "png"):
+                    (folder / f"{name}.{suffix}").unlink(missing_ok=True)
             return {}
         curves, calibration = self._precision_recall, self._calibration_scores
         names = self.task.class_names

@@ -21,6 +21,7 @@ from segtrain.task import Mode, Task
 
 SPLITS_FOLDER = "eval"
 """Where in a run folder the reports of its splits lie."""
+_SPLITS = ("test", "val", "train")
 REPORT = "report.json"
 IMAGES = "images.csv"
 _COUNTED = ("tp", "fp", "fn", "tn")
@@ -95,24 +96,28 @@ def read_report(folder: Path) -> Report:
         raise DataError(f"{folder}: is not a whole report ({reason}); run segtrain eval or score again") from None
 
 
-def find_report(path: Path, split: str | None) -> Path:
-    """Return the report folder that a run folder or a report folder stands for; of several splits, test first.
+def find_reports(paths: Sequence[Path], split: str | None) -> list[Path]:
+    """Return the report folders that run folders or report folders stand for: of runs, those of one split.
 
-    Raises DataError with the command to type where there is none.
+    Unless one is asked for, that is test, val or train, the first that all runs hold. Raises DataError with the command
+    to type where a run lacks it.
     """
-    if (path / REPORT).is_file():
-        return path
-    wanted = [split] if split else ["test", "val", "train"]
-    for name in wanted:
-        folder = path / SPLITS_FOLDER / name
-        if (folder / REPORT).is_file():
-            return folder
+    held = {path: _held_splits(path) for path in paths if not (path / REPORT).is_file()}
+    common = [name for name in _SPLITS if all(name in names for names in held.values())]
+    anywhere = [name for name in _SPLITS if any(name in names for names in held.values())]
+    wanted = split or next(iter([*common, *anywhere, "test"]))
+    for path, names in held.items():
+        if wanted not in names:
+            others = f" (only of {', '.join(names)})" if names else ""
+            remedy = f"run: segtrain eval ckpt={path} data.split={wanted}"
+            raise DataError(f"{path}: holds no scores of {wanted} yet{others}; {remedy}")
+    return [path / SPLITS_FOLDER / wanted if path in held else path for path in paths]
+
+
+def _held_splits(path: Path) -> list[str]:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder, expected a run or a folder that segtrain score wrote")
-    raise DataError(
-        f"{path}: holds no scores{f' of {split}' if split else ''} yet; "
-        f"run: segtrain eval ckpt={path} data.split={split or 'test'}"
-    )
+    return [name for name in _SPLITS if (path / SPLITS_FOLDER / name / REPORT).is_file()]
 
 
 def write_confusion(folder: Path, matrix: Tensor, task: Task) -> NDArray[np.uint8]:

@@ -214,9 +214,14 @@ def test_another_truth_is_refused(tmp_path, capsys):
     assert "another truth: dog has 507 of 1007 pixels of image img01, in the other 500 of 1000" in line
 
 
-@pytest.mark.parametrize("words", ["", "a", "a b c", "a b b=c"])
+@pytest.mark.parametrize("words", ["a", "a b c", "a b b=c"])
 def test_anything_but_two_is_refused(words, capsys):
     assert "write segtrain compare outputs" in refused(words, capsys)
+
+
+def test_nothing_to_compare_is_refused(capsys):
+    assert main(["compare"]) == 2
+    assert "a: missing; add a=..." in capsys.readouterr().err
 
 
 def test_a_missing_folder_is_refused(better, capsys):
@@ -226,6 +231,20 @@ def test_a_missing_folder_is_refused(better, capsys):
 def test_a_run_that_was_not_scored_is_told_the_command(better, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     assert "segtrain eval ckpt=run data.split=val" in refused("a run split=val", capsys)
+
+
+def test_runs_are_compared_on_a_split_that_both_hold(better, tmp_path, capsys):
+    for run, splits in (("one", ("test", "val")), ("other", ("val",))):
+        for split in splits:
+            write(tmp_path / run / "eval" / split, found_pixels(0))
+    assert "A: one/eval/val" in compare("one other pictures=0", capsys)
+
+
+def test_runs_without_a_split_in_common_are_told_the_command(better, tmp_path, capsys):
+    for run, split in (("one", "test"), ("other", "val")):
+        write(tmp_path / run / "eval" / split, found_pixels(0))
+    line = refused("one other", capsys)
+    assert "other: holds no scores of test yet (only of val); run: segtrain eval ckpt=other data.split=test" in line
 
 
 def test_an_unknown_key_is_refused_before_anything_is_read(capsys):

@@ -109,6 +109,14 @@ def test_the_size_that_the_model_saw_is_scored_on_request(run, tmp_path):
     assert not (tmp_path / "eval" / "val" / "reliability.png").exists()
 
 
+def test_curves_that_are_not_asked_for_again_do_not_stay(run, tmp_path):
+    for words in ([], ["eval.curves=false"]):
+        assert main(["eval", f"ckpt={run}", f"output={tmp_path}", "eval.bootstrap=0", *words]) == 0
+        kept = {path.stem for path in (tmp_path / "eval" / "val").glob("*.csv")}
+        assert ({"precision_recall", "reliability"} <= kept) == (words == [])
+    assert {"images", "metrics", "confusion"} <= kept
+
+
 def test_training_leaves_the_report_of_its_best_validation(run, tmp_path):
     words = ["data=shapes", "data.size=32", "data.image_size=32", "data.train=8", "data.val=4", "trainer.max_steps=2"]
     assert main([*words, "encoder=test_resnet", "logger=none", f"hydra.run.dir={tmp_path}"]) == 0

@@ -7,7 +7,7 @@ import torch
 
 from segtrain.errors import DataError
 from segtrain.metrics import METRICS, REDUCTIONS, count, scores
-from segtrain.reports import Report, find_report, read_report, write_confusion, write_report
+from segtrain.reports import Report, find_reports, read_report, write_confusion, write_report
 from segtrain.task import Binary, Multiclass, Multilabel
 
 
@@ -62,15 +62,15 @@ def test_the_report_of_a_run_is_that_of_its_test_split_unless_another_is_asked_f
         folder = tmp_path / "eval" / split
         folder.mkdir(parents=True)
         write_report(folder, a_report(Binary()))
-    assert find_report(tmp_path, asked) == tmp_path / "eval" / found
-    assert find_report(tmp_path / "eval" / "val", None) == tmp_path / "eval" / "val"
+    assert find_reports([tmp_path], asked) == [tmp_path / "eval" / found]
+    assert find_reports([tmp_path / "eval" / "val"], None) == [tmp_path / "eval" / "val"]
 
 
 def test_a_run_without_a_report_says_how_to_make_one(tmp_path):
-    with pytest.raises(DataError, match=r"holds no scores yet; run: segtrain eval ckpt=.* data.split=test"):
-        find_report(tmp_path, None)
+    with pytest.raises(DataError, match=r"holds no scores of test yet; run: segtrain eval ckpt=.* data.split=test"):
+        find_reports([tmp_path], None)
     with pytest.raises(DataError, match="no such folder"):
-        find_report(tmp_path / "nowhere", None)
+        find_reports([tmp_path / "nowhere"], None)
 
 
 def test_a_damaged_report_is_said_in_one_line(tmp_path):

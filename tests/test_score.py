@@ -203,6 +203,20 @@ def test_what_is_predicted_at_ignored_pixels_does_not_matter(pairs):
     assert same(read_report(Path("out")).counts, counts_of(pairs))
 
 
+def test_the_folders_need_no_keys(pairs):
+    assert main(["score", "masks", "truth", CLASSES, "ignore_index=255", "bootstrap=0", "output=out"]) == 0
+    assert read_report(Path("out")).about["pred"] == str(Path("masks").resolve())
+    assert main(["score", "masks", CLASSES]) == 2
+
+
+def test_masks_saved_as_jpeg_are_told_to_be_png_whatever_they_hold(pairs, capsys):
+    stray = np.where(np.arange(40)[:, None] < 3, 7, np.zeros((40, 50))).astype(np.uint8)
+    Path("truth/a.png").unlink()
+    Image.fromarray(stray).save("truth/a.jpg", quality=95)
+    assert score(CLASSES, "ignore_index=255") == 2
+    assert "was it saved as JPEG, or resized with interpolation? Save it as PNG" in capsys.readouterr().err
+
+
 def test_files_pair_whatever_their_suffix(pairs):
     for file in Path("truth").rglob("*.png"):
         Image.open(file).save(file.with_suffix(".tif"))
@@ -320,7 +334,12 @@ MISTAKES = {
         "truth/a.png: mask holds 0 and 255, expected 0..1 (background, cat)",
         "add 'class_map={0: 0, 255: 1}'",
     ),
-    "strange truth": (lambda: replace_all("truth", 2, 9), KNOWN, "expected 0..3", "'ignore_index=[9]'"),
+    "strange truth": (
+        lambda: replace_all("truth", 2, 9),
+        KNOWN,
+        "expected 0..3",
+        "'ignore_index=[9,255]' if 9 does not count",
+    ),
     "strange prediction": (
         lambda: replace_all("masks", 2, 9),
         KNOWN,
@@ -365,10 +384,16 @@ MISTAKES = {
     ),
     "key": (lambda: None, [*KNOWN, "ignore_indx=255"], "ignore_indx: unknown key", "did you mean 'ignore_index'?"),
     "output": (
-        lambda: None,
-        [*KNOWN, "output=truth/a.png"],
-        "output=truth/a.png: cannot be written",
+        lambda: Path("other").touch(),
+        [*KNOWN, "output=other"],
+        "output=other: cannot be written",
         "another output=",
+    ),
+    "output among the masks": (
+        lambda: None,
+        [*KNOWN, "output=truth/scores"],
+        "output=truth/scores: is among the masks of truth",
+        "choose another",
     ),
 }
 

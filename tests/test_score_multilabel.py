@@ -54,6 +54,12 @@ def counts_of(pairs):
     return metrics.Counts.cat(metrics.count(prediction, target, TASK) for prediction, target in maps)
 
 
+def test_folders_of_classes_are_told_of_their_mode(pairs, capsys):
+    assert main(["score", "pred=masks", "truth=truth", "ignore_index=255", "bootstrap=0"]) == 0
+    said = "has masks of the same names in car/, near road/, road/; if these are classes, set mode=multilabel"
+    assert said in capsys.readouterr().out
+
+
 def test_each_class_is_scored_where_its_own_truth_is_known(pairs):
     assert score("classes=[road,car]", "output=out", *KNOWN) == 0
     for name, scores in json.loads(Path("out/report.json").read_text())["scores"]["per_class"].items():

@@ -10,7 +10,7 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
-from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.arguments import Arguments, name_words, show
 from segtrain.commands.folders import make_folder
 from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose, named_targets
@@ -24,32 +24,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LISTED = 8  # images in the table of those that changed most
-_SIDES = ("a", "b")
 
 
 def run(arguments: Arguments) -> int:
     """Compare, or print the config."""
-    job = compose("compare", name_words(arguments.overrides), config_dir=arguments.config_dir).job
+    words = name_words(arguments.overrides, ("a", "b"), f"segtrain compare {' '.join(['outputs/<name>/<time>'] * 2)}")
+    job = compose("compare", words, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0
     compare(to_config(job, CompareConfig), arguments.config_dir)
     return 0
-
-
-def name_words(words: Sequence[str]) -> list[str]:
-    """Give words that are no ``key=value`` the keys a and b, in order; raises ConfigError unless that makes two."""
-    places = [word for word in words if "=" not in word or Path(word).exists()]
-    options = [word for word in words if word not in places]
-    free = [side for side in _SIDES if not any(option.startswith(f"{side}=") for option in options)]
-    if len(places) != len(free):
-        given = ", ".join(places) or "nothing"
-        raise ConfigError(
-            f"compare: got {given}, expected {len(free)} runs or score folders; "
-            "write segtrain compare outputs/<name>/<time> outputs/<name>/<time>"
-        )
-    quoted = ["'" + place.replace("'", r"\'") + "'" for place in places]
-    return [*(f"{side}={place}" for side, place in zip(free, quoted, strict=True)), *options]
 
 
 def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
@@ -59,10 +44,10 @@ def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     from segtrain.commands.compare_pictures import draw_changes
     from segtrain.console import out, start_logging
     from segtrain.metrics.bootstrap import FEW
-    from segtrain.reports import find_report, read_report, write_table
+    from segtrain.reports import find_reports, read_report, write_table
 
     start_logging()
-    folders = [find_report(Path(path), config.split) for path in (config.a, config.b)]
+    folders = find_reports([Path(config.a), Path(config.b)], config.split)
     a, b = (read_report(folder) for folder in folders)
     if problem := comparison.mismatch(a, b):
         raise DataError(f"{folders[1]}: {problem} ({folders[0]})")

@@ -69,9 +69,9 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     warn_of_training_images(feed.dataset.source.ids, payload["config"], job)
     if len(feed.dataset) < FEW:
         log.warning("%d images are few: intervals, thresholds and calibration say little", len(feed.dataset))
-    if any(task.cuts):
-        log.info("%s decides at thresholds that eval.calibrate kept in it", file.name)
-    measures = Measures(task, config.eval, OperatingPoint.of(payload))
+    point = OperatingPoint.of(payload)
+    tell_what_was_kept(point, file)
+    measures = Measures(task, config.eval, point)
     display = Display()
     with display.running(0, len(feed), label=split):
         result = evaluate(
@@ -95,6 +95,15 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
         keep_operating_point(measures.operating_point(), payload, file, split)
     elif config.eval.curves and split == "val":
         log.info("eval.calibrate=true keeps temperature and thresholds in %s, to be used from then on", file.name)
+
+
+def tell_what_was_kept(point: "OperatingPoint", file: Path) -> None:
+    """Say which thresholds and temperature of an earlier ``eval.calibrate`` are in use."""
+    if point.thresholds:
+        log.info("%s decides at thresholds that eval.calibrate kept in it", file.name)
+    if point.temperature != 1:
+        text = "%s divides logits by %.3f, which eval.calibrate kept in it; a temperature found now comes on top"
+        log.info(text, file.name, point.temperature)
 
 
 def refuse_other_classes(source: "Source", model: "Segmenter", task: "Task") -> None:

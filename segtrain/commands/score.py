@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.arguments import Arguments, name_words, show
 from segtrain.commands.folders import make_folder
 from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose
@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Arguments) -> int:
     """Score, or print the config."""
-    job = compose("score", arguments.overrides, config_dir=arguments.config_dir).job
+    words = name_words(arguments.overrides, ("pred", "truth"), "segtrain score masks true_masks")
+    job = compose("score", words, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0
@@ -48,7 +49,7 @@ def score(config: ScoreConfig) -> None:
     start_logging()
     scorer, pairs = prepare(config)
     if config.output:
-        refuse_report_of_a_run(Path(config.output))
+        refuse_output(config, Path(config.output))
         make_folder(Path(config.output), key="output")
     display = Display()
     with display.running(0, len(pairs), label="scoring"):
@@ -78,11 +79,23 @@ def prepare(config: ScoreConfig) -> "tuple[Scorer, list[MaskPair]]":
         pairs, extra = pair_class_masks(pred, truth, names, complete=config.missing == "error")
     else:
         pairs, extra = pair_masks(pred, truth)
+        warn_of_class_folders(pairs, truth)
     if extra:
         log.warning("%s: masks of %d images have no truth, and do not count", pred, extra)
     if names is None:
         names, class_map = classes_found(config, pairs)
     return make_scorer(config, names, class_map), pairs
+
+
+def warn_of_class_folders(pairs: "Sequence[MaskPair]", truth: Path) -> None:
+    """Say so where all masks have namesakes in other folders, as folders of classes that overlap do."""
+    folders: dict[str, list[str]] = {}
+    for pair in pairs:
+        folder, _, name = pair.id.rpartition("/")
+        folders.setdefault(name, []).append(folder)
+    if all(len(found) > 1 for found in folders.values()):
+        several = ", ".join(f"{folder}/" for folder in next(iter(folders.values())))
+        log.warning("%s: has masks of the same names in %s; if these are classes, set mode=multilabel", truth, several)
 
 
 def refuse_contradictions(config: ScoreConfig) -> None:
@@ -101,10 +114,13 @@ def refuse_contradictions(config: ScoreConfig) -> None:
         )
 
 
-def refuse_report_of_a_run(folder: Path) -> None:
-    """Raise ConfigError for the report of a model, which would be lost."""
+def refuse_output(config: ScoreConfig, folder: Path) -> None:
+    """Raise ConfigError for the report of a model, which would be lost, and for a place among the masks."""
     from segtrain.reports import REPORT, read_report
 
+    for key, masks in (("pred", Path(config.pred)), ("truth", Path(config.truth))):
+        if folder.resolve().is_relative_to(masks.resolve()):
+            raise ConfigError(f"output={folder}: is among the masks of {key}, expected another folder; choose another")
     if (folder / REPORT).exists() and "ckpt" in read_report(folder).about:
         raise ConfigError(f"output={folder}: holds the scores of a model, expected another folder; choose another")
 

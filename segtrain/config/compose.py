@@ -35,6 +35,7 @@ SCHEMAS: Mapping[str, type] = {
     "compare": CompareConfig,
     "import": ImportConfig,
 }
+_NOTHING = object()
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 
 
@@ -115,6 +116,8 @@ def _values(override: Override) -> list[str]:
 
 def _not_an_override(argument: str) -> str:
     key, equals, value = argument.partition("=")
+    if any(argument.count(opening) != argument.count(closing) for opening, closing in ("{}", "[]", "()")):
+        return "expected closed quotes and brackets; the shell splits words at spaces, so put the whole in 'quotes'"
     if not equals:
         return f"cannot be read, expected key=value; write {argument}=..."
     if not re.fullmatch(r"[+~]{0,2}\w+([./@]\w+)*", key):
@@ -196,7 +199,7 @@ def _key_problem(override: Override, config: DictConfig) -> str | None:
     if key.partition(".")[0] == "hydra":
         return _hydra_problem(override)
     tree = OmegaConf.to_container(config, resolve=False)
-    exists = _holds(tree, key.split("."))
+    exists = _at(tree, key) is not _NOTHING
     if override.type is OverrideType.ADD and exists:
         return f"{override.input_line}: is there already, expected a new key; write it without the +"
     if exists or override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
@@ -204,6 +207,9 @@ def _key_problem(override: Override, config: DictConfig) -> str | None:
     group = key.partition(".")[0]
     if group in GROUPS and group in config and config[group] is None:
         return f"{key}: nothing is chosen for {group}; add {group}={'|'.join(Groups.find().choices(group))}"
+    parent, _, child = key.rpartition(".")
+    if parent and _at(tree, parent) is None:
+        return f"{key}: {parent} has no keys yet; write '{parent}={{{child}: {override.value()}}}'"
     known = [*_keys(tree), *GROUPS]
     if key in GROUPS or override.type is OverrideType.DEL:
         return f"{key}: there is nothing of that name to remove or replace"
@@ -218,15 +224,16 @@ def _hydra_problem(override: Override) -> str | None:
     return None if is_folder else f"{key}: expected a folder, got {value!r}; write {key}=outputs/my_run"
 
 
-def _holds(tree: Any, parts: Sequence[str]) -> bool:
-    for part in parts:
+def _at(tree: Any, key: str) -> Any:
+    """Return the value of a dotted key, `_NOTHING` where there is none."""
+    for part in key.split("."):
         if isinstance(tree, list) and part.isdigit() and int(part) < len(tree):
             tree = tree[int(part)]
         elif isinstance(tree, Mapping) and part in tree:
             tree = tree[part]
         else:
-            return False
-    return True
+            return _NOTHING
+    return tree
 
 
 def _keys(tree: Any, path: str = "") -> Iterator[str]:

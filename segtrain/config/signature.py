@@ -181,6 +181,8 @@ def _no_member(value: Any, members: Sequence[Any]) -> str | None:
     if isinstance(value, list):  # whoever gives a list wants to know what is wrong with it
         problems = [p for p, m in zip(problems, members, strict=True) if _is_container(m)] or problems
     choices = [str(c) for member in members if get_origin(member) is Literal for c in get_args(member)]
+    if isinstance(value, str) and ":" in value and any(_is_container(member) for member in members):
+        return f"expected a mapping, got {value!r} without its braces, which the shell takes; put the word in 'quotes'"
     if choices and isinstance(value, str) and str not in members:
         return _not_a_choice(value, choices)
     expected = [problem.split(", got ")[0].removeprefix("expected ") for problem in problems if problem]

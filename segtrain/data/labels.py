@@ -13,6 +13,8 @@ UNKNOWN = 254
 
 VALUES = 2**16
 MANY = 32
+INEXACT = "label values must be exact: was it saved as JPEG, or resized with interpolation? Save it as PNG"
+"""What to say of a mask that holds values between the labels."""
 
 
 class LabelMap:
@@ -81,21 +83,31 @@ class LabelMap:
         unknown = self.unknown(held)
         in_order = f"'data.class_map={{{', '.join(f'{value}: {label}' for label, value in enumerate(held))}}}'"
         with_background = f"'data.classes=[background,{','.join(class_names)}]'"
+        skip = _skip(sorted({*self.ignore, *unknown}))
         lacks_background = tuple(class_names) == self.label_names and "background" not in class_names
         if len(held) > max(MANY, 2 * count):
-            return "label values must be exact: was it saved as JPEG, or resized with interpolation? Save it as PNG"
+            return INEXACT
         if self.mapped and len(held) == count:
             return f"add {in_order}"
         if unknown == [IGNORE_INDEX] and len(held) > 2:
-            return f"add data.ignore_index={IGNORE_INDEX}"
+            return f"add {skip}"
         if unknown == [count] and held[0] == 0 and lacks_background:
-            return f"set {with_background} if 0 is background, or data.ignore_index={count} if {count} does not count"
+            return f"set {with_background} if 0 is background, or {skip} if {count} does not count"
+        if len(unknown) == 1 and len(held) > 2 and not self.mapped:
+            return f"mend the mask if {unknown[0]} is in few, or set {skip} if {unknown[0]} does not count"
         if len(held) == count:
             return f"add {in_order}"
         if len(held) == count + 1 and held[0] == 0 and lacks_background:
             return f"set {with_background} {in_order}"
         named = "name each value in data.classes, " if set(class_names) <= set(self.label_names) else ""
-        return f"{named}translate with data.class_map, or skip with 'data.ignore_index=[{','.join(map(str, unknown))}]'"
+        return f"{named}translate with data.class_map, or skip with {skip}"
+
+
+def _skip(values: Sequence[int]) -> str:
+    """Write the key that ignores these values, as it is typed."""
+    if len(values) == 1:
+        return f"data.ignore_index={values[0]}"
+    return f"'data.ignore_index=[{','.join(map(str, values))}]'"
 
 
 def listing(items: Iterable[object], *, most: int = 8) -> str:

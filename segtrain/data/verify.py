@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segtrain.data.images import image_size, read_mask
-from segtrain.data.labels import LabelMap, listing
+from segtrain.data.labels import INEXACT, LabelMap, listing
 from segtrain.data.pairs import Pair
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
@@ -62,7 +62,8 @@ def held_values(mask: Pixels) -> tuple[int, ...]:
 
 
 def strange_values(mask: Path, values: Sequence[int], labels: LabelMap, remedy: str, *, masks: int) -> str:
-    """Describe the first of several masks that hold values without a label."""
+    """Describe the first of several masks that hold values without a label; those of a JPEG are never exact."""
+    remedy = INEXACT if mask.suffix.lower() in (".jpg", ".jpeg") else remedy
     others = f" ({masks} masks hold such values)" if masks > 1 else ""
     return f"{mask}: mask holds {_values(values)}, expected {labels.expected}; {remedy}{others}"
 

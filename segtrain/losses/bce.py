@@ -77,5 +77,5 @@ def _one_each(pos_weight: Sequence[float] | float | None, task: Task) -> Tensor 
             f"{', '.join(task.class_names)}; set loss.pos_weight=[{', '.join('1.0' for _ in task.class_names)}]"
         )
     for value in values:
-        check_range("pos_weight", value, 0)
+        check_range("pos_weight", value, 0, including_low=False)
     return torch.tensor(values, dtype=torch.float32)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from segtrain.errors import ConfigError
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, class_mean
 from segtrain.losses.options import check_range
@@ -18,6 +19,13 @@ def _tversky_index(regions: Regions, *, alpha: float, beta: float, smooth: float
     false_negatives = regions.true - regions.overlap
     whole = regions.overlap + alpha * false_positives + beta * false_negatives
     return (regions.overlap + smooth) / (whole + smooth).clamp_min(EPSILON)
+
+
+def _check_options(*, alpha: float, beta: float, smooth: float) -> None:
+    for option, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
+        check_range(option, value, 0)
+    if alpha == beta == 0:
+        raise ConfigError("loss.beta: 0 beside loss.alpha=0, where nothing costs anything; set loss.beta=0.7")
 
 
 @full_precision
@@ -91,8 +99,7 @@ class TverskyLoss(ClasswiseLoss):
         super().__init__(
             task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
         )
-        for option, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
-            check_range(option, value, 0)
+        _check_options(alpha=alpha, beta=beta, smooth=smooth)
         self.alpha = alpha
         self.beta = beta
         self.smooth = smooth
@@ -133,8 +140,7 @@ class FocalTverskyLoss(ClasswiseLoss):
             task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
         )
         check_range("gamma", gamma, 1)
-        for option, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
-            check_range(option, value, 0)
+        _check_options(alpha=alpha, beta=beta, smooth=smooth)
         self.gamma = gamma
         self.alpha = alpha
         self.beta = beta

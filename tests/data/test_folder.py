@@ -154,7 +154,19 @@ VALUE_PROBLEMS = [
     ),
     ((0, 9, 99), ["cat", "dog"], {}, "set 'data.classes=[background,cat,dog]' 'data.class_map={0: 0, 9: 1, 99: 2}'"),
     ((0, 1, 2), ["cat", "dog"], {"ignore_index": 0}, "add 'data.class_map={1: 0, 2: 1}'"),
-    ((0, 1, 7), ["cat"], {"class_map": {0: 0, 1: 1}}, "skip with 'data.ignore_index=[7]'"),
+    ((0, 1, 7), ["cat"], {"class_map": {0: 0, 1: 1}}, "skip with data.ignore_index=7"),
+    (
+        (0, 1, 2, 77),
+        ["cat", "dog", "owl"],
+        {},
+        "mend the mask if 77 is in few, or set data.ignore_index=77 if 77 does not count",
+    ),
+    (
+        (0, 1, 2, 9, 77),
+        ["cat", "dog", "owl"],
+        {"ignore_index": 9},
+        "set 'data.ignore_index=[9,77]' if 77 does not count",
+    ),
     (range(200), ["cat"], {}, "was it saved as JPEG, or resized with interpolation?"),
 ]
 

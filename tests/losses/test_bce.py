@@ -57,6 +57,11 @@ def test_module_and_function_agree(case):
     )
 
 
+def test_a_class_that_would_cost_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"loss\.pos_weight: 0 is out of range, expected 0 < pos_weight"):
+        BCELoss(Multilabel(["cat", "dog"]), pos_weight=0.0)
+
+
 def test_the_wrong_number_of_weights_names_the_classes():
     with pytest.raises(ConfigError, match=r"loss\.pos_weight: 1 weights, expected 2, one each for cat, dog"):
         BCELoss(Multilabel(["cat", "dog"]), pos_weight=[1.0])

@@ -69,6 +69,14 @@ def test_focal_module_and_function_agree(case, options):
     assert ours == focal_tversky_loss(case.logits, case.target, case.task, **options)
 
 
+@pytest.mark.parametrize("kind", [TverskyLoss, FocalTverskyLoss])
+def test_mistakes_that_all_cost_nothing_are_refused(kind):
+    with pytest.raises(
+        ConfigError, match=r"loss\.beta: 0 beside loss\.alpha=0, where nothing costs anything; set loss"
+    ):
+        kind(Binary(), alpha=0.0, beta=0.0)
+
+
 @pytest.mark.parametrize(("kind", "option"), [(TverskyLoss, "beta"), (FocalTverskyLoss, "gamma")])
 def test_options_out_of_range_are_refused(kind, option):
     with pytest.raises(ConfigError, match=rf"loss\.{option}: -1 is out of range, expected \d <= {option}; set loss\."):
