@@ -122,7 +122,9 @@ def find(path: Path, *, best: bool) -> Path:
     found = candidates(path, best=best)
     if not found:
         what = "holds no checkpoints/last.pt" if path.exists() else "no such file or folder"
-        raise CheckpointError(f"{path}: {what}, {_EXPECTED}")
+        newest = max(path.glob("*/checkpoints/last.pt"), key=lambda file: file.stat().st_mtime, default=None)
+        hint = f", such as {newest.parent.parent}, the newest there" if newest else ""
+        raise CheckpointError(f"{path}: {what}, {_EXPECTED}{hint}")
     return found[0]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,12 @@ import torch
 import yaml
 from PIL import Image
 
-from segtrain import load_model
+from segtrain import checkpoint, load_model
 from segtrain.cli import main
+from segtrain.commands.arguments import Arguments
+from segtrain.commands.sweep import plan_jobs
 from segtrain.data.images import read_image
+from segtrain.errors import CheckpointError
 from tests.conftest import TINY
 
 CLASSES = ["background", "disc", "square", "triangle", "star"]
@@ -158,6 +162,22 @@ def test_a_sweep_takes_encoders_that_have_no_file(tmp_path):
     command = ["-m", *words, "encoder=test_resnet,mobilenetv3_small_050", "trainer.max_steps=1"]
     assert main([*command, f"hydra.sweep.dir={tmp_path}"]) == 0
     assert len((tmp_path / "leaderboard.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("words", "name"), [(["name=mine"], "mine"), (["name=a,b"], "sweeps"), ([], "sweeps")])
+def test_a_sweep_with_a_name_lies_in_its_folder(words, name):
+    jobs = plan_jobs(Arguments((*TINY, *words, "seed=0,1"), multirun=True))
+    assert {job.folder.parent.parent for job in jobs} == {Path("outputs") / name}
+
+
+def test_a_folder_of_runs_names_the_newest(tmp_path):
+    for number, name in enumerate(("old", "new")):
+        last = tmp_path / name / "checkpoints" / "last.pt"
+        last.parent.mkdir(parents=True)
+        last.touch()
+        os.utime(last, (number, number))
+    with pytest.raises(CheckpointError, match=r"give outputs/<name>/<time>, such as \S+/new, the newest there"):
+        checkpoint.find(tmp_path, best=True)
 
 
 def test_a_folder_of_images_and_masks_trains_end_to_end(tmp_path):

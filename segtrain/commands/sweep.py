@@ -16,7 +16,7 @@ from rich.table import Table
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
 from segtrain.commands.train import plan, train
-from segtrain.config.compose import compose, expand_sweep
+from segtrain.config.compose import compose, expand_sweep, overrides_of
 from segtrain.config.schema import TrainConfig
 from segtrain.config.spine import check_leaves, to_config
 from segtrain.console import out
@@ -70,7 +70,7 @@ def run(arguments: Arguments) -> int:
 def plan_jobs(arguments: Arguments) -> list[Job]:
     """Expand the grid; mistakes in any job are reported before the first one starts."""
     expanded = expand_sweep(arguments.overrides)
-    folder = compose("train", expanded[0][0], config_dir=arguments.config_dir).sweep_dir
+    folder = sweep_folder(*expanded[0], arguments.config_dir)
     jobs = []
     problems: dict[str, None] = {}
     for number, (words, varied) in enumerate(expanded):
@@ -84,6 +84,15 @@ def plan_jobs(arguments: Arguments) -> list[Job]:
     if problems:
         raise ConfigError("\n".join(problems))
     return jobs
+
+
+def sweep_folder(words: Sequence[str], varied: Sequence[str], config_dir: Path | None) -> Path:
+    """Return the folder of all jobs, by the first one's words: where one name is given to all, it goes by that name."""
+    folder = compose("train", words, config_dir=config_dir).sweep_dir
+    names = overrides_of([word for word in words if word not in varied], "name")
+    if not names or overrides_of(words, "hydra.sweep.dir"):
+        return folder
+    return folder.parent.parent / str(names[-1]) / folder.name
 
 
 def check_jobs(jobs: Sequence[Job], config_dir: Path | None) -> None:

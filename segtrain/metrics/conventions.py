@@ -49,7 +49,8 @@ def segtrain(scores: Mapping[str, Any]) -> list[Number]:
 
 _ONE_SIDED = "the image's diagonal where only one side has the class"
 _CONTOURS = {
-    "boundary_iou": f"mean over classes of {_IOU} of the bands along their contours, 2 % of the diagonal wide",
+    "boundary_iou": f"mean over classes of {_IOU} of the bands along their contours, 2 % of the diagonal wide; "
+    "ignored pixels end a class",
     "surface_hausdorff": "95th percentile of the distances between contours in pixels, mean over images, then classes; "
     f"{_ONE_SIDED}",
     "surface_average": "mean of the distances between contours in pixels, mean over images, then classes; "
