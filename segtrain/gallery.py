@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from segtrain.data.feed import Feed
 from segtrain.data.loader import collate
+from segtrain.data.palette import colour_names
 from segtrain.evaluator import Evaluation
 from segtrain.metrics import iou
 from segtrain.models import Outputs, Segmenter
-from segtrain.pictures import side_by_side, stack
+from segtrain.pictures import side_by_side, stack_with_legend
 from segtrain.runlog import RunLog
 from segtrain.runtime import Runtime
 from segtrain.task import Task
@@ -45,7 +46,8 @@ class Gallery:
         order = scored[values[scored].argsort(descending=True)].tolist()
         chosen = order if len(order) <= 2 * _EXTREMES else order[:_EXTREMES] + order[-_EXTREMES:]
         if chosen:
-            log.overview(stack(self.draw(model, chosen, [f"iou {values[index]:.3f}" for index in chosen])))
+            rows = self.draw(model, chosen, [f"iou {values[index]:.3f}" for index in chosen])
+            log.overview(stack_with_legend(rows, colour_names(self.task), self.dataset.source.palette))
 
     @torch.inference_mode()
     def draw(self, model: Segmenter, indices: Sequence[int], notes: Sequence[str] = ()) -> list[NDArray[np.uint8]]:

@@ -36,11 +36,37 @@ def side_by_side(
     return np.concatenate([_text(caption, row.shape[1]), row])
 
 
+def stack_with_legend(
+    rows: Sequence[NDArray[np.uint8]], names: Sequence[str], colours: Sequence[Colour]
+) -> NDArray[np.uint8]:
+    """Put pictures below each other, and over them what their colours stand for."""
+    return stack([legend(names, colours, max(row.shape[1] for row in rows)), *rows])
+
+
 def stack(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Put pictures of any size below each other on white."""
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return np.concatenate(padded)
+
+
+def legend(names: Sequence[str], colours: Sequence[Colour], width: int) -> NDArray[np.uint8]:
+    """Name the colours of labels, by value, in as many lines of at most that width as it takes."""
+    ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    places, x, y, widest = [], 0, 0, width
+    for name in names:
+        advance = 2 * _CAPTION + round(ruler.textlength(name))
+        if x and x + advance > width:
+            x, y = 0, y + _CAPTION
+        places.append((x, y))
+        x += advance
+        widest = max(widest, x)
+    canvas = Image.new("RGB", (widest, y + _CAPTION), "white")
+    draw = ImageDraw.Draw(canvas)
+    for name, colour, (x, y) in zip(names, colours, places, strict=True):
+        draw.rectangle((x + 2, y + 2, x + _CAPTION - 3, y + _CAPTION - 3), fill=colour)
+        draw.text((x + _CAPTION, y + 1), name, fill="black")
+    return np.asarray(canvas)
 
 
 def _text(words: str, width: int) -> NDArray[np.uint8]:

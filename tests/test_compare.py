@@ -21,6 +21,7 @@ from tests.conftest import TINY
 from tests.metrics.cases import counts_of
 
 NAMES = ("cat", "dog")
+LEGEND = 14 + 4  # pixels of the line that names the colours
 
 
 @pytest.fixture(autouse=True)
@@ -297,8 +298,8 @@ def test_score_folders_are_drawn_from_their_mask_files(tmp_path, capsys):
         write(tmp_path / key, count(*maps, task), ids=tuple(truth), about={**paths, **values})
     compare("a b output=out", capsys)
     picture = np.asarray(Image.open(tmp_path / "out" / "changed.png"))
-    assert picture.shape == (14 + 240 + 4, 3 * (480 + 4), 3)
-    drawn = [tuple(picture[100, 200 + column * 484]) for column in range(3)]
+    assert picture.shape == (LEGEND + 14 + 240 + 4, 3 * (480 + 4), 3)
+    drawn = [tuple(picture[LEGEND + 100, 200 + column * 484]) for column in range(3)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -321,7 +322,7 @@ def test_two_runs_are_compared_with_pictures(runs, tmp_path, capsys):
     changed = [row for row in rows_of(tmp_path / "out" / "images.csv") if float(row["difference"])]
     assert len(changed) >= 3
     picture = np.asarray(Image.open(tmp_path / "out" / "changed.png"))
-    assert picture.shape == (3 * (14 + 240 + 4), 4 * (240 + 4), 3)
+    assert picture.shape == (LEGEND + 3 * (14 + 240 + 4), 4 * (240 + 4), 3)
 
 
 def test_a_picture_shows_what_was_scored(runs, tmp_path, capsys, monkeypatch):

@@ -201,8 +201,13 @@ def test_masks_of_a_class_are_scored_as_a_binary_task(run, photos, tmp_path):
 
 def test_score_finds_in_the_predicted_files_what_eval_counted(run, photos, tmp_path):
     assert main(["eval", f"ckpt={run}", "eval.bootstrap=0", "eval.curves=false"]) == 0
-    assert main(["predict", f"ckpt={run}", f"input={photos / 'images'}", f"output={tmp_path}"]) == 0
-    words = ["mode=multilabel", f"pred={tmp_path}", f"truth={photos / 'masks'}", f"output={tmp_path / 'scores'}"]
+    assert main(["predict", f"ckpt={run}", f"input={photos / 'images'}", f"output={tmp_path / 'masks'}"]) == 0
+    words = [
+        "mode=multilabel",
+        f"pred={tmp_path / 'masks'}",
+        f"truth={photos / 'masks'}",
+        f"output={tmp_path / 'scores'}",
+    ]
     assert main(["score", *words]) == 0
     evaluated, scored = read_report(run / "eval" / "val"), read_report(tmp_path / "scores")
     rows = [scored.ids.index(name) for name in evaluated.ids]

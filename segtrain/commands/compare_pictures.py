@@ -14,10 +14,10 @@ from segtrain.config.schema import CompareConfig
 from segtrain.data.folder import STANDS_FOR
 from segtrain.data.labels import LabelMap
 from segtrain.data.mask_pairs import pair_class_masks, pair_masks
-from segtrain.data.palette import colours_of
+from segtrain.data.palette import colour_names, colours_of
 from segtrain.data.sample import Source
 from segtrain.errors import DataError, SegtrainError
-from segtrain.pictures import stack
+from segtrain.pictures import stack_with_legend
 from segtrain.reports import Report
 from segtrain.scoring import Scorer
 from segtrain.task import IGNORE_INDEX, make_task
@@ -36,14 +36,15 @@ def draw_changes(
     changed = [change for change in changes if change.difference]
     if not changed:
         return
-    colours = colours_of(make_task(a.mode, a.class_names))
+    task = make_task(a.mode, a.class_names)
+    colours = colours_of(task)
     try:
         view_a, view_b = _view(a, config, trusted), _view(b, config, trusted)
         rows = [draw(change, view_a(change.id), view_b(change.id), colours) for change in changed]
     except SegtrainError as error:
         log.warning("no pictures: %s", error)
         return
-    Image.fromarray(stack(rows)).save(file)
+    Image.fromarray(stack_with_legend(rows, colour_names(task), colours)).save(file)
 
 
 def _view(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:

@@ -27,6 +27,11 @@ def colours_of(task: Task) -> tuple[Colour, ...]:
     return palette(task.first_scored + len(task.class_names))
 
 
+def colour_names(task: Task) -> tuple[str, ...]:
+    """Say what these colours stand for."""
+    return ("none", *task.class_names) if task.classes_overlap else task.label_names
+
+
 def _colour(number: int) -> Colour:
     red, green, blue = colorsys.hsv_to_rgb(
         number * _GOLDEN_RATIO % 1, 0.75 - 0.25 * (number % 2), 1 - 0.15 * (number % 3)
