@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[dev]'
 	touch $@
 
-demo: install ## train the embedded default: offline, about a minute on two CPU cores
+demo: install ## train the embedded default: offline, one to two minutes on two CPU cores
 	$(BIN)/segtrain name=demo
 
 test: install ## the default test suite
