@@ -1,8 +1,7 @@
 """Speed of the losses: forward and backward against segmentation_models_pytorch, or torch where it has none.
 
 Both run in one process, turn by turn, so that a noisy machine is noisy for both; a figure is the median of the ratios
-of neighbouring turns, theirs / ours: above 1 we are faster. Both start from the integer labels that a loader gives;
-some of theirs want them as floats.
+of neighbouring turns, theirs / ours: above 1 we are faster.
 
     python scripts/bench_losses.py --size 512 --batch 8 --classes 19
 """
@@ -90,12 +89,8 @@ def compare(pair: Pair, arguments: argparse.Namespace) -> tuple[float, float]:
     logits.requires_grad_()
     target_shape = shape if pair.mode == "multilabel" else (shape[0], *shape[2:])
     target = torch.randint(0, task.num_labels, target_shape, device=arguments.device)
-    ours = pair.ours(task).to(arguments.device)
-
-    def theirs(logits: Tensor, target: Tensor) -> Tensor:
-        return pair.theirs(logits, pair.prepare(target))
-
-    times = [(turn(ours, logits, target), turn(theirs, logits, target)) for _ in range(arguments.turns + 1)][1:]
+    ours, theirs = pair.ours(task).to(arguments.device), pair.prepare(target)
+    times = [(turn(ours, logits, target), turn(pair.theirs, logits, theirs)) for _ in range(arguments.turns + 1)][1:]
     return statistics.median(mine for mine, _ in times), statistics.median(other / mine for mine, other in times)
 
 

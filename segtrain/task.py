@@ -275,9 +275,15 @@ def binary_nll(
 
 
 def _softplus(x: Tensor) -> Tensor:
-    """Compute log(1 + e^x)."""
-    result: Tensor = _FastSoftplus.apply(x) if x.is_cpu and _HAS_AVX512 else F.softplus(x)
-    return result
+    """Compute log(1 + e^x).
+
+    Where it is measured, not learned from, a CPU has to give the same bits wherever x stands in memory, as sums over
+    images are exact however these are batched. Torch's own softplus does not.
+    """
+    if x.is_cpu and _HAS_AVX512:
+        result: Tensor = _FastSoftplus.apply(x)
+        return result
+    return F.softplus(x) if x.requires_grad or not x.is_cpu else F.logsigmoid(-x).neg_()
 
 
 class _FastSoftplus(torch.autograd.Function):

@@ -39,7 +39,7 @@ def run(arguments: Arguments) -> int:
 
 def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     """Show the tables and the verdict, and write comparison.csv, images.csv and changed.png."""
-    import_heavy("segtrain.comparison", "segtrain.reports")
+    import_heavy("segtrain.comparison")
     from segtrain import comparison
     from segtrain.commands.compare_pictures import draw_changes
     from segtrain.console import out, start_logging

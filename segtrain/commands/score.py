@@ -47,9 +47,10 @@ def score(config: ScoreConfig) -> None:
     from segtrain.scoring import score_masks
 
     start_logging()
-    scorer, pairs = prepare(config)
     if config.output:
         refuse_output(config, Path(config.output))
+    scorer, pairs = prepare(config)
+    if config.output:
         make_folder(Path(config.output), key="output")
     display = Display()
     with display.running(0, len(pairs), label="scoring"):

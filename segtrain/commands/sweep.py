@@ -88,11 +88,9 @@ def plan_jobs(arguments: Arguments) -> list[Job]:
 
 def sweep_folder(words: Sequence[str], varied: Sequence[str], config_dir: Path | None) -> Path:
     """Return the folder of all jobs, by the first one's words: where one name is given to all, it goes by that name."""
-    folder = compose("train", words, config_dir=config_dir).sweep_dir
-    names = overrides_of([word for word in words if word not in varied], "name")
-    if not names or overrides_of(words, "hydra.sweep.dir"):
-        return folder
-    return folder.parent.parent / str(names[-1]) / folder.name
+    composed = compose("train", words, config_dir=config_dir)
+    named = overrides_of([word for word in words if word not in varied], "name")
+    return composed.run_dir if named and not overrides_of(words, "hydra.sweep.dir") else composed.sweep_dir
 
 
 def check_jobs(jobs: Sequence[Job], config_dir: Path | None) -> None:
