@@ -107,8 +107,7 @@ def prepare(name: str, root: str) -> None:
         _turn = smp(root)
         return
     options = ScoringConfig(**compose("eval", ["ckpt=none"]).job["eval"])
-    counts_alone = {"at": "input", "curves": False, "bootstrap": 0} if name == "input" else {}
-    _turn = segtrain(root, replace(options, **counts_alone))
+    _turn = segtrain(root, replace(options, at="input", curves=False, bootstrap=0) if name == "input" else options)
 
 
 def take_turn() -> float:

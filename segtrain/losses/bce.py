@@ -30,8 +30,7 @@ def bce_loss(
     make it a weighted mean: over the labels of a binary task, over the channels otherwise.
     """
     factor = None if pos_weight is None else pos_weight.view(-1, 1, 1)
-    truth = task.one_hot(target, logits)
-    losses = binary_nll(logits, truth, label_smoothing=label_smoothing, pos_weight=factor)
+    losses = binary_nll(logits, task.presence(target, logits), label_smoothing=label_smoothing, pos_weight=factor)
     return weighted_mean(losses, task.channel_weights(target, class_weights))
 
 

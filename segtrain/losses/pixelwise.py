@@ -54,11 +54,11 @@ class PixelwiseLoss(nn.Module):
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """Take the mean weighted by bool or float ``weights`` of the same shape.
+    """Take the mean weighted by bool or float ``weights`` of the same shape; the losses are overwritten.
 
     Gives 0 with a gradient of 0 where all weights are 0.
     """
     if weights.dtype == torch.bool:  # on the CPU float times bool is far slower than float times float
         weights = as_float(weights, losses.dtype)
     total = weights.sum()
-    return (losses * weights).sum() / total.where(total > 0, 1)
+    return losses.mul_(weights).sum() / total.where(total > 0, 1)
