@@ -247,6 +247,14 @@ def test_a_step_never_waits_for_the_device(loss, case):
     assert counted.waits == 0
 
 
+def test_logits_and_target_stay_as_they_were(loss, case):
+    """The other terms of a sum and the metrics get them too."""
+    logits, target = case.logits.clone(), case.target.clone()
+    loss(logits, target)
+    assert torch.equal(logits, case.logits)
+    assert torch.equal(target, case.target)
+
+
 def test_targets_need_not_be_contiguous(loss, case):
     turned = case.target.mT.contiguous().mT
     assert not turned.is_contiguous()
