@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from segtrain.errors import ConfigError
 
@@ -92,11 +93,22 @@ class Task:
         """Give the `presence` of the classes as 1 and 0, in the dtype of these logits."""
         return as_float(self.presence(target, like), like.dtype)
 
-    def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Give minus the log probability of each true label, in the target's shape; meaningless where it is ignored.
+    def negative_log_likelihood(
+        self, logits: Tensor, target: Tensor, known: Tensor, *, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """Give minus the log probability of each true label, in the target's shape; 0 where it is not ``known``.
 
+        ``known`` is what `is_known` says of the target, asked once for all that goes by it.
         Smoothing moves that share of the probability from the true label to all labels evenly (Szegedy et al. 2016,
         section 7). A single logit x stands for the softmax over [0, x].
+        """
+        raise NotImplementedError
+
+    def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Give the probability of each of these labels, none of them ignored, in their shape: to measure, not to learn.
+
+        On a CPU it has the same bits wherever a logit stands in memory, so that sums over images are exact however
+        these are batched.
         """
         raise NotImplementedError
 
@@ -107,13 +119,13 @@ class Task:
         """
         return (1 - logits * (2 * truth - 1)).relu()
 
-    def channel_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Give each logit a weight, ``(N, out_channels, H, W)``: 0 where ignored, 1 elsewhere without weights.
+    def channel_weights(self, target: Tensor, valid: Tensor, weights: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Give each logit a weight, ``(N, out_channels, H, W)``: 0 where not `valid`, 1 elsewhere without weights.
 
         ``weights`` are floats, one for each of ``label_names``: for a binary task they go by the true label, otherwise
         by the channel.
         """
-        valid = self.valid(target).expand(-1, self.out_channels, -1, -1)
+        valid = valid.expand(-1, self.out_channels, -1, -1)
         return valid if weights is None else weights.view(-1, 1, 1) * valid
 
     def _exceeds_cuts(self, logits: Tensor) -> Tensor:
@@ -122,13 +134,12 @@ class Task:
             return (logits > 0).long()
         return (logits > torch.tensor(self.cuts, device=logits.device).view(-1, 1, 1)).long()
 
-    def label_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Give each true label its weight, in the target's shape: 0 where it is ignored, 1 elsewhere without weights.
+    def label_weights(self, target: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Give each true label its weight, in the target's shape: 0 where not ``known``, 1 elsewhere without weights.
 
         ``weights`` are floats, one for each of ``label_names``.
         """
-        valid = self.is_known(target)
-        return valid if weights is None else weights[target.long().where(valid, 0)] * valid
+        return known if weights is None else weights[target.long().where(known, 0)] * known
 
 
 class Binary(Task):
@@ -166,13 +177,19 @@ class Binary(Task):
         """Foreground against the rest: ``(N, 1, H, W)``."""
         return (target == 1).unsqueeze(1)
 
-    def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    def negative_log_likelihood(
+        self, logits: Tensor, target: Tensor, known: Tensor, *, label_smoothing: float = 0.0
+    ) -> Tensor:
         """Score two labels: ``(N, H, W)``."""
-        return binary_nll(logits.squeeze(1), target == 1, label_smoothing=label_smoothing)
+        return binary_nll(logits.squeeze(1), target == 1, known, label_smoothing=label_smoothing)
 
-    def channel_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Say how likely each of two labels is: ``(N, H, W)``."""
+        return _binary_likelihood(logits.squeeze(1), label == 1)
+
+    def channel_weights(self, target: Tensor, valid: Tensor, weights: Tensor | None = None) -> Tensor:
         """Weigh by the true label: ``(N, 1, H, W)``."""
-        return self.label_weights(target, weights).unsqueeze(1)
+        return self.label_weights(target, valid.squeeze(1), weights).unsqueeze(1)
 
 
 class Multiclass(Task):
@@ -197,7 +214,14 @@ class Multiclass(Task):
         label = target.long().where(valid, 0).unsqueeze(1)
         return torch.zeros_like(like, dtype=torch.bool).scatter_(1, label, valid.unsqueeze(1))
 
-    def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    def negative_log_likelihood(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        known: Tensor,  # noqa: ARG002, torch finds the ignored pixels itself
+        *,
+        label_smoothing: float = 0.0,
+    ) -> Tensor:
         """Score one label of several: ``(N, H, W)``."""
         label = target.long()
         if _is_channels_last(logits):
@@ -206,6 +230,10 @@ class Multiclass(Task):
             logits, label, ignore_index=self.ignore_index, label_smoothing=label_smoothing, reduction="none"
         )
         return nll.view_as(target)
+
+    def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Say how likely one label of several is: ``(N, H, W)``."""
+        return self.negative_log_likelihood(logits, label, self.is_known(label)).neg_().exp_()
 
     def surrogate_errors(self, logits: Tensor, truth: Tensor) -> Tensor:
         """Take the distance between the probability of each class and its truth, as the largest logit decides."""
@@ -241,14 +269,19 @@ class Multilabel(Task):
         """Targets have the layout of the logits already: ``(N, C, H, W)``."""
         return target == 1
 
-    def negative_log_likelihood(self, logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    def negative_log_likelihood(
+        self, logits: Tensor, target: Tensor, known: Tensor, *, label_smoothing: float = 0.0
+    ) -> Tensor:
         """Score two labels for each class: ``(N, C, H, W)``."""
-        return binary_nll(logits, self.presence(target, logits), label_smoothing=label_smoothing)
+        return binary_nll(logits, target == 1, known, label_smoothing=label_smoothing)
 
-    def label_weights(self, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Say how likely each of two labels is, for each class: ``(N, C, H, W)``."""
+        return _binary_likelihood(logits, label == 1)
+
+    def label_weights(self, target: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Weigh the channels: ``(N, C, H, W)``."""
-        valid = self.is_known(target)
-        return valid if weights is None else weights.view(-1, 1, 1) * valid
+        return known if weights is None else weights.view(-1, 1, 1) * known
 
 
 def as_float(mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -262,52 +295,67 @@ def _is_channels_last(logits: Tensor) -> bool:
 
 
 def binary_nll(
-    logits: Tensor, truth: Tensor, *, label_smoothing: float = 0.0, pos_weight: Tensor | None = None
+    logits: Tensor, truth: Tensor, known: Tensor, *, label_smoothing: float = 0.0, pos_weight: Tensor | None = None
 ) -> Tensor:
     """Binary cross-entropy of each logit; smoothing moves the truth from 0 and 1 towards 1/2, as a share of that way.
 
-    All of one shape, the truth bool; ``pos_weight`` broadcasts and multiplies the loss of what is true.
+    All of one shape; ``truth`` and ``known`` are bool, and what is not known is not true: its loss and its gradient
+    are 0. ``known`` may have one channel for all; ``pos_weight`` broadcasts and multiplies the loss of what is true.
     """
-    sign = truth.view(torch.int8).mul(-2).add_(1)  # -1 where true: in bytes, a quarter of the memory of floats
-    wrongness = logits * sign.to(logits.dtype)
-    nll = _softplus(wrongness)  # and nll - wrongness for the other label
+    # 1 where false, -1 where true, 0 where unknown: made in bytes, a quarter of the memory of floats
+    sign = truth.view(torch.int8).mul(-2).add_(known.view(torch.int8)).to(logits.dtype)
+    nll: Tensor = _SignedNLL.apply(logits, sign, known)
+    if pos_weight is None and not label_smoothing:
+        return nll
+    wrongness, moved = logits * sign, label_smoothing / 2  # nll - wrongness is the loss of the other label
     if pos_weight is None:
-        return nll - label_smoothing / 2 * wrongness if label_smoothing else nll
-    moved, true = label_smoothing / 2, as_float(truth, logits.dtype)
+        return nll - moved * wrongness
+    true = as_float(truth, logits.dtype)
     other = moved * (pos_weight + (1 - pos_weight) * true)
     return ((1 - moved) * (1 + (pos_weight - 1) * true) + other) * nll - other * wrongness
 
 
-def _softplus(x: Tensor) -> Tensor:
+def _binary_likelihood(logits: Tensor, truth: Tensor) -> Tensor:
+    wrongness = logits * truth.view(torch.int8).mul(-2).add_(1).to(logits.dtype)
+    return wrongness.exp_().add_(1).reciprocal_()  # the bits of torch's own sigmoid differ from place to place
+
+
+class _SignedNLL(torch.autograd.Function):
+    """log(1 + e^(sign x)); 0, with a gradient of 0, where not ``known``, as there the sign is 0.
+
+    Autograd by itself would write the whole gradient anew for each factor.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, sign: Tensor, known: Tensor) -> Tensor:
+        wrongness = x * sign
+        ctx.save_for_backward(wrongness, sign)
+        return _softplus(wrongness, learning=ctx.needs_input_grad[0]).mul_(known.view(torch.uint8))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        wrongness, sign = ctx.saved_tensors
+        return torch.ops.aten.softplus_backward(sign, wrongness, 1, 20).mul_(grad), None, None
+
+
+def _softplus(x: Tensor, *, learning: bool) -> Tensor:
     """Compute log(1 + e^x).
 
     Where it is measured, not learned from, a CPU has to give the same bits wherever x stands in memory, as sums over
     images are exact however these are batched. Torch's own softplus does not.
     """
     if x.is_cpu and _HAS_AVX512:
-        result: Tensor = _FastSoftplus.apply(x)
-        return result
-    return F.softplus(x) if x.requires_grad or not x.is_cpu else F.logsigmoid(-x).neg_()
+        return _softplus_by_log(x)
+    return F.softplus(x) if learning or not x.is_cpu else F.logsigmoid(-x).neg_()
 
 
-class _FastSoftplus(torch.autograd.Function):
-    """log(1 + e^x) without log1p, which takes most of the time of torch's own where AVX-512 speeds up the rest."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        small = x.abs().neg_().exp_()
-        rounded = small + 1
-        lost = small.sub_(rounded - 1).div_(rounded)  # what the addition rounded away, to first order
-        return rounded.log_().add_(lost).add_(x.clamp_min(0))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004, torch passes it
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        x: Tensor = ctx.saved_tensors[0]
-        return grad * x.sigmoid()
+def _softplus_by_log(x: Tensor) -> Tensor:
+    """Do without log1p, which takes most of the time of torch's own where AVX-512 speeds up the rest."""
+    small = x.abs().neg_().exp_()
+    rounded = small + 1
+    lost = small.sub_(rounded - 1).div_(rounded)  # what the addition rounded away, to first order
+    return rounded.log_().add_(lost).add_(x.clamp_min(0))
 
 
 def make_task(

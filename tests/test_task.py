@@ -45,9 +45,21 @@ def test_the_likelihood_is_that_of_the_activation(mode):
     target = task.predict(LOGITS[mode])
     probability = task.activation(LOGITS[mode])
     of_the_truth = probability.max(1).values if mode == "multiclass" else probability.maximum(1 - probability)
-    nll = task.negative_log_likelihood(LOGITS[mode], target)
+    nll = task.negative_log_likelihood(LOGITS[mode], target, task.is_known(target))
     assert nll.shape == target.shape
     torch.testing.assert_close((-nll).exp(), of_the_truth.view_as(target))
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_of_an_ignored_label_is_zero(mode, smoothing):
+    task = make_task(mode, NAMES[mode])
+    logits = LOGITS[mode].clone().requires_grad_()
+    target = torch.full_like(task.predict(logits), task.ignore_index)
+    nll = task.negative_log_likelihood(logits, target, task.is_known(target), label_smoothing=smoothing)
+    nll.sum().backward()
+    assert not nll.any()
+    assert not logits.grad.any()
 
 
 def test_multiclass_gives_the_same_in_both_memory_formats():
@@ -57,7 +69,8 @@ def test_multiclass_gives_the_same_in_both_memory_formats():
     target = task.predict(logits)
     assert torch.equal(task.predict(last), target)
     torch.testing.assert_close(task.activation(last), task.activation(logits))
-    torch.testing.assert_close(task.negative_log_likelihood(last, target), task.negative_log_likelihood(logits, target))
+    scores = (task.negative_log_likelihood(each, target, task.is_known(target)) for each in (last, logits))
+    torch.testing.assert_close(*scores)
     assert task.activation(last).is_contiguous(memory_format=torch.channels_last)
     assert task.one_hot(target, last).is_contiguous(memory_format=torch.channels_last)
 
@@ -94,13 +107,15 @@ def test_cuts_are_compared_in_full_precision(mode, dtype):
 
 def test_label_weights_go_by_label_and_leave_out_what_is_ignored():
     target = torch.tensor([[[0, 1, 255]]])
-    assert Binary().label_weights(target, torch.tensor([0.5, 2.0])).tolist() == [[[0.5, 2.0, 0.0]]]
-    assert Binary().label_weights(target).tolist() == [[[True, True, False]]]
+    known = Binary().is_known(target)
+    assert Binary().label_weights(target, known, torch.tensor([0.5, 2.0])).tolist() == [[[0.5, 2.0, 0.0]]]
+    assert Binary().label_weights(target, known).tolist() == [[[True, True, False]]]
 
 
 def test_label_weights_of_multilabel_go_by_class():
     target = torch.tensor([[[[0, 255]], [[1, 0]]]])
-    weights = Multilabel(["a", "b"]).label_weights(target, torch.tensor([0.5, 2.0]))
+    task = Multilabel(["a", "b"])
+    weights = task.label_weights(target, task.is_known(target), torch.tensor([0.5, 2.0]))
     assert weights.tolist() == [[[[0.5, 0.0]], [[2.0, 2.0]]]]
 
 

@@ -29,9 +29,10 @@ def bce_loss(
     truth from 0 and 1 towards 1/2, as a share of that way. ``class_weights``, one for each of ``task.label_names``,
     make it a weighted mean: over the labels of a binary task, over the channels otherwise.
     """
+    truth, valid = task.presence(target, logits), task.valid(target)
     factor = None if pos_weight is None else pos_weight.view(-1, 1, 1)
-    losses = binary_nll(logits, task.presence(target, logits), label_smoothing=label_smoothing, pos_weight=factor)
-    return weighted_mean(losses, task.channel_weights(target, class_weights))
+    losses = binary_nll(logits, truth, valid, label_smoothing=label_smoothing, pos_weight=factor)
+    return weighted_mean(losses, task.channel_weights(target, valid, class_weights))
 
 
 class BCELoss(PixelwiseLoss):

@@ -22,8 +22,9 @@ def cross_entropy_loss(
     ``label_smoothing`` is the share of probability spread over all labels (Szegedy et al. 2016, section 7).
     ``class_weights``, one for each of ``task.label_names``, make it a weighted mean: weights of 2 change nothing.
     """
-    losses = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
-    return weighted_mean(losses, task.label_weights(target, class_weights))
+    known = task.is_known(target)
+    losses = task.negative_log_likelihood(logits, target, known, label_smoothing=label_smoothing)
+    return weighted_mean(losses, task.label_weights(target, known, class_weights))
 
 
 class CrossEntropyLoss(PixelwiseLoss):

@@ -31,11 +31,12 @@ def focal_loss(
     cross-entropy, and p follows from it. ``class_weights``, one for each of ``task.label_names``, make the mean a
     weighted one.
     """
-    nll = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
+    known = task.is_known(target)
+    nll = task.negative_log_likelihood(logits, target, known, label_smoothing=label_smoothing)
     losses: Tensor = _Focus.apply(nll, gamma)
     if alpha is not None:
         losses = losses * as_float(target > 0, losses.dtype).mul(2 * alpha - 1).add(1 - alpha)
-    return weighted_mean(losses, task.label_weights(target, class_weights))
+    return weighted_mean(losses, task.label_weights(target, known, class_weights))
 
 
 class _Focus(torch.autograd.Function):

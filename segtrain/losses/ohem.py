@@ -10,7 +10,7 @@ from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.options import check_range
 from segtrain.losses.pixelwise import PixelwiseLoss, weighted_mean
 from segtrain.losses.precision import full_precision
-from segtrain.task import Task
+from segtrain.task import Task, as_float
 
 _ROUNDING = 1e-6  # of a share of pixels: 0.07 times 100 is a little above 7
 
@@ -34,13 +34,14 @@ def ohem_loss(
     each of ``task.label_names``, make the mean a weighted one; they do not say what is hard, but labels that weigh 0
     are left out from the start.
     """
-    losses = task.negative_log_likelihood(logits, target, label_smoothing=label_smoothing)
-    weights = task.label_weights(target, class_weights)
-    hardness = task.negative_log_likelihood(logits.detach(), target) if label_smoothing else losses
+    known = task.is_known(target)
+    losses = task.negative_log_likelihood(logits, target, known, label_smoothing=label_smoothing)
+    weights = task.label_weights(target, known, class_weights)
+    hardness = task.negative_log_likelihood(logits.detach(), target, known) if label_smoothing else losses
     kept = hardness >= _hardest(hardness, weights.bool(), keep=keep, per_image=per_image)
     if threshold is not None:
         kept |= hardness > -math.log(threshold)
-    return weighted_mean(losses, weights * kept)
+    return weighted_mean(losses, weights * as_float(kept, losses.dtype))
 
 
 @torch.no_grad()

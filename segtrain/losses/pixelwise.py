@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights
 from segtrain.losses.options import check_range
-from segtrain.task import Task, as_float
+from segtrain.task import Task
 
 EPSILON = 1e-7
 """Keeps divisions, roots and logarithms finite; far below the area of one pixel."""
@@ -54,11 +54,10 @@ class PixelwiseLoss(nn.Module):
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """Take the mean weighted by bool or float ``weights`` of the same shape; the losses are overwritten.
+    """Take the mean weighted by float ``weights`` of the same shape, or bool ones: of losses that are 0 where false.
 
-    Gives 0 with a gradient of 0 where all weights are 0.
+    Gives 0 with a gradient of 0 where all weights are 0. The losses are overwritten.
     """
-    if weights.dtype == torch.bool:  # on the CPU float times bool is far slower than float times float
-        weights = as_float(weights, losses.dtype)
-    total = weights.sum()
-    return losses.mul_(weights).sum() / total.where(total > 0, 1)
+    total = weights.count_nonzero() if weights.dtype == torch.bool else weights.sum()
+    weighted = losses if weights.dtype == torch.bool else losses.mul_(weights)
+    return weighted.sum() / total.where(total > 0, 1)

@@ -103,7 +103,7 @@ class Calibration:
 
         So for each of the groups that images are divided into, in order: ``(groups, bins, 3)``.
         """
-        confidence = self.task.negative_log_likelihood(logits, label).neg_().exp_().nan_to_num_(0.0)
+        confidence = self.task.likelihood(logits, label).nan_to_num_(0.0)
         cells = groups * (self.bins + 1)
         place = (confidence * self.bins).ceil_().clamp_(1, self.bins).to(narrowest(2 * cells))
         place.mul_(self.task.valid(target).view_as(target))  # 0 where it does not count
@@ -115,9 +115,9 @@ class Calibration:
 
     def _sum_nll(self, logits: Tensor, target: Tensor) -> Tensor:
         """Sum the loss of the valid pixels at each temperature."""
-        nll = self.task.negative_log_likelihood(logits, target).clamp_max_(_NLL_LIMIT).nan_to_num_(_NLL_LIMIT)
-        valid = self.task.valid(target).view_as(target)
-        parts = nll.mul_(_NLL_UNIT).round_().long().masked_fill_(~valid, 0)
+        known = self.task.is_known(target)
+        nll = self.task.negative_log_likelihood(logits, target, known).clamp_max_(_NLL_LIMIT).nan_to_num_(_NLL_LIMIT)
+        parts = nll.mul_(_NLL_UNIT).round_().long().masked_fill_(~known, 0)
         return parts.reshape(len(TEMPERATURES), -1).sum(1)
 
     def _sample(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,13 @@ from segtrain.losses import OHEMLoss, cross_entropy_loss, ohem_loss
 from segtrain.task import Binary, Multiclass
 
 
+def _nll(case):
+    known = case.task.is_known(case.target)
+    return case.task.negative_log_likelihood(case.logits, case.target, known)
+
+
 def hardest(case, keep):
-    nll = case.task.negative_log_likelihood(case.logits, case.target)[case.target != 255]
+    nll = _nll(case)[case.target != 255]
     return nll.sort(descending=True).values[: math.ceil(keep * len(nll))]
 
 
@@ -31,7 +36,7 @@ def test_only_the_hardest_pixels_are_taught(case, value_and_grad):
 
 
 def test_a_threshold_adds_every_pixel_whose_probability_is_below_it(case):
-    nll = case.task.negative_log_likelihood(case.logits, case.target)[case.target != 255]
+    nll = _nll(case)[case.target != 255]
     unsure = nll[nll >= -math.log(0.7)]
     assert len(unsure) > len(hardest(case, 0.1))
     ours = ohem_loss(case.logits, case.target, case.task, keep=0.1, threshold=0.7)
@@ -57,7 +62,7 @@ def test_per_image_takes_the_hardest_of_each(full_case):
 def test_weights_do_not_say_what_is_hard(make_case):
     case = make_case("multiclass", ignored=False)
     weights = torch.tensor([1.0, 0.1, 3.0])
-    nll = case.task.negative_log_likelihood(case.logits, case.target).flatten()
+    nll = _nll(case).flatten()
     kept = nll.sort(descending=True).indices[: math.ceil(0.25 * len(nll))]
     each = weights[case.target.flatten()[kept]]
     ours = ohem_loss(case.logits, case.target, case.task, class_weights=weights)
@@ -66,7 +71,7 @@ def test_weights_do_not_say_what_is_hard(make_case):
 
 @pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
 def test_the_hardest_are_chosen_among_the_pixels_of_the_subset(case):
-    nll = case.task.negative_log_likelihood(case.logits, case.target)
+    nll = _nll(case)
     pixels = nll[case.target == 1] if case.task.mode == "multiclass" else nll[:, 0][case.target[:, 0] != 255]
     expected = pixels.sort(descending=True).values[: math.ceil(0.25 * len(pixels))]
     ours = OHEMLoss(case.task, classes=["cat"])(case.logits, case.target)
