@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,8 +56,8 @@ class LabelMap:
 
     def __call__(self, mask: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Translate a mask ``(H, W)``; `UNKNOWN` where a value has no label."""
-        labels: NDArray[np.uint8] = self._table[mask]
-        return labels
+        by_byte = mask.dtype == np.uint8
+        return np.asarray(cv2.LUT(mask, self._table[: 2**8]) if by_byte else self._table[mask], np.uint8)
 
     def unknown(self, values: Iterable[int]) -> list[int]:
         """Pick the values that have no label."""

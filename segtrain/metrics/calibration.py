@@ -25,6 +25,7 @@ TEMPERATURES = tuple(2 ** (step / 2) for step in range(-6, 7))
 _LOGS = np.log(TEMPERATURES)
 _UNIT = 2**24  # confidences are summed in these parts of 1, as integers: exact in any order
 _NLL_UNIT = 2**20
+_AT_ONCE = 2**14  # sampled pixels that are scored together
 _NLL_LIMIT = 2**17  # nats, what a loss counts as that is infinite or not a number
 
 
@@ -66,6 +67,7 @@ class Calibration:
     - ``table``: int64 ``(1 + T, bins, 3)``, by bin of confidence the decisions, the right ones, and their confidence in
       units of 2^-24: first at every pixel, then at each of the temperatures in the sample
     - ``nll``: int64 ``(T,)``, the loss at each temperature in the sample, in units of 2^-20 nats
+    - both lack what was sampled of the last images until `add_samples`: a few pixels at a time would take long
     - ``by_image``: of each batch the table of its images at every pixel, int64 ``(N, bins, 3)``, for `interval`
     """
 
@@ -76,6 +78,7 @@ class Calibration:
         self.table = torch.zeros(1 + len(TEMPERATURES), bins, 3, dtype=torch.int64)
         self.nll = torch.zeros(len(TEMPERATURES), dtype=torch.int64)
         self.by_image: list[Tensor] = []
+        self._waiting: list[tuple[Tensor, Tensor]] = []
         self._random = torch.Generator().manual_seed(seed)
 
     @torch.no_grad()
@@ -88,14 +91,25 @@ class Calibration:
         tables = (self._tabulate(rows, self.task.predict(rows), truth, groups=len(rows)) for rows, truth in blocks)
         by_image = sum(tables, torch.zeros(len(target), self.bins, 3, dtype=torch.int64, device=logits.device))
         self.by_image.append(by_image)
-        logits, target = self._sample(logits, target)
+        self.table = self.table.to(logits.device, non_blocking=True)
+        self.table[0] += by_image.sum(0)
+        self._waiting.append(self._sample(logits, target))
+        if sum(len(pixels) for pixels, _ in self._waiting) >= _AT_ONCE:
+            self.add_samples()
+
+    @torch.no_grad()
+    def add_samples(self) -> None:
+        """Score what was sampled so far at every temperature."""
+        if not self._waiting:
+            return
+        logits, target = (torch.cat(pixels).movedim(0, -1) for pixels in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        logits, target = logits[None, :, None], target[None, ..., None, :]  # an image of height 1
         label = self.task.predict(logits)
-        heat = torch.tensor(TEMPERATURES).to(logits.device, non_blocking=True).view(-1, *[1] * logits.ndim)
-        scaled = (logits.float() / heat).flatten(0, 1)  # every image at every temperature: (T N, C, 1, pixels)
-        label, target = (each.repeat(len(heat), *[1] * (each.ndim - 1)) for each in (label, target))
-        heated = self._tabulate(scaled, label, target, groups=len(heat))
-        found = torch.cat([by_image.sum(0, keepdim=True), heated])
-        self.table = self.table.to(logits.device, non_blocking=True) + found
+        heat = torch.tensor(TEMPERATURES).to(logits.device, non_blocking=True).view(-1, 1, 1, 1)
+        scaled = logits.float() / heat
+        label, target = (each.expand(len(heat), *each.shape[1:]) for each in (label, target))
+        self.table[1:] += self._tabulate(scaled, label, target, groups=len(heat))
         self.nll = self.nll.to(logits.device, non_blocking=True) + self._sum_nll(scaled, target)
 
     def _tabulate(self, logits: Tensor, label: Tensor, target: Tensor, *, groups: int = 1) -> Tensor:
@@ -121,22 +135,24 @@ class Calibration:
         return parts.reshape(len(TEMPERATURES), -1).sum(1)
 
     def _sample(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw pixels of each image, as images of height 1; all of them where there are no more than asked for.
+        """Draw pixels of each image: logits ``(pixels, C)``, target ``(pixels,)``, for multilabel ``(pixels, C)``.
 
-        Drawn on the CPU, so that every device sees the same, and with replacement, which is fast.
+        All of them where there are no more than asked for. Drawn on the CPU, so that every device sees the same, and
+        with replacement, which is fast.
         """
         images, (height, width) = len(target), target.shape[-2:]
         if height * width <= self.pixels_per_image:
-            return logits, target
+            labels = target.movedim(1, -1) if self.task.classes_overlap else target
+            return logits.movedim(1, -1).flatten(0, 2), labels.flatten(0, 2)
         drawn = torch.randint(height * width, (images, self.pixels_per_image), generator=self._random)
         place = drawn.to(target.device, non_blocking=True)
         image, row, column = torch.arange(images, device=target.device)[:, None], place // width, place % width
         # indices around the ellipsis bring the pixels to the front: (N, pixels, C)
-        logits, target = logits[image, ..., row, column], target[image, ..., row, column]
-        return logits.movedim(1, -1).unsqueeze(-2), target.movedim(1, -1).unsqueeze(-2)
+        return logits[image, ..., row, column].flatten(0, 1), target[image, ..., row, column].flatten(0, 1)
 
     def result(self) -> CalibrationScores:
         """Find the temperature, once at the end: waits for the device."""
+        self.add_samples()
         decisions, right, confidence = self.table.cpu().double().div_(torch.tensor([1, 1, _UNIT])).numpy().T
         reliability = tuple(map(_reliability_bin, decisions[:, 0], confidence[:, 0], right[:, 0]))
         gaps = (right - confidence).T  # (1 + T, bins)

@@ -25,6 +25,7 @@ def calibrated_batch(mode: str, *, images: int = 2, classes: int = 4, size: int 
 def calibration_of(task, logits, target, **options) -> Calibration:
     calibration = Calibration(task, **options)
     calibration.update(logits, target)
+    calibration.add_samples()
     return calibration
 
 
@@ -105,9 +106,23 @@ def test_batches_and_ranks_add_up(mode):
     whole = calibration_of(task, logits, target, pixels_per_image=100)
     streamed = calibration_of(task, logits[:1], target[:1], pixels_per_image=100)
     streamed.update(logits[1:], target[1:])
+    streamed.add_samples()
     assert torch.equal(streamed.table, whole.table)
     assert torch.equal(streamed.nll, whole.nll)
     assert as_numbers(streamed.result()) == as_numbers(whole.result())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_images_of_any_size_are_sampled_together(mode):
+    task, logits, target = calibrated_batch(mode, size=32, images=3)
+    calibration = Calibration(task, pixels_per_image=600)
+    calibration.update(logits, target)
+    calibration.update(logits[..., :20, :30], target[..., :20, :30])  # of 600 pixels, all are taken
+    calibration.update(logits[..., :5, :8], target[..., :5, :8])
+    scores = calibration.result()
+    decisions = int(calibration.table[1, :, 0].sum())
+    assert decisions == 3 * (600 + 600 + 40) * (len(task.class_names) if task.classes_overlap else 1)
+    assert scores.nll is not None
 
 
 @pytest.mark.parametrize("mode", MODES)

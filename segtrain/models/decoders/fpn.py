@@ -1,6 +1,7 @@
 """Feature pyramid network for segmentation (Lin et al. 2017; Kirillov et al. 2019, https://arxiv.org/abs/1901.02446)."""
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -64,7 +65,7 @@ class FPN(Decoder):
         sizes = [level.shape[-2:] for level in pyramid]
         finer = [sizes[i + 1 :] for i in range(_LEVELS)]
         branches = [branch(level, to) for branch, level, to in zip(self.seg_blocks, pyramid, finer, strict=True)]
-        merged = torch.cat(branches, dim=1) if self.merge == "cat" else sum(branches[1:], branches[0])
+        merged = torch.cat(branches, dim=1) if self.merge == "cat" else reduce(Tensor.add_, branches)
         return self.dropout(merged)  # type: ignore[no-any-return]
 
 
@@ -78,8 +79,8 @@ class TopDown(nn.Module):
 
     def forward(self, coarser: Tensor, skip: Tensor) -> Tensor:
         """Return a level of the size of ``skip``."""
-        level: Tensor = resize(coarser, skip.shape[-2:], mode=self.interpolation) + self.skip_conv(skip)
-        return level
+        level: Tensor = self.skip_conv(skip)
+        return level.add_(resize(coarser, skip.shape[-2:], mode=self.interpolation))
 
 
 class SegmentationBranch(nn.Module):
