@@ -67,8 +67,9 @@ class Calibration:
     - ``table``: int64 ``(1 + T, bins, 3)``, by bin of confidence the decisions, the right ones, and their confidence in
       units of 2^-24: first at every pixel, then at each of the temperatures in the sample
     - ``nll``: int64 ``(T,)``, the loss at each temperature in the sample, in units of 2^-20 nats
-    - both lack what was sampled of the last images until `add_samples`: a few pixels at a time would take long
     - ``by_image``: of each batch the table of its images at every pixel, int64 ``(N, bins, 3)``, for `interval`
+
+    Sampled pixels wait until there are enough to be scored at once; `add_samples` adds what waits to the two sums.
     """
 
     def __init__(self, task: Task, *, bins: int = 15, pixels_per_image: int = 2048, seed: int = 0) -> None:
@@ -81,7 +82,7 @@ class Calibration:
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._random = torch.Generator().manual_seed(seed)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def update(self, logits: Tensor, target: Tensor) -> None:
         """Sum up a batch, laid out as `Task` describes, on its device, without waiting for it.
 
@@ -97,7 +98,7 @@ class Calibration:
         if sum(len(pixels) for pixels, _ in self._waiting) >= _AT_ONCE:
             self.add_samples()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def add_samples(self) -> None:
         """Score what was sampled so far at every temperature."""
         if not self._waiting:

@@ -125,6 +125,15 @@ def test_images_of_any_size_are_sampled_together(mode):
     assert scores.nll is not None
 
 
+def test_what_was_gathered_in_inference_mode_is_read_outside_of_it():
+    """On a GPU the sums are made in that mode too, and torch then lets nothing be added to them outside."""
+    task, logits, target = calibrated_batch("binary", size=32)
+    with torch.inference_mode():
+        calibration = Calibration(task)
+        calibration.update(logits, target)
+    assert as_numbers(calibration.result()) == as_numbers(calibration_of(task, logits, target).result())
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_sample_of_the_pixels_finds_about_the_same_temperature(mode):
     task, logits, target = calibrated_batch(mode)
