@@ -21,7 +21,7 @@ def open_checkpoint(path: Path, changes: Sequence[str] = (), *, config_dir: Path
 
     Raises CheckpointError where it cannot be read, or would build what neither the project nor the user names.
     """
-    import_heavy("segtrain.build")
+    import_heavy("segtrain.checkpoint")
     from segtrain import checkpoint
 
     file = checkpoint.find(path, best=True)

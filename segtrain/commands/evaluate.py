@@ -39,9 +39,12 @@ def run(arguments: Arguments) -> int:
 
 def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir: Path | None) -> None:
     """Score the split, show the table, and write scores.json and the report of the split."""
+    from segtrain.console import Display, start_logging
+
+    start_logging()
+    file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
     import_heavy("segtrain.build")
     from segtrain import build, checkpoint
-    from segtrain.console import Display, start_logging
     from segtrain.evaluator import evaluate
     from segtrain.measures import Measures
     from segtrain.metrics.bootstrap import FEW
@@ -50,9 +53,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     from segtrain.runlog import log_evaluation, show_scores, write_scores
     from segtrain.runtime import keep_freed_memory, make_runtime
 
-    start_logging()
     keep_freed_memory()
-    file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
     run_config = build.checked_config(job)
     model, task = build.restore(payload, file)
     split = run_config.data.split

@@ -8,6 +8,7 @@ import yaml
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.checkpoints import open_checkpoint
 from segtrain.commands.folders import make_folder
+from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose, split_overrides
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
@@ -52,13 +53,15 @@ def predict(
     config: PredictConfig, images: list[Path], changes: tuple[str, ...] = (), config_dir: Path | None = None
 ) -> list[str]:
     """Write a mask and an overlay for each image; returns the reasons of those that could not be read."""
-    from segtrain.build import make_predictor
     from segtrain.console import Display, start_logging
-    from segtrain.data.images import read_image
-    from segtrain.predictor import write_labels, write_overlay
 
     start_logging()
     file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
+    import_heavy("segtrain.build")
+    from segtrain.build import make_predictor
+    from segtrain.data.images import read_image
+    from segtrain.predictor import write_labels, write_overlay
+
     predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)
     names = _names(config, images)
     make_folder(Path(config.output), key="output")
