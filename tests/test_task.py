@@ -48,6 +48,7 @@ def test_the_likelihood_is_that_of_the_activation(mode):
     nll = task.negative_log_likelihood(LOGITS[mode], target, task.is_known(target))
     assert nll.shape == target.shape
     torch.testing.assert_close((-nll).exp(), of_the_truth.view_as(target))
+    torch.testing.assert_close(task.likelihood(LOGITS[mode], target), of_the_truth.view_as(target))
 
 
 @pytest.mark.parametrize("mode", get_args(Mode))

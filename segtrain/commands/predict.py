@@ -56,6 +56,7 @@ def predict(
     from segtrain.console import Display, start_logging
 
     start_logging()
+    names = _names(config, images)
     file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
     import_heavy("segtrain.build")
     from segtrain.build import make_predictor
@@ -63,7 +64,6 @@ def predict(
     from segtrain.predictor import write_labels, write_overlay
 
     predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)
-    names = _names(config, images)
     make_folder(Path(config.output), key="output")
     failed = []
     display = Display()

@@ -41,7 +41,7 @@ def ohem_loss(
     kept = hardness >= _hardest(hardness, weights.bool(), keep=keep, per_image=per_image)
     if threshold is not None:
         kept |= hardness > -math.log(threshold)
-    return weighted_mean(losses, weights * as_float(kept, losses.dtype))
+    return weighted_mean(losses, weights * as_float(kept, losses.dtype))  # floats, as what is not kept is not 0
 
 
 @torch.no_grad()

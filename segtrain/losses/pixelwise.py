@@ -58,6 +58,8 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
 
     Gives 0 with a gradient of 0 where all weights are 0. The losses are overwritten.
     """
-    total = weights.count_nonzero() if weights.dtype == torch.bool else weights.sum()
-    weighted = losses if weights.dtype == torch.bool else losses.mul_(weights)
-    return weighted.sum() / total.where(total > 0, 1)
+    if weights.dtype == torch.bool:
+        total = weights.count_nonzero()
+    else:
+        losses, total = losses.mul_(weights), weights.sum()
+    return losses.sum() / total.where(total > 0, 1)

@@ -25,8 +25,8 @@ TEMPERATURES = tuple(2 ** (step / 2) for step in range(-6, 7))
 _LOGS = np.log(TEMPERATURES)
 _UNIT = 2**24  # confidences are summed in these parts of 1, as integers: exact in any order
 _NLL_UNIT = 2**20
-_AT_ONCE = 2**14  # sampled pixels that are scored together
 _NLL_LIMIT = 2**17  # nats, what a loss counts as that is infinite or not a number
+_AT_ONCE = 2**14  # sampled pixels that are scored together
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Calibration:
         confidence = self.task.likelihood(logits, label).nan_to_num_(0.0)
         cells = groups * (self.bins + 1)
         place = (confidence * self.bins).ceil_().clamp_(1, self.bins).to(narrowest(2 * cells))
-        place.mul_(self.task.valid(target).view_as(target))  # 0 where it does not count
+        place.mul_(self.task.is_known(target))  # 0 where it does not count
         first = torch.arange(groups, dtype=place.dtype, device=place.device) * (self.bins + 1)
         place = place.reshape(groups, -1).add_(first[:, None]).flatten()
         confidence = sum_values(place, confidence.mul_(_UNIT).round_().flatten(), cells)
