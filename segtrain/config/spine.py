@@ -15,7 +15,7 @@ T = TypeVar("T")
 PROVIDED: Mapping[str, frozenset[str]] = {
     "arch": frozenset({"encoder_channels", "encoder_strides", "encoder_prefix_tokens"}),
     "encoder": frozenset({"in_channels", "demands"}),
-    "loss": frozenset({"task", "pixel_counts"}),
+    "loss": frozenset({"task", "mode", "pixel_counts"}),
     "aux": frozenset({"in_channels", "num_classes"}),
     "data": frozenset({"split"}),
     "augment": frozenset(),

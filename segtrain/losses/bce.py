@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from segtrain.errors import ConfigError
-from segtrain.losses.class_weights import ClassWeights, OptionalCounts
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts, task_of_options
+from segtrain.losses.door import loss_function
 from segtrain.losses.options import check_range
 from segtrain.losses.pixelwise import PixelwiseLoss, weighted_mean
-from segtrain.losses.precision import full_precision
-from segtrain.task import Task, binary_nll
+from segtrain.task import Mode, Task, binary_nll
 
 
-@full_precision
+@loss_function
 def bce_loss(
     logits: Tensor,
     target: Tensor,
@@ -25,9 +25,9 @@ def bce_loss(
 ) -> Tensor:
     """Take the mean binary cross-entropy over channels and valid pixels; a multiclass task is seen as one against rest.
 
-    ``pos_weight``, ``(out_channels,)``, multiplies the loss where the class is there. ``label_smoothing`` moves the
-    truth from 0 and 1 towards 1/2, as a share of that way. ``class_weights``, one for each of ``task.label_names``,
-    make it a weighted mean: over the labels of a binary task, over the channels otherwise.
+    ``pos_weight``, ``(out_channels,)`` or ``(1,)``, multiplies the loss where the class is there. ``label_smoothing``
+    moves the truth from 0 and 1 towards 1/2, as a share of that way. ``class_weights``, one for each of
+    ``task.label_names``, make it a weighted mean: over the labels of a binary task, over the channels otherwise.
     """
     truth, valid = task.presence(target, logits), task.valid(target)
     factor = None if pos_weight is None else pos_weight.view(-1, 1, 1)
@@ -45,7 +45,8 @@ class BCELoss(PixelwiseLoss):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         pos_weight: Sequence[float] | float | None = None,
         label_smoothing: float = 0.0,
@@ -53,25 +54,27 @@ class BCELoss(PixelwiseLoss):
         class_weights: ClassWeights = None,
         pixel_counts: OptionalCounts = None,
     ) -> None:
+        one_each = None if isinstance(pos_weight, int | float) else pos_weight
         super().__init__(
-            task,
+            task_of_options(task, mode, classes=None, weights=one_each),
+            None,
             label_smoothing=label_smoothing,
             classes=classes,
             class_weights=class_weights,
             pixel_counts=pixel_counts,
         )
-        self.register_buffer("pos_weight", _one_each(pos_weight, task), persistent=False)
+        self.register_buffer("pos_weight", _one_each(pos_weight, self.task), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
         return bce_loss(logits, target, self.task, pos_weight=self.pos_weight, **self.shared)
 
 
-def _one_each(pos_weight: Sequence[float] | float | None, task: Task) -> Tensor | None:
+def _one_each(pos_weight: Sequence[float] | float | None, task: Task | Mode) -> Tensor | None:
     if pos_weight is None:
         return None
-    values = [pos_weight] * task.out_channels if isinstance(pos_weight, int | float) else list(pos_weight)
-    if len(values) != task.out_channels:
+    values = [pos_weight] if isinstance(pos_weight, int | float) else list(pos_weight)
+    if isinstance(pos_weight, Sequence) and isinstance(task, Task) and len(values) != task.out_channels:
         raise ConfigError(
             f"loss.pos_weight: {len(values)} weights, expected {task.out_channels}, one each for "
             f"{', '.join(task.class_names)}; set loss.pos_weight=[{', '.join('1.0' for _ in task.class_names)}]"

@@ -10,12 +10,12 @@ from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, class_mean, pixel_axes
 from segtrain.losses.dice import dice_loss
 from segtrain.losses.distance import distance_to
+from segtrain.losses.door import loss_function
 from segtrain.losses.options import check_range
-from segtrain.losses.precision import full_precision
-from segtrain.task import Task, as_float
+from segtrain.task import Mode, Task, as_float
 
 
-@full_precision
+@loss_function
 def boundary_loss(
     logits: Tensor,
     target: Tensor,
@@ -63,7 +63,8 @@ class BoundaryLoss(ClasswiseLoss):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         alpha: float = 0.5,
         per_image: bool = False,
@@ -72,7 +73,7 @@ class BoundaryLoss(ClasswiseLoss):
         pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__(
-            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
+            task, mode, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
         )
         check_range("alpha", alpha, 0, 1, including_high=True)
         self.alpha = alpha

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
-from segtrain.task import Task
+from segtrain.task import Mode, Task, find_task, make_task, with_names
 
 log = logging.getLogger(__name__)
 
@@ -78,14 +78,37 @@ def _raw_weights(pixels: Sequence[int], in_images: Sequence[int], scheme: Scheme
             return [1 / math.log(1.02 + count / total) for count in pixels]
 
 
+def task_of_options(
+    task: Task | Mode | None, mode: Mode | None, *, classes: Sequence[str] | None, weights: ClassWeights
+) -> Task | Mode:
+    """Do what `find_task` does; a list of weights, one for each label, says how many classes a mode by name has.
+
+    Raises ConfigError for options that go by names, which a mode has not.
+    """
+    found = find_task(task, mode)
+    if isinstance(found, Task) or (weights is None and classes is None):
+        return found
+    if classes is None and not isinstance(weights, str | Mapping):
+        assert weights is not None
+        return make_task(found, len(weights))
+    return with_names(found, "loss.class_weights" if classes is None else "loss.classes")
+
+
 def label_weights(
-    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None = None, pixel_counts: OptionalCounts = None
+    weights: ClassWeights,
+    task: Task | Mode,
+    *,
+    classes: Sequence[str] | None = None,
+    pixel_counts: OptionalCounts = None,
 ) -> Tensor | None:
     """Resolve ``class_weights`` and the subset ``classes`` into one weight for each of ``task.label_names``, float32.
 
     A class outside the subset weighs 0; the background of a binary task belongs to its one class. Names that a mapping
     leaves out weigh 1. None where every label does. Raises ConfigError for wrong numbers and names.
     """
+    if weights is None and classes is None:
+        return None
+    task = with_names(task, "loss.class_weights")
     values = _resolved(weights, task, pixel_counts)
     if classes is not None:
         chosen = torch.ones(len(task.label_names))
@@ -95,11 +118,18 @@ def label_weights(
 
 
 def channel_weights(
-    weights: ClassWeights, task: Task, *, classes: Sequence[str] | None = None, pixel_counts: OptionalCounts = None
+    weights: ClassWeights,
+    task: Task | Mode,
+    *,
+    classes: Sequence[str] | None = None,
+    pixel_counts: OptionalCounts = None,
 ) -> Tensor | None:
     """Do what `label_weights` does for each channel, ``(out_channels,)``: without a binary task's background."""
     values = label_weights(weights, task, classes=classes, pixel_counts=pixel_counts)
-    return None if values is None else _counting(values[-task.out_channels :], classes, task)
+    if values is None:
+        return None
+    task = with_names(task, "loss.class_weights")
+    return _counting(values[-task.out_channels :], classes, task)
 
 
 def _resolved(weights: ClassWeights, task: Task, pixel_counts: OptionalCounts) -> Tensor | None:

@@ -6,8 +6,8 @@ from typing import TypedDict
 
 from torch import Tensor, nn
 
-from segtrain.losses.class_weights import ClassWeights, OptionalCounts, channel_weights
-from segtrain.task import Task
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts, channel_weights, task_of_options
+from segtrain.task import Mode, Task
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ class Shared(TypedDict):
 class ClasswiseLoss(nn.Module):
     """What class-wise losses share: whether images are scored on their own, and how much each class counts.
 
+    ``task`` is a `Task`, or the name of a mode, as ``mode`` too: the logits then say how many classes there are.
     ``classes`` names those that count at all, None stands for every class. ``class_weights`` make the mean over the
     classes a weighted one; the single class of a binary task has nothing to be weighed against, and a warning says so.
     ``pixel_counts``, one for each of ``task.label_names``, are what a scheme makes weights from.
@@ -31,7 +32,8 @@ class ClasswiseLoss(nn.Module):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         per_image: bool = False,
         classes: Sequence[str] | None = None,
@@ -39,9 +41,9 @@ class ClasswiseLoss(nn.Module):
         pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__()
-        self.task = task
+        self.task = task_of_options(task, mode, classes=classes, weights=class_weights)
         self.per_image = per_image
-        counted = task.class_names if classes is None else classes
+        counted = classes or (self.task.class_names if isinstance(self.task, Task) else ())
         if class_weights is not None and len(counted) == 1:
             log.warning(
                 "loss.class_weights: do nothing in %s, as %s is the only class that it scores; weigh pixels with "
@@ -49,7 +51,7 @@ class ClasswiseLoss(nn.Module):
                 type(self).__name__,
                 counted[0],
             )
-        weights = channel_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
+        weights = channel_weights(class_weights, self.task, classes=classes, pixel_counts=pixel_counts)
         self.register_buffer("class_weights", weights, persistent=False)
 
     @property

@@ -9,14 +9,14 @@ from torch import Tensor
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, pixel_axes
 from segtrain.losses.dice import dice_loss
+from segtrain.losses.door import loss_function
 from segtrain.losses.options import check_range
 from segtrain.losses.pixelwise import EPSILON
-from segtrain.losses.precision import full_precision
 from segtrain.losses.regions import Regions, overlap_loss
-from segtrain.task import Task, as_float
+from segtrain.task import Mode, Task, as_float
 
 
-@full_precision
+@loss_function
 def cldice_loss(
     logits: Tensor,
     target: Tensor,
@@ -77,7 +77,8 @@ class CLDiceLoss(ClasswiseLoss):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         alpha: float = 0.5,
         iterations: int = 5,
@@ -89,7 +90,7 @@ class CLDiceLoss(ClasswiseLoss):
         pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__(
-            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
+            task, mode, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
         )
         check_range("alpha", alpha, 0, 1, including_high=True)
         check_range("iterations", iterations, 0)

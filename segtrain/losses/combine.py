@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segtrain.errors import ConfigError
 from segtrain.losses.class_weights import ClassWeights
 from segtrain.losses.options import check_range
-from segtrain.task import Task
+from segtrain.task import Mode, Task, find_task
 
 
 class WeightedSum(nn.Module):
@@ -22,14 +22,15 @@ class WeightedSum(nn.Module):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         terms: Mapping[str, Mapping[str, Any]],
         classes: Sequence[str] | None = None,
         class_weights: ClassWeights = None,
     ) -> None:
         super().__init__()
-        self.task = task
+        self.task = find_task(task, mode)
         for option, value in (("classes", classes), ("class_weights", class_weights)):
             if value is not None:
                 raise ConfigError(f"loss.{option}: the terms are made already, expected null; give it to each of them")

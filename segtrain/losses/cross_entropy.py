@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
+from segtrain.losses.door import loss_function
 from segtrain.losses.pixelwise import PixelwiseLoss, weighted_mean
-from segtrain.losses.precision import full_precision
 from segtrain.task import Task
 
 
-@full_precision
+@loss_function
 def cross_entropy_loss(
     logits: Tensor,
     target: Tensor,

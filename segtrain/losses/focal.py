@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts
+from segtrain.losses.door import loss_function
 from segtrain.losses.options import check_range
 from segtrain.losses.pixelwise import EPSILON, PixelwiseLoss, weighted_mean
-from segtrain.losses.precision import full_precision
-from segtrain.task import Task, as_float
+from segtrain.task import Mode, Task, as_float
 
 
-@full_precision
+@loss_function
 def focal_loss(
     logits: Tensor,
     target: Tensor,
@@ -73,7 +73,8 @@ class FocalLoss(PixelwiseLoss):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         gamma: float = 2.0,
         alpha: float | None = None,
@@ -84,6 +85,7 @@ class FocalLoss(PixelwiseLoss):
     ) -> None:
         super().__init__(
             task,
+            mode,
             label_smoothing=label_smoothing,
             classes=classes,
             class_weights=class_weights,

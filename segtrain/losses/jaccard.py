@@ -6,14 +6,14 @@ from torch import Tensor
 
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss
+from segtrain.losses.door import loss_function
 from segtrain.losses.options import check_range
 from segtrain.losses.pixelwise import EPSILON
-from segtrain.losses.precision import full_precision
 from segtrain.losses.regions import overlap_loss, soft_regions
-from segtrain.task import Task
+from segtrain.task import Mode, Task
 
 
-@full_precision
+@loss_function
 def jaccard_loss(
     logits: Tensor,
     target: Tensor,
@@ -41,7 +41,8 @@ class JaccardLoss(ClasswiseLoss):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         smooth: float = 0.0,
         log: bool = False,
@@ -51,7 +52,7 @@ class JaccardLoss(ClasswiseLoss):
         pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__(
-            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
+            task, mode, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
         )
         check_range("smooth", smooth, 0)
         self.smooth = smooth

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from segtrain.losses.classwise import ClasswiseLoss, class_mean
-from segtrain.losses.precision import full_precision
+from segtrain.losses.door import loss_function
 from segtrain.task import Task, as_float
 
 
-@full_precision
+@loss_function
 def lovasz_loss(
     logits: Tensor,
     target: Tensor,

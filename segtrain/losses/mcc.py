@@ -3,12 +3,12 @@
 from torch import Tensor
 
 from segtrain.losses.classwise import ClasswiseLoss, class_mean, pixel_axes
+from segtrain.losses.door import loss_function
 from segtrain.losses.pixelwise import EPSILON
-from segtrain.losses.precision import full_precision
 from segtrain.task import Task, as_float
 
 
-@full_precision
+@loss_function
 def mcc_loss(
     logits: Tensor,
     target: Tensor,

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts
+from segtrain.losses.door import loss_function
 from segtrain.losses.options import check_range
 from segtrain.losses.pixelwise import PixelwiseLoss, weighted_mean
-from segtrain.losses.precision import full_precision
-from segtrain.task import Task, as_float
+from segtrain.task import Mode, Task, as_float
 
 _ROUNDING = 1e-6  # of a share of pixels: 0.07 times 100 is a little above 7
 
 
-@full_precision
+@loss_function
 def ohem_loss(
     logits: Tensor,
     target: Tensor,
@@ -60,7 +60,8 @@ class OHEMLoss(PixelwiseLoss):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         keep: float = 0.25,
         threshold: float | None = None,
@@ -72,6 +73,7 @@ class OHEMLoss(PixelwiseLoss):
     ) -> None:
         super().__init__(
             task,
+            mode,
             label_smoothing=label_smoothing,
             classes=classes,
             class_weights=class_weights,

@@ -6,9 +6,9 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
-from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights
+from segtrain.losses.class_weights import ClassWeights, OptionalCounts, label_weights, task_of_options
 from segtrain.losses.options import check_range
-from segtrain.task import Task
+from segtrain.task import Mode, Task
 
 EPSILON = 1e-7
 """Keeps divisions, roots and logarithms finite; far below the area of one pixel."""
@@ -24,6 +24,7 @@ class Shared(TypedDict):
 class PixelwiseLoss(nn.Module):
     """What pixel-wise losses share: label smoothing, and how much the pixels of each true label count.
 
+    ``task`` is a `Task`, or the name of a mode, as ``mode`` too: the logits then say how many classes there are.
     ``classes`` names the labels that count at all, None stands for every one; for a multilabel task, and in `BCELoss`,
     they are channels, and the one class of a binary task is all there is. ``class_weights`` make the mean over the
     pixels a weighted one. ``pixel_counts``, one for each of ``task.label_names``, are what a scheme makes weights from.
@@ -33,7 +34,8 @@ class PixelwiseLoss(nn.Module):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         label_smoothing: float = 0.0,
         classes: Sequence[str] | None = None,
@@ -42,9 +44,9 @@ class PixelwiseLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_range("label_smoothing", label_smoothing, 0, 1)
-        self.task = task
+        self.task = task_of_options(task, mode, classes=classes, weights=class_weights)
         self.label_smoothing = label_smoothing
-        weights = label_weights(class_weights, task, classes=classes, pixel_counts=pixel_counts)
+        weights = label_weights(class_weights, self.task, classes=classes, pixel_counts=pixel_counts)
         self.register_buffer("class_weights", weights, persistent=False)
 
     @property

@@ -7,11 +7,11 @@ from torch import Tensor
 from segtrain.errors import ConfigError
 from segtrain.losses.class_weights import ClassWeights, OptionalCounts
 from segtrain.losses.classwise import ClasswiseLoss, class_mean
+from segtrain.losses.door import loss_function
 from segtrain.losses.options import check_range
 from segtrain.losses.pixelwise import EPSILON
-from segtrain.losses.precision import full_precision
 from segtrain.losses.regions import Regions, overlap_loss, score_absent, shortfall, soft_regions
-from segtrain.task import Task
+from segtrain.task import Mode, Task
 
 
 def _tversky_index(regions: Regions, *, alpha: float, beta: float, smooth: float) -> Tensor:
@@ -28,7 +28,7 @@ def _check_options(*, alpha: float, beta: float, smooth: float) -> None:
         raise ConfigError("loss.beta: 0 beside loss.alpha=0, where nothing costs anything; set loss.beta=0.7")
 
 
-@full_precision
+@loss_function
 def tversky_loss(
     logits: Tensor,
     target: Tensor,
@@ -53,7 +53,7 @@ def tversky_loss(
     return overlap_loss(index, regions, log=log, class_weights=class_weights)
 
 
-@full_precision
+@loss_function
 def focal_tversky_loss(
     logits: Tensor,
     target: Tensor,
@@ -85,7 +85,8 @@ class TverskyLoss(ClasswiseLoss):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         alpha: float = 0.3,
         beta: float = 0.7,
@@ -97,7 +98,7 @@ class TverskyLoss(ClasswiseLoss):
         pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__(
-            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
+            task, mode, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
         )
         _check_options(alpha=alpha, beta=beta, smooth=smooth)
         self.alpha = alpha
@@ -124,7 +125,8 @@ class FocalTverskyLoss(ClasswiseLoss):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Mode | None = None,
+        mode: Mode | None = None,
         *,
         gamma: float = 1.333333,
         alpha: float = 0.3,
@@ -137,7 +139,7 @@ class FocalTverskyLoss(ClasswiseLoss):
         pixel_counts: OptionalCounts = None,
     ) -> None:
         super().__init__(
-            task, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
+            task, mode, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
         )
         check_range("gamma", gamma, 1)
         _check_options(alpha=alpha, beta=beta, smooth=smooth)

@@ -7,7 +7,7 @@ from segtrain.metrics.agreement import matrix_kappa, matrix_mcc
 from segtrain.metrics.bootstrap import HEADLINES, paired_differences, score_intervals
 from segtrain.metrics.boundary import count_boundary
 from segtrain.metrics.calibration import Calibration, CalibrationScores, ReliabilityBin
-from segtrain.metrics.counting import confusion, count, require_labels
+from segtrain.metrics.counting import confusion, count
 from segtrain.metrics.counts import Counts
 from segtrain.metrics.curves import BestThreshold, Curves, PrecisionRecall
 from segtrain.metrics.rates import (
@@ -48,6 +48,7 @@ from segtrain.metrics.reductions import (
 )
 from segtrain.metrics.report import PER_CLASS, per_class, scores
 from segtrain.metrics.surface import SurfaceDistances, surface_distances
+from segtrain.task import require_labels
 
 __all__ = [
     "HEADLINES",

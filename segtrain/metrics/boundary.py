@@ -8,10 +8,18 @@ from torch import Tensor
 
 from segtrain.metrics.counts import Counts
 from segtrain.metrics.regions import Regions, class_regions, inner_band
-from segtrain.task import Task
+from segtrain.task import Mode, Task, complete_task
 
 
-def count_boundary(prediction: Tensor, target: Tensor, task: Task, *, width: float = 0.02) -> Counts:
+def count_boundary(
+    prediction: Tensor,
+    target: Tensor,
+    task: Task | Mode | None = None,
+    *,
+    mode: Mode | None = None,
+    num_classes: int | None = None,
+    width: float = 0.02,
+) -> Counts:
     """Count like `count`, where a class is only the part of it that is near its own contour; int64 on the CPU.
 
     `iou` of these counts is Boundary IoU, in any reduction (Cheng et al. 2021, section 4). Near means within ``width``
@@ -19,6 +27,7 @@ def count_boundary(prediction: Tensor, target: Tensor, task: Task, *, width: flo
     contour, and so is a border to ignored pixels, for truth and prediction alike. ``correct`` and ``decided`` pool the
     decisions of all classes.
     """
+    task = complete_task(task, mode, num_classes=num_classes)
     reach = max(1, round(width * math.hypot(*target.shape[-2:])))
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     cells = [[_cells(regions, kernel) for regions in image] for image in class_regions(prediction, target, task)]

@@ -17,7 +17,7 @@ from torch import Tensor
 from segtrain.metrics.bootstrap import bootstrap
 from segtrain.metrics.counting import count_values, narrowest, sum_values
 from segtrain.metrics.curves import in_blocks
-from segtrain.task import Task
+from segtrain.task import Mode, Task, complete_task, lay_out
 
 TEMPERATURES = tuple(2 ** (step / 2) for step in range(-6, 7))
 """The grid of temperatures, from 1/8 to 8: a spline over their logarithms finds the minimum to within 2 %."""
@@ -72,8 +72,17 @@ class Calibration:
     Sampled pixels wait until there are enough to be scored at once; `add_samples` adds what waits to the two sums.
     """
 
-    def __init__(self, task: Task, *, bins: int = 15, pixels_per_image: int = 2048, seed: int = 0) -> None:
-        self.task = task
+    def __init__(
+        self,
+        task: Task | Mode | None = None,
+        *,
+        mode: Mode | None = None,
+        num_classes: int | None = None,
+        bins: int = 15,
+        pixels_per_image: int = 2048,
+        seed: int = 0,
+    ) -> None:
+        self.task = complete_task(task, mode, num_classes=num_classes)
         self.bins = bins
         self.pixels_per_image = pixels_per_image
         self.table = torch.zeros(1 + len(TEMPERATURES), bins, 3, dtype=torch.int64)
@@ -88,6 +97,7 @@ class Calibration:
 
         The labels have to be in range, as `count` says that they are.
         """
+        target = lay_out(target, logits, self.task, checked=True)
         blocks = ((rows.float(), truth) for rows, truth in in_blocks(logits, target))
         tables = (self._tabulate(rows, self.task.predict(rows), truth, groups=len(rows)) for rows, truth in blocks)
         by_image = sum(tables, torch.zeros(len(target), self.bins, 3, dtype=torch.int64, device=logits.device))

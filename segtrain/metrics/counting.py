@@ -5,48 +5,59 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segtrain.errors import DataError
 from segtrain.metrics.counts import Counts
-from segtrain.task import Task
+from segtrain.task import Mode, Task, complete_task, lay_out_maps, stray_label
 
 _FAR = 1024  # an ignore index beyond it is moved next to the labels, so that the histogram stays small
 _CACHED = 2**18  # pixels that a CPU takes at once: what comes in between then stays in its cache
 _STRIPES = 4  # neighbours in a row are mostly alike: counted in the same cell, each would wait for the one before
 
 
-def count(prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[str] | None = None) -> Counts:
+def count(
+    prediction: Tensor,
+    target: Tensor,
+    task: Task | Mode | None = None,
+    *,
+    mode: Mode | None = None,
+    num_classes: int | None = None,
+    ids: Sequence[str] | None = None,
+) -> Counts:
     """Count the pixels of a batch, for each image and scored class, on the tensors' device: see `confusion`."""
+    task = complete_task(task, mode, num_classes=num_classes)
     return Counts.from_confusion(confusion(prediction, target, task, ids=ids), task)
-
-
-def require_labels(target: Tensor, task: Task, *, ids: Sequence[str] | None = None) -> None:
-    """Raise what `confusion` does if a label is out of range, while the target is still on the CPU."""
-    labels = target.numpy()
-    if not ((labels >= 0) & (labels < task.num_labels) | (labels == task.ignore_index)).all():
-        raise _out_of_range(target, target, task, ids)
 
 
 @torch.no_grad()
 def confusion(
-    prediction: Tensor, target: Tensor, task: Task, *, ids: Sequence[str] | None = None, checked: bool = False
+    prediction: Tensor,
+    target: Tensor,
+    task: Task | Mode | None = None,
+    *,
+    mode: Mode | None = None,
+    num_classes: int | None = None,
+    ids: Sequence[str] | None = None,
+    checked: bool = False,
 ) -> Tensor:
     """Count how often each true label (rows) is predicted as each label (columns): int64 ``(N, groups, L, L)``.
 
-    Both are label maps as `Task` describes them; what is predicted at ignored pixels does not matter. A group is a map
-    of labels of its own: one for an image, for a multilabel task one for each class, with labels 0 and 1.
+    Both are label maps as `Task` describes them, or with the channel ``(N, 1, H, W)`` of a single map; what is
+    predicted at ignored pixels does not matter. A group is a map of labels of its own: one for an image, for a
+    multilabel task one for each class, with labels 0 and 1. The name of a mode stands for a task, beside
+    ``num_classes`` where it is not binary.
 
     Waits for the device once a batch, to learn that all labels were in range, and raises DataError with the first wrong
     value and its place if not; ``ids`` name the images. Labels that were ``checked`` before, by `require_labels`, cost
     no wait.
     """
-    _check_maps(prediction, target)
+    task = complete_task(task, mode, num_classes=num_classes)
+    prediction, target = lay_out_maps(prediction, target, task)
     groups, pixels = target.shape[:-2].numel(), target.shape[-2:].numel()
     at_once = max(1, _CACHED // max(1, pixels) if target.is_cpu else groups)
     parts = zip(_maps_of(prediction, at_once), _maps_of(target, at_once), strict=True)
     found = [_tabulate(said, true, task) for said, true in parts]
     matrix, seen = (torch.cat(columns) for columns in zip(*found, strict=True))
     if not checked and int(seen.sum()) != target.numel():
-        raise _out_of_range(prediction, target, task, ids)
+        raise stray_label(prediction, target, task, ids)
     return matrix.view(len(target), target.shape[1:-2].numel(), task.num_labels, task.num_labels)
 
 
@@ -114,33 +125,3 @@ def scatter_sums(values: Tensor, amounts: Tensor, bins: int) -> Tensor:
     """Compute `sum_values` with atomic additions of integers, which are exact in any order."""
     sums = torch.zeros(bins, dtype=torch.int64, device=values.device)
     return sums.scatter_add_(0, values.long(), amounts.long())
-
-
-def _check_maps(prediction: Tensor, target: Tensor) -> None:
-    if prediction.shape != target.shape:
-        raise ValueError(f"prediction has shape {tuple(prediction.shape)}, target {tuple(target.shape)}")
-    for name, labels in (("prediction", prediction), ("target", target)):
-        if labels.is_floating_point():
-            raise ValueError(f"{name} is {labels.dtype}, expected integer labels")
-
-
-def _out_of_range(prediction: Tensor, target: Tensor, task: Task, ids: Sequence[str] | None) -> DataError:
-    """Find the first wrong label, in the target if there is one, and name its value and place."""
-    prediction, target = prediction.long(), target.long()
-    known = task.is_known(target)
-    wrong, maps, name = known & _is_stray(target, task), target, "target"
-    if not wrong.any():
-        wrong, maps, name = known & _is_stray(prediction, task), prediction, "prediction"
-    place = wrong.nonzero()[0].tolist()
-    image = f"image {place[0] if ids is None else ids[place[0]]}"
-    channel = f", class {task.class_names[place[1]]}" if len(place) > 3 else ""
-    value = int(maps[tuple(place)])
-    remedy = f" or {task.ignore_index} (ignored); data.ignore_index=[{value}] leaves it out" if name == "target" else ""
-    return DataError(
-        f"{image}{channel}: {name} holds {value} at row {place[-2]}, column {place[-1]}, "
-        f"expected 0..{task.num_labels - 1}{remedy}"
-    )
-
-
-def _is_stray(maps: Tensor, task: Task) -> Tensor:
-    return (maps < 0) | (maps >= task.num_labels)

@@ -11,7 +11,7 @@ from segtrain.metrics.bootstrap import bootstrap
 from segtrain.metrics.counting import count_values, narrowest
 from segtrain.metrics.counts import Counts
 from segtrain.metrics.rates import f1, iou, precision, recall
-from segtrain.task import Task
+from segtrain.task import Mode, Task, complete_task, lay_out
 
 _CACHED = 2**18  # logits that a CPU takes at once: what comes in between then stays in its cache
 _AT_ONCE = 2**25  # logits that an accelerator takes at once, with some 30 bytes of work space for each
@@ -64,12 +64,19 @@ class Curves:
     Of each image a coarser histogram is kept, for `intervals`: 1 KiB for each class.
     """
 
-    def __init__(self, task: Task, *, bins: int = 2048) -> None:
+    def __init__(
+        self,
+        task: Task | Mode | None = None,
+        *,
+        mode: Mode | None = None,
+        num_classes: int | None = None,
+        bins: int = 2048,
+    ) -> None:
         if bins < 2 or bins % 2:
             raise ValueError(f"bins is {bins}, expected an even number, as one half has to be an edge")
-        self.task = task
+        self.task = complete_task(task, mode, num_classes=num_classes)
         self.bins = bins
-        self.histogram = torch.zeros(len(task.class_names), 2, bins, dtype=torch.int64)
+        self.histogram = torch.zeros(len(self.task.class_names), 2, bins, dtype=torch.int64)
         self.by_image: list[Tensor] = []
 
     @torch.no_grad()
@@ -78,6 +85,7 @@ class Curves:
 
         The labels have to be in range, as `count` says that they are.
         """
+        target = lay_out(target, logits, self.task, checked=True)
         self.histogram = self.histogram.to(logits.device, non_blocking=True)
         for image in zip(torch.split(logits, 1), torch.split(target, 1), strict=True):
             blocks = (self._tabulate(rows.float(), truth) for rows, truth in in_blocks(*image))

@@ -13,7 +13,7 @@ PER_CLASS: dict[str, Metric] = {"iou": iou, "f1": f1, "precision": precision, "r
 """The columns of the table of classes that every split gets."""
 
 
-def scores(counts: Counts, class_names: Sequence[str], *, absent: Absent = "exclude") -> dict[str, Any]:
+def scores(counts: Counts, class_names: Sequence[str] | None = None, *, absent: Absent = "exclude") -> dict[str, Any]:
     """Turn the counts ``(N, C)`` of a data set into what a split's entry in ``scores.json`` holds.
 
     - ``iou``, ``f1``, ``precision``, ``recall``: `macro`, which for a binary task is the foreground's
@@ -22,9 +22,14 @@ def scores(counts: Counts, class_names: Sequence[str], *, absent: Absent = "excl
     - ``absent``: names of the classes that neither truth nor prediction holds; ``absent_policy``: what they count as
     - ``per_class``: by name the five metrics of each class, and ``support``, its pixels in the truth
 
+    Classes without ``class_names`` are called by their number. Raises ValueError if there are too few or many names.
     Plain floats, integers and strings; None where there is nothing to score, so that strict JSON takes it.
     """
     counts = counts.cpu()
+    classes = counts.tp.shape[-1]
+    class_names = [str(number) for number in range(classes)] if class_names is None else class_names
+    if len(class_names) != classes:
+        raise ValueError(f"class_names: {len(class_names)} names for {classes} classes, expected one for each")
     total = counts.total()
     return {
         "iou": _plain(macro(counts, iou, absent=absent)),

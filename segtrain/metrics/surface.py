@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt  # OpenCV knows no spacing
 from torch import Tensor
 
 from segtrain.metrics.regions import Mask, Regions, class_regions, inner_band
-from segtrain.task import Task
+from segtrain.task import Mode, Task, complete_task
 
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
@@ -26,8 +26,10 @@ class SurfaceDistances:
 def surface_distances(
     prediction: Tensor,
     target: Tensor,
-    task: Task,
+    task: Task | Mode | None = None,
     *,
+    mode: Mode | None = None,
+    num_classes: int | None = None,
     spacing: tuple[float, float] = (1.0, 1.0),
     percentile: float = 95.0,
 ) -> SurfaceDistances:
@@ -44,6 +46,7 @@ def surface_distances(
     A class that truth and prediction both lack has no distance, NaN. Where one of them alone lacks it, both are the
     image's diagonal: finite, so that means stay so, and no less than any distance that could have been measured.
     """
+    task = complete_task(task, mode, num_classes=num_classes)
     rows = [
         [_distances(regions, spacing, percentile) for regions in image]
         for image in class_regions(prediction, target, task)

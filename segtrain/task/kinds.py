@@ -1,14 +1,15 @@
-"""Binary, multiclass or multilabel: the one place that says what follows from it."""
+"""The three kinds of task."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.task.two_labels import as_float, binary_likelihood, binary_nll
 
 Mode: TypeAlias = Literal["binary", "multiclass", "multilabel"]
 
@@ -16,7 +17,6 @@ IGNORE_INDEX = 255
 """The label of pixels that count neither in the loss nor in the metrics; datasets map their own values to it."""
 
 _NARROW = (torch.uint8, torch.int8, torch.int16)
-_HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 class Task:
@@ -185,7 +185,7 @@ class Binary(Task):
 
     def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
         """Say how likely each of two labels is: ``(N, H, W)``."""
-        return _binary_likelihood(logits.squeeze(1), label == 1)
+        return binary_likelihood(logits.squeeze(1), label == 1)
 
     def channel_weights(self, target: Tensor, valid: Tensor, weights: Tensor | None = None) -> Tensor:
         """Weigh by the true label: ``(N, 1, H, W)``."""
@@ -277,16 +277,11 @@ class Multilabel(Task):
 
     def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
         """Say how likely each of two labels is, for each class: ``(N, C, H, W)``."""
-        return _binary_likelihood(logits, self.presence(label, logits))
+        return binary_likelihood(logits, self.presence(label, logits))
 
     def label_weights(self, target: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Weigh the channels: ``(N, C, H, W)``."""
         return known if weights is None else weights.view(-1, 1, 1) * known
-
-
-def as_float(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Turn a bool mask into 0 and 1 of that dtype: by way of its bytes, on the CPU many times as fast as from bool."""
-    return mask.view(torch.uint8).to(dtype)
 
 
 def _is_channels_last(logits: Tensor) -> bool:
@@ -294,82 +289,17 @@ def _is_channels_last(logits: Tensor) -> bool:
     return logits.stride(1) == 1
 
 
-def binary_nll(
-    logits: Tensor, truth: Tensor, known: Tensor, *, label_smoothing: float = 0.0, pos_weight: Tensor | None = None
-) -> Tensor:
-    """Binary cross-entropy of each logit; smoothing moves the truth from 0 and 1 towards 1/2, as a share of that way.
-
-    All of one shape; ``truth`` and ``known`` are bool, and what is not known is not true: its loss and its gradient
-    are 0. ``known`` may have one channel for all; ``pos_weight`` broadcasts and multiplies the loss of what is true.
-    """
-    sign = _signs(truth, known.view(torch.int8), logits.dtype)  # 0 where unknown
-    nll: Tensor = _SignedNLL.apply(logits, sign, known)
-    if pos_weight is None and not label_smoothing:
-        return nll
-    wrongness, moved = logits * sign, label_smoothing / 2  # nll - wrongness is the loss of the other label
-    if pos_weight is None:
-        return nll - moved * wrongness
-    true = as_float(truth, logits.dtype)
-    other = moved * (pos_weight + (1 - pos_weight) * true)
-    return ((1 - moved) * (1 + (pos_weight - 1) * true) + other) * nll - other * wrongness
-
-
-def _signs(truth: Tensor, where_false: Tensor | int, dtype: torch.dtype) -> Tensor:
-    """Take 2 off where it is true: from 1 to -1. Made in bytes, a quarter of the memory of floats."""
-    return truth.view(torch.int8).mul(-2).add_(where_false).to(dtype)
-
-
-def _binary_likelihood(logits: Tensor, truth: Tensor) -> Tensor:
-    wrongness = logits * _signs(truth, 1, logits.dtype)
-    return wrongness.exp_().add_(1).reciprocal_()  # the bits of torch's own sigmoid differ from place to place
-
-
-class _SignedNLL(torch.autograd.Function):
-    """log(1 + e^(sign x)); 0, with a gradient of 0, where not ``known``, as there the sign is 0.
-
-    Autograd by itself would write the whole gradient anew for each factor.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, sign: Tensor, known: Tensor) -> Tensor:
-        wrongness = x * sign
-        ctx.save_for_backward(wrongness, sign)
-        return _softplus(wrongness, learning=ctx.needs_input_grad[0]).mul_(known.view(torch.uint8))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        wrongness, sign = ctx.saved_tensors
-        # the sigmoid of wrongness times sign, in one pass; 1 and 20 are the defaults of softplus
-        return torch.ops.aten.softplus_backward(sign, wrongness, 1, 20).mul_(grad), None, None
-
-
-def _softplus(x: Tensor, *, learning: bool) -> Tensor:
-    """Compute log(1 + e^x).
-
-    Where it is measured, not learned from, a CPU has to give the same bits wherever x stands in memory, as sums over
-    images are exact however these are batched. Torch's own softplus does not.
-    """
-    if x.is_cpu and _HAS_AVX512:
-        return _softplus_by_log(x)
-    return F.softplus(x) if learning or not x.is_cpu else F.logsigmoid(-x).neg_()
-
-
-def _softplus_by_log(x: Tensor) -> Tensor:
-    """Do without log1p, which takes most of the time of torch's own where AVX-512 speeds up the rest."""
-    small = x.abs().neg_().exp_()
-    rounded = small + 1
-    lost = small.sub_(rounded - 1).div_(rounded)  # what the addition rounded away, to first order
-    return rounded.log_().add_(lost).add_(x.clamp_min(0))
-
-
 def make_task(
     mode: Mode,
-    class_names: Sequence[str],
+    class_names: Sequence[str] | int,
     *,
     ignore_index: int = IGNORE_INDEX,
     cuts: Sequence[float] | None = None,
 ) -> Task:
-    """Build the task of that mode."""
+    """Build the task of that mode; a number of classes stands for names that are numbers, from 0 on."""
     kinds: dict[str, type[Task]] = {kind.mode: kind for kind in (Binary, Multiclass, Multilabel)}
+    if mode not in kinds:
+        raise ConfigError(f"mode: expected one of {', '.join(kinds)}, got {mode!r}{did_you_mean(str(mode), kinds)}")
+    if isinstance(class_names, int):
+        class_names = ["foreground"] if mode == "binary" and class_names == 1 else [str(i) for i in range(class_names)]
     return kinds[mode](class_names, ignore_index=ignore_index, cuts=cuts)

@@ -1,0 +1,39 @@
+"""The door of every loss function: what it is given is laid out as its task says, and computed in full precision."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeAlias, cast
+
+from torch import Tensor
+
+from segtrain.losses.precision import full_precision
+from segtrain.task import Mode, Task, lay_out, task_of_logits
+
+P = ParamSpec("P")
+
+OfTask: TypeAlias = Callable[Concatenate[Tensor, Tensor, Task, P], Tensor]
+OfTaskOrMode: TypeAlias = Callable[Concatenate[Tensor, Tensor, Task | Mode, P], Tensor]
+
+
+def loss_function(loss: OfTask[P]) -> OfTaskOrMode[P]:
+    """Let a loss of logits, target and task see them in one layout only, in full precision and outside autocast.
+
+    Called with the name of a mode, as ``task`` or as ``mode``, it makes the task from the channels of the logits. What
+    target and logits may look like, and what is raised where they do not belong together, is in `segtrain.task.door`.
+    """
+    exact = full_precision(loss)
+
+    @wraps(loss)
+    def at_the_door(
+        logits: Tensor,
+        target: Tensor,
+        task: Task | Mode | None = None,  # None beside mode=
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Tensor:
+        known = task_of_logits(task, kwargs.pop("mode", None), logits)  # type: ignore[arg-type]
+        if not logits.is_floating_point():
+            raise ValueError(f"logits are {logits.dtype}, expected floats, as a model gives them")
+        return exact(logits, lay_out(target, logits, known), known, *args, **kwargs)
+
+    return cast("OfTaskOrMode[P]", at_the_door)  # typed by position; by name, at run time, `task` and `mode` go too
