@@ -20,7 +20,7 @@ from segtrain import __version__, checkpoint
 from segtrain.checkpoint import Checkpoints
 from segtrain.config.schema import Leaf, OptimizerConfig, Precision, Split, TrainConfig
 from segtrain.config.signature import TARGET, locate
-from segtrain.config.spine import check_leaves, to_config
+from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
 from segtrain.data.feed import Feed
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
 from segtrain.data.pixel_counts import pixel_counts
@@ -59,7 +59,7 @@ def checked_config(job: Mapping[str, Any]) -> TrainConfig:
     problems = check_leaves(config)
     if problems:
         raise ConfigError("\n".join(problems))
-    return config
+    return leaves_with_texts(config)
 
 
 def construct(node: Leaf, path: str, **provided: Any) -> Any:

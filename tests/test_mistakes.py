@@ -165,7 +165,7 @@ COMMAND_LINES = cases(
     # what only building shows
     ("device that does not exist", f"{SHAPES} device=gpu", "device: expected auto, cpu, cuda", "got 'gpu'"),
     ("depth", f"{SHAPES} encoder.depth=9", "encoder.depth: expected at most 5", "got 9"),
-    ("number of channels", f"{SHAPES} arch.channels=[1,2]", "arch.channels: got 2 numbers", "example arch.channels="),
+    ("number of channels", f"{SHAPES} arch.channels=[1,2]", "arch.channels: got 2 numbers", "example 'arch.channels="),
     ("weight of a loss", f"{SHAPES} loss.terms.dice.loss.smooth=x", "loss.terms.dice.loss.smooth: ", "number, got 'x'"),
     ("transform", f"{SHAPES} augment.transforms=[Blur]", "augment.transforms: ", "mapping with _target_, got 'Blur'"),
     (

@@ -182,7 +182,7 @@ def _image_classes(given: Sequence[str] | None, recipe: "Recipe", count: int) ->
     """Name the labels of whole images: as given, or by their numbers, as nothing beside the weights names them."""
     if recipe.classification and not count:
         raise CheckpointError(
-            "holds no classification_head, which aux_params speaks of; leave it out with model={aux_params:null}"
+            "holds no classification_head, which aux_params speaks of; leave it out with 'model={aux_params:null}'"
         )
     if count and not recipe.classification:
         log.warning(

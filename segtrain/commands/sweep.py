@@ -19,6 +19,7 @@ from segtrain.commands.train import plan, train
 from segtrain.config.compose import compose, expand_sweep, overrides_of
 from segtrain.config.schema import TrainConfig
 from segtrain.config.spine import check_leaves, to_config
+from segtrain.config.words import quote
 from segtrain.console import out
 from segtrain.errors import ConfigError, Interrupted, SegtrainError
 
@@ -75,7 +76,7 @@ def plan_jobs(arguments: Arguments) -> list[Job]:
     problems: dict[str, None] = {}
     for number, (words, varied) in enumerate(expanded):
         own = folder / str(number)
-        job = Job(number, varied, (*words, f"hydra.run.dir='{own}'"), own)
+        job = Job(number, varied, (*words, f"hydra.run.dir={quote(str(own))}"), own)
         try:
             plan(job.overrides, arguments.config_dir)
         except SegtrainError as error:

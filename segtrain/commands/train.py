@@ -15,7 +15,7 @@ from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
 from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import Composed, compose, named_targets, overlay, overrides_of, split_overrides
-from segtrain.config.signature import MISSING
+from segtrain.config.signature import MISSING, with_texts
 from segtrain.errors import ConfigError, SegtrainError
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) 
 
 def _rooted(job: dict[str, Any]) -> dict[str, Any]:
     """Make the data's path independent of the current folder, so that any folder can resume."""
-    root = job["data"].get("root")
+    root = with_texts(job["data"].get("root"), str)
     if not isinstance(root, str) or root in ("", MISSING):  # for the check of the leaves to report
         return job
     return {**job, "data": {**job["data"], "root": str(Path(root).expanduser().absolute())}}

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,6 +23,7 @@ from segtrain.config.schema import CompareConfig, EvalConfig, ImportConfig, Pred
 from segtrain.config.signature import TARGET
 from segtrain.config.spine import check_spine
 from segtrain.config.suggest import did_you_mean, suggest_key
+from segtrain.config.words import is_balanced, quote, spellings, typed, with_keys_restored
 from segtrain.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ SCHEMAS: Mapping[str, type] = {
     "import": ImportConfig,
 }
 _NOTHING = object()
+_QUOTES = "\"'"
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 
 
@@ -53,10 +55,7 @@ def parse_overrides(arguments: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed, problems = [], []
     for argument in arguments:
-        try:
-            override = parser.parse_override(argument)
-        except HydraException:  # its text is about the grammar's tokens
-            override = None
+        override = _parse(parser, argument)
         if override is None or not override.key_or_group:
             problems.append(f"{argument}: {_not_an_override(argument)}")
         else:
@@ -66,14 +65,27 @@ def parse_overrides(arguments: Sequence[str]) -> list[Override]:
     return parsed
 
 
+def _parse(parser: OverridesParser, argument: str) -> Override | None:
+    for spelling in spellings(argument):
+        with suppress(HydraException):  # its text is about the grammar's tokens
+            return parser.parse_override(spelling)
+    return None
+
+
 def parse_one_job(arguments: Sequence[str]) -> list[Override]:
     """Parse overrides that describe one job; raises ConfigError for a list of choices, ``a=1,2``, as well."""
     parsed = parse_overrides(arguments)
-    swept = [str(override.input_line) for override in parsed if override.is_sweep_override()]
-    remedy = "add -m to run every combination, or put it in [brackets]"
+    swept = [word for word, override in zip(arguments, parsed, strict=True) if override.is_sweep_override()]
     if swept:
-        raise ConfigError("\n".join(f"{word}: is a list of choices, expected one; {remedy}" for word in swept))
+        raise ConfigError("\n".join(map(_not_one_job, swept)))
     return parsed
+
+
+def _not_one_job(word: str) -> str:
+    key, _, value = word.partition("=")
+    as_list, as_text = typed(f"{key}=[{value}]"), typed(f"{key}={quote(value)}")
+    remedy = f"add -m to run every combination, or write {as_list} for a list, {as_text} for a text with a comma"
+    return f"{word}: is a list of choices, expected one; {remedy}"
 
 
 def overrides_of(arguments: Sequence[str], key: str) -> list[Any]:
@@ -116,14 +128,14 @@ def _values(override: Override) -> list[str]:
 
 def _not_an_override(argument: str) -> str:
     key, equals, value = argument.partition("=")
-    if any(argument.count(opening) != argument.count(closing) for opening, closing in ("{}", "[]", "()")):
+    if not is_balanced(argument):
         return "expected closed quotes and brackets; the shell splits words at spaces, so put the whole in 'quotes'"
     if not equals:
         return f"cannot be read, expected key=value; write {argument}=..."
     if not re.fullmatch(r"[+~]{0,2}\w+([./@]\w+)*", key):
         return f"{key!r} is no key, expected words with dots between them, such as trainer.epochs={value}"
-    plain = value.replace('"', "").replace("'", "")
-    return f"the value cannot be read, expected closed quotes and brackets; as a plain text: '{key}=\"{plain}\"'"
+    plain = typed(f"{key}={quote(value.strip(_QUOTES))}")
+    return f"the value cannot be read, expected closed quotes and brackets; as a plain text: {plain}"
 
 
 def compose(primary: str, arguments: Sequence[str], *, config_dir: Path | None = None) -> Composed:
@@ -220,7 +232,7 @@ def _hydra_problem(override: Override) -> str | None:
     key, value = override.key_or_group, override.value()
     if key not in HYDRA_KEYS:
         return f"{key}: unknown key{did_you_mean(key, HYDRA_KEYS)}"
-    is_folder = isinstance(value, str) and value != ""
+    is_folder = isinstance(value, str | int | float) and value != ""
     return None if is_folder else f"{key}: expected a folder, got {value!r}; write {key}=outputs/my_run"
 
 
@@ -286,7 +298,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     with _interpolating():
         plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return {str(key): with_keys_restored(value) for key, value in plain.items()}
 
 
 def _resolve(config: DictConfig, choices: Sequence[Override]) -> Composed:

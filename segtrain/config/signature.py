@@ -120,8 +120,23 @@ def check_value(value: Any, annotation: Any, path: str, *, provided: Collection[
             return inner
     if isinstance(value, list) and (inner := _nested(value, path, provided)):
         return inner
-    problem = mismatch(value, annotation)
+    problem = mismatch(with_texts(value, annotation), annotation)
     return [f"{path}: {problem}"] if problem else []
+
+
+def with_texts(value: Any, annotation: Any) -> Any:
+    """Make texts of numbers where an annotation wants nothing but texts: a folder or a class may be called 2024."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return with_texts(value, arguments[0])
+    if origin in (Union, types.UnionType):
+        members = [member for member in arguments if member is not type(None)]
+        return with_texts(value, members[0]) if len(members) == 1 else value
+    if annotation in (str, Path):
+        return str(value) if _is_a(value, float) else value
+    if _is_container(annotation) and not issubclass(origin, Mapping) and isinstance(value, list):
+        return [with_texts(item, arguments[0]) for item in value] if arguments else value
+    return value
 
 
 def _nested(value: Any, path: str, provided: Collection[str]) -> list[str]:
@@ -210,7 +225,9 @@ def _container_mismatch(value: Any, origin: type, arguments: Sequence[Any]) -> s
     if not issubclass(origin, Sequence | AbstractSet):
         return None
     if not isinstance(value, list | tuple):
-        return f"expected a list such as [a,b], got {_shown(value)}"
+        quoted = isinstance(value, str) and value.startswith("[")
+        hint = " in quotes of its own; leave the inner quotes out" if quoted else ""
+        return f"expected a list such as [a,b], got {_shown(value)}{hint}"
     fixed = origin is tuple and Ellipsis not in arguments
     if fixed and len(value) != len(arguments):
         return f"expected a list of {len(arguments)}, got {value!r}"

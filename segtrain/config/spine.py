@@ -1,12 +1,12 @@
 """Turn a composed mapping into a frozen dataclass of the schema, listing every problem on the way."""
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from segtrain.config.schema import Leaf
-from segtrain.config.signature import MISSING, check_leaf, check_value
+from segtrain.config.signature import MISSING, TARGET, annotations_of, check_leaf, check_value, locate, with_texts
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 
@@ -80,6 +80,22 @@ def check_leaves(config: Any) -> list[str]:
     return problems
 
 
+def leaves_with_texts(config: T) -> T:
+    """Return a checked config whose leaves hold texts where their signatures say so, and numbers were given."""
+    changes: dict[str, Any] = {}
+    for field in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if field.name in PROVIDED and value is not None:
+            leaf = _with_texts(getattr(value, "leaf", value), field.name)
+            changes[field.name] = replace(value, leaf=leaf) if hasattr(value, "leaf") else leaf
+    return replace(config, **changes)  # type: ignore[type-var]
+
+
+def _with_texts(leaf: Leaf, path: str) -> Leaf:
+    hints = annotations_of(locate(leaf[TARGET], path))
+    return {key: with_texts(value, hints.get(key)) for key, value in leaf.items()}
+
+
 def to_config(node: Mapping[str, Any], schema: type[T], path: str = "") -> T:
     """Build the frozen dataclass from a mapping.
 
@@ -94,7 +110,7 @@ def to_config(node: Mapping[str, Any], schema: type[T], path: str = "") -> T:
         if name != "leaf":
             inner, key = _node_type(kind), key_of(name)
             nested = is_dataclass(inner) and node[key] is not None
-            values[name] = to_config(node[key], inner) if nested else node[key]
+            values[name] = to_config(node[key], inner) if nested else with_texts(node[key], kind)
     if "leaf" in hints:
         values["leaf"] = {key: value for key, value in node.items() if key not in values}
     return schema(**values)

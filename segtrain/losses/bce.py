@@ -77,7 +77,7 @@ def _one_each(pos_weight: Sequence[float] | float | None, task: Task | Mode) -> 
     if isinstance(pos_weight, Sequence) and isinstance(task, Task) and len(values) != task.out_channels:
         raise ConfigError(
             f"loss.pos_weight: {len(values)} weights, expected {task.out_channels}, one each for "
-            f"{', '.join(task.class_names)}; set loss.pos_weight=[{', '.join('1.0' for _ in task.class_names)}]"
+            f"{', '.join(task.class_names)}; set 'loss.pos_weight=[{','.join('1.0' for _ in task.class_names)}]'"
         )
     for value in values:
         check_range("pos_weight", value, 0, including_low=False)

@@ -152,7 +152,7 @@ def _counting(values: Tensor | None, classes: Sequence[str] | None, task: Task) 
         counted = ", ".join(task.class_names if classes is None else classes)
         raise ConfigError(
             f"loss.class_weights: leave none of the classes that count a weight above 0, expected one for {counted}; "
-            f"set loss.class_weights={_example(task)}"
+            f"set {_example(task)}"
         )
     return values
 
@@ -171,7 +171,7 @@ def _needed(pixel_counts: OptionalCounts, scheme: str, task: Task) -> PixelCount
     if pixel_counts is None:
         raise ConfigError(
             f"loss.class_weights: {scheme} needs the pixels of each class, expected pixel_counts beside it; "
-            f"set loss.class_weights={_example(task)}"
+            f"set {_example(task)}"
         )
     return pixel_counts
 
@@ -188,15 +188,14 @@ def _check(values: Sequence[float], task: Task) -> None:
     if len(values) != len(task.label_names):
         raise ConfigError(
             f"loss.class_weights: {len(values)} weights, expected {len(task.label_names)}, one each for {names}; "
-            f"set loss.class_weights={_example(task)}"
+            f"set {_example(task)}"
         )
     for name, value in zip(task.label_names, values, strict=True):
         if not 0 <= value < math.inf:
             raise ConfigError(
-                f"loss.class_weights: {value} for {name}, expected a finite weight of at least 0; "
-                f"set loss.class_weights={_example(task)}"
+                f"loss.class_weights: {value} for {name}, expected a finite weight of at least 0; set {_example(task)}"
             )
 
 
 def _example(task: Task) -> str:
-    return f"[{', '.join('1.0' for _ in task.label_names)}]"
+    return f"'loss.class_weights=[{','.join('1.0' for _ in task.label_names)}]'"

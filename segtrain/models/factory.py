@@ -118,7 +118,7 @@ def _find_map(strides: Sequence[int], stride: int) -> int:
         there = sorted(set(strides[1:]))
         raise ConfigError(
             f"arch.aux_heads: the encoder has no map of stride {stride}, only of {', '.join(map(str, there))}; "
-            f"for example arch.aux_heads=[{there[-1]}]"
+            f"for example 'arch.aux_heads=[{there[-1]}]'"
         )
     shared = len(found) > 1 and found[-1] == len(strides) - 1
     return found[-2] if shared else found[-1]

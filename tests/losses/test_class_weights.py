@@ -166,7 +166,7 @@ def test_a_class_without_weight_is_no_loss_at_all():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"class_weights": [1.0]}, "class_weights: 1 weights, expected 3, one each for sky, cat, dog; set loss."),
+        ({"class_weights": [1.0]}, "class_weights: 1 weights, expected 3, one each for sky, cat, dog; set 'loss."),
         ({"class_weights": {"dgo": 2.0}}, r"class_weights\.dgo: is no class, did you mean 'dog'\?"),
         ({"class_weights": [1.0, -1.0, 1.0]}, "class_weights: -1.0 for cat, expected a finite weight of at least 0"),
         ({"class_weights": {"dog": float("nan")}}, "class_weights: nan for dog, expected a finite weight"),

@@ -73,7 +73,7 @@ def test_the_wrong_number_of_weights_is_answered_with_the_line_to_type():
     with pytest.raises(ConfigError) as error:
         CrossEntropyLoss(Binary(["cat"]), class_weights=[1.0, 2.0, 3.0])
     assert str(error.value) == (
-        "loss.class_weights: 3 weights, expected 2, one each for background, cat; set loss.class_weights=[1.0, 1.0]"
+        "loss.class_weights: 3 weights, expected 2, one each for background, cat; set 'loss.class_weights=[1.0,1.0]'"
     )
 
 

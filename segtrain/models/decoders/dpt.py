@@ -204,5 +204,5 @@ def _check_options(readout: str, intermediate_channels: Sequence[int], strides: 
         fitting = ",".join(str(min(256 * 2**i, 1024)) for i in range(maps))
         raise ConfigError(
             f"arch.intermediate_channels: got {numbers} numbers, expected one for each of the encoder's {maps} maps; "
-            f"for example arch.intermediate_channels=[{fitting}], or encoder.depth={max(1, numbers)}"
+            f"for example 'arch.intermediate_channels=[{fitting}]', or encoder.depth={max(1, numbers)}"
         )

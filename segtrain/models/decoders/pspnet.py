@@ -54,7 +54,7 @@ class PyramidPooling(nn.Module):
         if not 0 < len(pool_sizes) <= in_channels:
             raise ConfigError(
                 f"arch.pool_sizes: {len(pool_sizes)} grids cannot share the {in_channels} channels of the map; "
-                "for example arch.pool_sizes=[1,2,3,6]"
+                "for example 'arch.pool_sizes=[1,2,3,6]'"
             )
         share = in_channels // len(pool_sizes)
         self.blocks = nn.ModuleList(GridAverage(in_channels, share, cells=cells, norm=norm) for cells in pool_sizes)

@@ -46,6 +46,6 @@ class Steps:
             fitting = ",".join(str(2 ** (8 - step)) for step in range(len(self.strides)))
             raise ConfigError(
                 f"arch.channels: got {len(channels)} numbers, this encoder asks for {len(self.strides)}, "
-                f"one for each stride of {list(self.strides)}; for example arch.channels=[{fitting}]"
+                f"one for each stride of {list(self.strides)}; for example 'arch.channels=[{fitting}]'"
             )
         return channels[len(channels) - len(self.strides) :]

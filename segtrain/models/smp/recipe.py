@@ -135,7 +135,7 @@ def read_recipe(arch: str, config: Mapping[str, Any]) -> Recipe:
         without = ",".join(f"{key}:null" for key in foreign)
         raise ConfigError(
             f"model: segtrain's {arch.lower()} cannot follow {stated}; where the weights do not depend on that, leave "
-            f"it out with model={{{without}}}"
+            f"it out with 'model={{{without}}}'"
         )
     name = str(given.get("encoder_name") or "resnet34")
     mean, std = _statistics(name, given.get("encoder_weights"))
@@ -212,7 +212,7 @@ def _classification(aux_params: Any) -> dict[str, Any] | None:
     if not isinstance(aux_params, Mapping):
         raise ConfigError(
             f"model: aux_params={aux_params}, expected the arguments of a head, such as "
-            "model={aux_params:{pooling:avg,dropout:0.2}}"
+            "'model={aux_params:{pooling:avg,dropout:0.2}}'"
         )
     return {"pooling": aux_params.get("pooling", "avg"), "dropout": aux_params.get("dropout", 0.2) or 0.0}
 

@@ -83,7 +83,7 @@ def translate(state: Mapping[str, Tensor], model: nn.Module, encoder: str) -> Tr
         counts = [f"{len(keys)} {what} (such as {keys[0]})" for what, keys in kinds.items() if keys]
         raise CheckpointError(
             f"its tensors are not those of this model: {', '.join(counts)}; give the arch=, encoder= and "
-            "model={option: value} that it was made with"
+            "'model={option: value}' that it was made with"
         )
     translated = {key: state[names[key]] for key in own}
     return Translation(translated, sum(ours != key for ours, key in names.items() if ours in own), unused)
