@@ -12,7 +12,7 @@ from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose, split_overrides
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
-from segtrain.data.images import SUFFIXES
+from segtrain.data.files import SUFFIXES, find_images
 from segtrain.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def list_images(path: Path) -> list[Path]:
         raise DataError(
             f"input={path}: no such file or folder, expected an image or a folder of images; correct input=..."
         )
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    found = find_images(path)
     if not found:
         raise DataError(f"input={path}: holds no images, expected {', '.join(SUFFIXES)}; correct input=...")
     return found

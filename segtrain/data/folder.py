@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from segtrain.data.files import find_images
 from segtrain.data.image_labels import read_image_labels
 from segtrain.data.images import image_size, read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap, listing
@@ -17,6 +18,7 @@ from segtrain.data.pairs import Pair, find_class_pairs, find_pairs, stem
 from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
 from segtrain.data.sample import RawSample, Split
+from segtrain.data.splits import Place, find_splits
 from segtrain.data.verify import verify_pairs, wrong_size
 from segtrain.errors import ConfigError, DataError
 from segtrain.task import IGNORE_INDEX, Mode, make_task
@@ -27,7 +29,6 @@ Missing: TypeAlias = Literal["error", "absent", "ignore"]
 Finder: TypeAlias = Callable[[Path, Path], dict[str, Pair]]
 """Pairs the images of one folder with the masks of another."""
 
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 STANDS_FOR: Mapping[Missing, int] = {"absent": 0, "ignore": IGNORE_INDEX}
 """What a mask without a file holds everywhere."""
 
@@ -77,16 +78,16 @@ class Folder:
         self._split = split
         base = Path(root)
         shares = {"val": val_fraction, "test": test_fraction}
-        image_folder = _folder(base, "images", images)
         find: Finder = partial(find_pairs, classes=classes)
         if self._by_class:
             find = partial(find_class_pairs, classes=classes, complete=missing == "error")
-        self._pairs = _pairs_of_split(find, image_folder, _folder(base, "masks", masks), split, shares, seed)
+        self._pairs = _pairs_of_split(find, base, Place(Path(images), Path(masks)), split, shares, seed)
         self.ids = tuple(self._pairs)
         self.image_classes: tuple[str, ...] = ()
         self.image_labels: tuple[int, ...] = ()
         if image_labels:
-            names = [stem(pair.image, image_folder) for pair in self._pairs.values()]
+            below = base / images if (base / images).is_dir() else base
+            names = [stem(pair.image, below) for pair in self._pairs.values()]
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
         log.info("%s: %d pairs for %s; mask values: %s", base, len(self), split, self._labels.describe())
 
@@ -171,29 +172,45 @@ def _refuse_as_folders(classes: Sequence[str]) -> None:
             raise ConfigError(f"data.classes: {name!r}, expected names that folders can have; rename it")
 
 
-def _folder(root: Path, key: str, name: str) -> Path:
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; set data.root to the one that holds {name}/")
-    path = root / name
-    if not path.is_dir():
-        found = listing(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) or "no folder"
-        raise DataError(f"{root}: no folder {name}/ there (found: {found}); set data.{key}=<folder with the {key}>")
-    return path
-
-
 def _pairs_of_split(
-    find: Finder, images: Path, masks: Path, split: Split, shares: Mapping[str, float], seed: int
+    find: Finder, base: Path, names: Place, split: Split, shares: Mapping[str, float], seed: int
 ) -> dict[str, Pair]:
-    """Find the pairs of one split, by id, in the order of their ids."""
-    if any((images / name).is_dir() for name in SPLITS):
-        for folder in (images / split, masks / split):
-            if not folder.is_dir():
-                raise DataError(f"{folder}: no such folder, expected one for {split} beside the others; make it")
-        return find(images / split, masks / split)
-    pairs = find(images, masks)
+    """Find the pairs of one split, by id, in the order of their ids.
+
+    Where ``train`` has a folder but ``val`` or ``test`` has none, that is a share of ``train``.
+    """
+    places = find_splits(base, str(names.images), str(names.masks))
+    if split in places and split != "train":
+        return find(*places[split])
+    if places and "train" not in places:
+        there = listing(f"{place.images.relative_to(base)}/" for place in places.values())
+        raise DataError(f"{base}: no folder for {split} beside {there}, expected one for train; make it")
+    if split == "train" and places:
+        _mention_strays(base / names.images, places)
+    pairs = find(*places.get("train", Place(base / names.images, base / names.masks)))
+    shares = {name: 0.0 if name in places else share for name, share in shares.items()}
+    if split == "train" and not any(shares.values()):
+        return pairs
     chosen = _choose(list(pairs), split, shares, seed)
-    log.info("%s: no train/ or val/ there, so %s is a share chosen by data.seed=%d", images, split, seed)
+    where = (
+        f"no folder for {listing(name for name in shares if shares[name])} there"
+        if places
+        else "no folders of splits there"
+    )
+    log.info("%s: %s, so %s is a share chosen by data.seed=%d", base, where, split, seed)
     return {name: pairs[name] for name in chosen}
+
+
+def _mention_strays(images: Path, places: Mapping[Split, Place]) -> None:
+    """Say which images beside the folders of the splits are not used."""
+    if not images.is_dir():
+        return
+    strays = [
+        path for path in find_images(images) if not any(path.is_relative_to(place.images) for place in places.values())
+    ]
+    if strays:
+        there = listing(f"{place.images.name}/" for place in places.values())
+        log.warning("%s: outside %s, so not used: %s", images, there, listing(path.name for path in strays))
 
 
 def _choose(names: list[str], split: Split, shares: Mapping[str, float], seed: int) -> list[str]:

@@ -14,7 +14,6 @@ from PIL import Image, UnidentifiedImageError
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
 """How a complete JPEG and a complete PNG end, by how they begin."""
 TAIL = 8  # bytes, no less than the longest ending

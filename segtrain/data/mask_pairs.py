@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from segtrain.data.images import SUFFIXES
+from segtrain.data.files import SUFFIXES, folders_in
 from segtrain.data.labels import listing
 from segtrain.data.pairs import find_files
 from segtrain.errors import DataError
@@ -73,8 +73,7 @@ def class_folders(truth: Path) -> list[str]:
 
 
 def _folders(folder: Path) -> list[str]:
-    found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return [name for name in found if f"{name}/" != OVERLAYS]
+    return [name for name in folders_in(folder) if f"{name}/" != OVERLAYS]
 
 
 def _masks(folder: Path, key: str) -> dict[str, Path]:

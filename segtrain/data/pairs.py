@@ -1,11 +1,12 @@
 """Which image and mask files belong together: those of one path below their folders, without suffix."""
 
 import logging
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from segtrain.data.images import SUFFIXES
+from segtrain.data.files import SUFFIXES, find_images, folders_in
 from segtrain.data.labels import listing
 from segtrain.errors import DataError
 
@@ -58,7 +59,7 @@ def find_class_pairs(images: Path, masks: Path, classes: Sequence[str], *, compl
 
 
 def _class_folders(masks: Path, classes: Sequence[str]) -> list[Path]:
-    found = sorted(entry.name for entry in masks.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    found = folders_in(masks)
     missing = [name for name in classes if not (masks / name).is_dir()]
     if missing:
         remedy = "correct data.classes" if found else "set data.mode=multiclass if one mask holds all classes"
@@ -102,9 +103,7 @@ def _find_some(folder: Path) -> dict[str, Path]:
 def find_files(folder: Path) -> dict[str, Path]:
     """Find the image files below a folder, by their paths in it without suffix; hidden ones are passed over."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
+    for path in find_images(folder):
         name = stem(path, folder)
         if name in found:
             raise DataError(f"{path}: {found[name].name} has the same stem; rename or remove one of them")
@@ -113,5 +112,5 @@ def find_files(folder: Path) -> dict[str, Path]:
 
 
 def stem(path: Path, folder: Path) -> str:
-    """Return the path below a folder, without suffix."""
-    return path.relative_to(folder).with_suffix("").as_posix()
+    """Return the path below a folder, without suffix; an accented letter is one letter, as macOS does not store it."""
+    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())

@@ -130,7 +130,7 @@ def test_folders_of_splits_are_the_splits(tmp_path):
     for split, count in (("train", 3), ("val", 2)):
         make_root(tmp_path, count=count, images=f"images/{split}", masks=f"masks/{split}")
     assert [len(open_folder(tmp_path, split=split)) for split in ("train", "val")] == [3, 2]
-    assert "images/test: no such folder, expected one for test" in problem(tmp_path, split="test")
+    assert "no images are set aside for test" in problem(tmp_path, split="test")
 
 
 def test_a_missing_test_part_is_an_error_with_a_remedy(tmp_path):
@@ -253,7 +253,7 @@ def test_two_files_of_one_stem_are_an_error(tmp_path):
 def test_a_missing_or_empty_folder_is_an_error_that_names_it(tmp_path):
     assert problem(tmp_path / "x") == f"{tmp_path}/x: no such folder; set data.root to the one that holds images/"
     (tmp_path / "photos").mkdir()
-    assert "no folder images/ there (found: photos); set data.images=" in problem(tmp_path)
+    assert "no folder images/ there (found: photos/); set data.images=" in problem(tmp_path)
     (tmp_path / "masks").mkdir()
     assert "photos: no images there, expected files of .jpg" in problem(tmp_path, images="photos")
 

@@ -1,0 +1,46 @@
+"""Which files of a folder are images: one walk for training, `segtrain score` and `segtrain predict`."""
+
+import os
+from pathlib import Path
+
+from segtrain.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+NOT_THE_USERS = ("@eadir", "__macosx")
+"""Folders that storage devices and archivers make beside the user's own, with thumbnails or stubs in them."""
+
+
+def find_images(folder: Path) -> list[Path]:
+    """List the image files below a folder, sorted; linked folders are followed.
+
+    Hidden files and folders are passed over (`.ipynb_checkpoints`, `.Trash`, the `._photo.jpg` of macOS), and so are
+    thumbnails of storage devices, and folders that are named like images. Raises `DataError` where a folder cannot be
+    read, or a link leads back to a folder around it.
+    """
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        here = Path(place)
+        folders[:] = [name for name in folders if is_visible(name)]
+        for name in folders:
+            _refuse_loop(here / name)
+        found += [here / name for name in files if is_visible(name) and name.lower().endswith(SUFFIXES)]
+    return sorted(found)
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Name the folders in a folder, sorted, but for those that `find_images` passes over."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and is_visible(entry.name))
+
+
+def is_visible(name: str) -> bool:
+    """Tell whether a file or folder of that name is looked at."""
+    return not name.startswith(".") and name.lower() not in NOT_THE_USERS
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be read ({error.strerror}), expected a folder; allow it or remove it")
+
+
+def _refuse_loop(folder: Path) -> None:
+    if folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{folder}: is a link to a folder around it, expected one to other images; remove the link")
