@@ -99,6 +99,15 @@ def check_call(
     return problems
 
 
+def require_call(
+    node: Mapping[str, Any], target: Callable[..., Any], path: str, *, provided: Collection[str] = ()
+) -> None:
+    """Raise ConfigError with a line for all that `check_call` finds."""
+    problems = check_call(node, target, path, provided=provided)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
 def annotations_of(target: Callable[..., Any]) -> dict[str, Any]:
     """Return the types of a callable's parameters; none where its module cannot resolve them itself."""
     function = target.__init__ if inspect.isclass(target) else target

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from torch import nn
 
+from segtrain.config.signature import require_call
+from segtrain.config.spine import PROVIDED
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models import decoders
@@ -14,12 +16,13 @@ from segtrain.models.contract import Decoder, Demands, Encoder
 from segtrain.models.encoders.timm_encoder import TimmEncoder
 from segtrain.models.heads import Activation, AuxiliaryHead, ClassificationHead, SegmentationHead
 from segtrain.models.segmenter import Segmenter
+from segtrain.models.smp.words import translated
 
 
 def create_model(
     arch: str,
-    encoder: str,
-    *,
+    encoder: str | None = None,
+    *by_position: object,
     weights: str | None = None,
     in_channels: int = 3,
     num_classes: int = 1,
@@ -37,10 +40,18 @@ def create_model(
     ``arch`` names a class of :mod:`segtrain.models.decoders`, which takes ``arch_options``; ``encoder``, ``weights``
     and ``encoder_options`` are those of :class:`~segtrain.models.encoders.TimmEncoder`; ``aux_heads`` are strides, as
     in `assemble`; ``classification`` are the options of a :class:`~segtrain.models.ClassificationHead`, such as
-    ``{"num_classes": 10}``. Raises ``ConfigError`` for what does not exist.
+    ``{"num_classes": 10}``. Raises ``ConfigError`` for what does not exist, and for arguments of
+    segmentation_models_pytorch (``encoder_name``, or more than two by position) says how they are written here.
     """
     decoder_class = _find_decoder(arch)
+    if (line := translated(arch, arch_options, by_position)) is not None:
+        raise ConfigError(line)
+    if encoder is None:
+        raise ConfigError('create_model: encoder is missing, expected a name; write encoder="resnet34"')
     options = {"depth": encoder_depth, "output_stride": encoder_output_stride, **(encoder_options or {})}
+    own = {"name", "weights", "demands"}
+    require_call({"in_channels": in_channels, **options}, TimmEncoder, "encoder", provided=own)
+    require_call(arch_options, decoder_class, "arch", provided=PROVIDED["arch"])
     demands = add_maps(decoder_class.demands, aux_heads)
     features = TimmEncoder(encoder, weights=weights, in_channels=in_channels, demands=demands, **options)
     decoder = decoder_class(**decoder_inputs(decoder_class, features), **arch_options)
@@ -86,8 +97,10 @@ def assemble(
     """Give an encoder and a decoder the head that predicts ``num_classes`` maps at the size of the image.
 
     ``aux_heads`` are strides of encoder maps; each gets an `AuxiliaryHead`. Raises ``ConfigError`` for a stride of
-    which the encoder has no map.
+    which the encoder has no map, and for less than one class.
     """
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+        raise ConfigError(f"num_classes: expected an integer of at least 1, got {num_classes!r}; give num_classes=2")
     head = SegmentationHead(
         decoder.out_channels,
         num_classes,

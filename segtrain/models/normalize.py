@@ -23,6 +23,8 @@ class Normalize(nn.Module):
         super().__init__()
         if len(mean) != len(std) or not all(value > 0 for value in std):
             raise ValueError(f"expected a mean and a positive std for every channel, got {mean=}, {std=}")
+        if input_range is not None and not input_range > 0:
+            raise ValueError(f"expected a positive input_range, or None, got {input_range}")
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
         self.input_range = input_range
@@ -41,7 +43,7 @@ class Normalize(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise ``(N, C, H, W)`` of uint8, uint16 or float to float32 of the same memory format."""
-        full_scale = self.input_range or _FULL_SCALE.get(image.dtype, 1.0)
+        full_scale = _FULL_SCALE.get(image.dtype, 1.0) if self.input_range is None else self.input_range
         if image.dtype == torch.uint16 or image.is_floating_point():
             image = (
                 image.float()

@@ -92,12 +92,12 @@ def _outline(name: str, arch: str, img_size: int | None, drop_path_rate: float) 
     strides, options = _strides_and_options(name, arch, drop_path_rate)
     row = index.lookup(f"tu-{arch}")  # not an alias of that name
     multiple, tile = (row.size_multiple, row.tile) if row else find_sizes(arch, strides, options)
-    if img_size and not tile:
+    if img_size is not None and not tile:
         raise ConfigError(f"encoder.img_size: {name} takes images of any size; set encoder.img_size=null")
-    if img_size and img_size % _TILE_MULTIPLE:
+    if img_size is not None and img_size % _TILE_MULTIPLE:
         raise ConfigError(f"encoder.img_size: expected a multiple of {_TILE_MULTIPLE}, got {img_size}")
     if tile:
-        multiple = tile = img_size or tile
+        multiple = tile = tile if img_size is None else img_size
         options = {**options, "img_size": tile}
     return Outline(arch, strides, multiple, tile, options)
 

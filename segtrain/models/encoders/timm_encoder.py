@@ -9,7 +9,7 @@ from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
 
 from segtrain.catalog import names
-from segtrain.config.signature import Range
+from segtrain.config.signature import Range, require_call
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Demands, Encoder
 from segtrain.models.encoders import weights as weight_files
@@ -51,7 +51,7 @@ class TimmEncoder(Encoder):
         name: str,
         *,
         weights: str | None = "imagenet",
-        in_channels: int = 3,
+        in_channels: Annotated[int, Range(low=1)] = 3,
         depth: Annotated[int, Range(low=1, high=5)] | None = None,
         output_stride: Literal[8, 16, 32] | None = None,
         drop_path_rate: float = 0.0,
@@ -62,6 +62,8 @@ class TimmEncoder(Encoder):
         demands: Demands | None = None,
     ) -> None:
         super().__init__()
+        numbers = {"in_channels": in_channels, "depth": depth, "output_stride": output_stride, "img_size": img_size}
+        require_call({"name": name, **numbers}, TimmEncoder, "encoder")
         demands = demands or Demands()
         self.name = name
         self.weights = weights
@@ -69,7 +71,10 @@ class TimmEncoder(Encoder):
         self.pyramid: SimpleFeaturePyramid | None = None
         found = outline(name, img_size=img_size, drop_path_rate=drop_path_rate)
         self.size_multiple, self.tile = found.size_multiple, found.tile
-        levels = {"depth": depth or demands.depth, "output_stride": output_stride or demands.output_stride}
+        levels = {
+            "depth": demands.depth if depth is None else depth,
+            "output_stride": demands.output_stride if output_stride is None else output_stride,
+        }
         if taps is not None:
             if depth is not None:
                 raise ConfigError("encoder.depth: encoder.taps say which maps to take; set encoder.depth=null")

@@ -109,10 +109,17 @@ _RENAMED = {
     "upscale_mode": "decoder_interpolation",
 }
 """Older names of options."""
-_NORMS = {True: "batch", "batchnorm": "batch", False: "none", "identity": "none"}
+NORMS = {True: "batch", "batchnorm": "batch", False: "none", "identity": "none"}
 _TRANSFORMER_DROP_PATH = 0.1  # of mit_b0 to mit_b5
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _ADVPROP = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def our_options(arch: str) -> dict[str, str]:
+    """Map the names that the options of an architecture have there, older ones too, to ours; empty if it is unknown."""
+    options = next((kind.options for name, kind in _ARCHITECTURES.items() if name.lower() == arch.lower()), {})
+    older = {old: options[new] for old, new in _RENAMED.items() if new in options}
+    return {**options, **older}
 
 
 def read_recipe(arch: str, config: Mapping[str, Any]) -> Recipe:
@@ -139,7 +146,7 @@ def read_recipe(arch: str, config: Mapping[str, Any]) -> Recipe:
         )
     name = str(given.get("encoder_name") or "resnet34")
     mean, std = _statistics(name, given.get("encoder_weights"))
-    in_channels = int(given.get("in_channels") or 3)
+    in_channels = _number(given, "in_channels", 3)
     encoder, encoder_options = _encoder(name, given, architecture)
     return Recipe(
         arch=arch.lower(),
@@ -167,17 +174,17 @@ def _arch_options(arch: str, encoder: str, given: Mapping[str, Any], architectur
 
 def _norm(value: Any) -> str:
     plain = value["type"] if isinstance(value, Mapping) and list(value) == ["type"] else value
-    if not isinstance(plain, bool | str) or plain not in _NORMS:
+    if not isinstance(plain, bool | str) or plain not in NORMS:
         raise ConfigError(
             f"model: segtrain cannot follow decoder_use_norm={value}, expected batchnorm, identity, true or false; "
             "train the model anew with arch.norm=..."
         )
-    return _NORMS[plain]
+    return NORMS[plain]
 
 
 def _encoder(name: str, given: Mapping[str, Any], architecture: _Architecture) -> tuple[str, dict[str, Any]]:
-    depth = int(given.get("encoder_depth") or architecture.depth)
-    output_stride = int(given.get("encoder_output_stride") or architecture.output_stride)
+    depth = _number(given, "encoder_depth", architecture.depth)
+    output_stride = _number(given, "encoder_output_stride", architecture.output_stride)
     if name in NATIVES:
         native = NATIVES[name]
         taps = list(native.taps[:depth])
@@ -196,6 +203,18 @@ def _encoder(name: str, given: Mapping[str, Any], architecture: _Architecture) -
     raise ConfigError(
         f"encoder: {name!r} is no encoder of segmentation_models_pytorch{did_you_mean(name, [*NATIVES, 'mit_b0'])}"
     )
+
+
+def _number(given: Mapping[str, Any], key: str, default: int) -> int:
+    """Read a number above 0; what is left out or null has the default."""
+    value = given.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(
+            f"model.{key}: expected an integer of at least 1, got {value!r}; set model={{{key}:{default}}}"
+        )
+    return value
 
 
 def _statistics(name: str, weights: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
