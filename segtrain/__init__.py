@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segtrain import losses, metrics
+    from segtrain.api import Predictor, save_model
     from segtrain.build import load_model
     from segtrain.models import create_model
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "create_model", "load_model", "losses", "metrics"]
+__all__ = ["Predictor", "__version__", "create_model", "load_model", "losses", "metrics", "save_model"]
 
 _LAZY = {
+    "Predictor": "segtrain.api",
     "create_model": "segtrain.models",
     "load_model": "segtrain.build",
     "losses": "segtrain.losses",
     "metrics": "segtrain.metrics",
+    "save_model": "segtrain.api",
 }
 
 

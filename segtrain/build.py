@@ -24,8 +24,9 @@ from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
 from segtrain.data.feed import Feed
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
 from segtrain.data.pixel_counts import pixel_counts
-from segtrain.data.sample import Source
-from segtrain.data.transforms import Augment
+from segtrain.data.sample import Colour, Source
+from segtrain.data.scale import typical_size
+from segtrain.data.transforms import Augment, Fitting
 from segtrain.errors import CheckpointError, ConfigError, DataError, SegtrainError
 from segtrain.losses.class_weights import PixelCounts
 from segtrain.models import (
@@ -42,7 +43,7 @@ from segtrain.models import (
 from segtrain.objective import Objective
 from segtrain.operating_point import OperatingPoint
 from segtrain.optim import parameter_groups
-from segtrain.predictor import Predictor
+from segtrain.predictor import ImagePredictor, Preprocess
 from segtrain.runlog import RunLog
 from segtrain.runtime import Runtime, make_runtime, seed_everything
 from segtrain.task import Task, make_task
@@ -230,7 +231,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
         saving=config.checkpoint,
         checkpoints=Checkpoints(folder / "checkpoints"),
         log=build_log(config, job, folder),
-        description=describe(job, train, model),
+        description=describe(job, model, task, palette=train.palette, size=typical_size(train)),
     )
     if resumed is not None:
         resume(trainer, resumed)
@@ -260,14 +261,25 @@ def build_log(config: TrainConfig, job: Mapping[str, Any], folder: Path) -> RunL
     return RunLog(folder, construct(config.logger, "logger", folder=folder), config=text, choices=choices)
 
 
-def describe(job: Mapping[str, Any], source: Source, model: Segmenter) -> dict[str, Any]:
-    """Return what a checkpoint says beside the weights: enough to rebuild the model and its preprocessing."""
+def describe(
+    job: Mapping[str, Any],
+    model: Segmenter,
+    task: Task,
+    *,
+    palette: Sequence[Colour],
+    size: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """Return what a checkpoint says beside the weights: enough to rebuild the model and its preprocessing.
+
+    ``size`` is the typical height and width of the images that the model was trained on.
+    """
     return {
         "config": dict(job),
-        "mode": source.mode,
-        "class_names": list(source.class_names),
+        "mode": task.mode,
+        "class_names": list(task.class_names),
         "image_classes": list(model.image_classes),
-        "palette": [list(colour) for colour in source.palette],
+        "palette": [list(colour) for colour in palette],
+        "typical_size": None if size is None else list(size),
         "normalize": model.normalize.config(),
         "versions": {"segtrain": __version__, **{name: version(name) for name in _LIBRARIES}},
     }
@@ -310,6 +322,8 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
         raise CheckpointError(f"{path}: its weights do not fit its own config ({reason}...); take another") from error
     model.aux_heads.clear()
     model.thresholds = point.thresholds
+    model.config = dict(payload["config"])
+    model.preprocess = Preprocess(build_fitting(config), model.normalize)
     if activation is not None:
         assert isinstance(model.segmentation_head, SegmentationHead)
         model.segmentation_head.cool(point.temperature)
@@ -319,8 +333,11 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
 def load_model(path: str | Path, *, activation: Activation | None = None, trust: Sequence[str] = ()) -> Segmenter:
     """Load a trained model from a run folder (its best checkpoint) or a checkpoint file, in eval mode on the CPU.
 
-    ``model.normalize`` turns stored pixels into its input, ``model.class_names`` names its classes; if it was trained
-    with labels of whole images it answers ``(logits, labels)``, and ``model.image_classes`` names those. With an
+    ``model.preprocess(image)`` turns pixels ``(H, W, C)`` as a file holds them into its input, at the size that it was
+    trained at, and ``model.preprocess.restore(logits, image.shape[:2])`` brings its logits back to the image's size: so
+    does `segtrain predict`, and `segtrain.Predictor` in one call. ``model.normalize`` alone leaves the size as it is.
+    ``model.class_names`` names its classes; if it was trained with labels of whole images it answers ``(logits,
+    labels)``, and ``model.image_classes`` names those. With an
     ``activation`` it gives the pixels' probabilities in place of their logits, calibrated by the temperature that
     `segtrain eval eval.calibrate=true` stored; ``model.thresholds`` are those that it found. A model with classes of
     your own needs them named: ``trust=["my_package.MyDecoder"]``. Raises CheckpointError for a file that is damaged,
@@ -332,15 +349,25 @@ def load_model(path: str | Path, *, activation: Activation | None = None, trust:
     return restore(payload, file, activation=activation)[0]
 
 
+def build_fitting(config: TrainConfig) -> Fitting:
+    """Build what brings images to the size of a run."""
+    augment: Augment = construct(config.augment, "augment")
+    return augment.eval_pipeline(config.data.image_size).fitting
+
+
 def make_predictor(
     payload: Mapping[str, Any], job: Mapping[str, Any], file: Path, *, device: str, precision: Precision
-) -> Predictor:
+) -> ImagePredictor:
     """Make what `segtrain predict` works with: the model of a checkpoint, and the fitting of its run's config."""
     config = checked_config(job)
     model, task = restore(payload, file)
     runtime = make_runtime(device, precision, channels_last=config.trainer.channels_last)
     runtime.place(model)
-    augment: Augment = construct(config.augment, "augment")
-    fitting = augment.eval_pipeline(config.data.image_size).fitting
-    palette = [tuple(colour) for colour in payload["palette"]]
-    return Predictor(model, task=task, runtime=runtime, fitting=fitting, palette=palette)
+    return ImagePredictor(
+        model,
+        task=task,
+        runtime=runtime,
+        preprocess=Preprocess(build_fitting(config), model.normalize),
+        palette=[tuple(colour) for colour in payload["palette"]],
+        typical_size=payload.get("typical_size"),
+    )

@@ -7,44 +7,78 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from segtrain.data.palette import overlay
 from segtrain.data.sample import Colour, Pixels
+from segtrain.data.scale import TrainingScale
 from segtrain.data.transforms import Fitting
-from segtrain.models import Outputs, Segmenter
+from segtrain.models import Normalize, Outputs, Segmenter
 from segtrain.models.layers import resize
 from segtrain.pictures import as_rgb
 from segtrain.runtime import Runtime
 from segtrain.task import Task
 
 
-class Predictor:
+class Preprocess:
+    """From stored pixels to what a model was trained on: fitted to the training size, then normalised.
+
+    `restore` is the way back: from logits of the fitted image to logits at the image's own size.
+    """
+
+    def __init__(self, fitting: Fitting, normalize: Normalize) -> None:
+        self.fitting, self.normalize = fitting, normalize
+
+    def __call__(self, image: Pixels) -> Tensor:
+        """Turn pixels ``(H, W, C)`` as a file holds them into a float32 batch of one, ``(1, C, h, w)``."""
+        return self.normalize(self.fitted(image).to(self.normalize.scale.device))  # type: ignore[no-any-return]
+
+    def fitted(self, image: Pixels) -> Tensor:
+        """Fit pixels ``(H, W, C)`` to the training size, their dtype unchanged: ``(1, C, h, w)``, on the CPU."""
+        pixels = np.ascontiguousarray(self.fitting.image(image))
+        return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+
+    def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Take the border of the fitting off logits ``(1, C, h, w)``, and resize them to the height and width given."""
+        height, width = self.fitting.content_size(size)
+        return resize(logits[..., :height, :width].float(), (size[0], size[1]), mode="bilinear")
+
+
+class ImagePredictor:
     """Applies a model to images as validation does: fitted to the training size, the same preprocessing.
 
     Logits are resized to the image before the label is decided. Tiling and test-time augmentation will stand beside
-    `logits`, which is the one place where the model is called.
+    `logits`, which is the one place where the model is called. ``typical_size`` is the height and width of the images
+    it was trained on, where that is known.
     """
 
     def __init__(
-        self, model: Segmenter, *, task: Task, runtime: Runtime, fitting: Fitting, palette: Sequence[Colour]
+        self,
+        model: Segmenter,
+        *,
+        task: Task,
+        runtime: Runtime,
+        preprocess: Preprocess,
+        palette: Sequence[Colour],
+        typical_size: Sequence[int] | None = None,
     ) -> None:
-        self.model, self.task, self.runtime, self.fitting = model, task, runtime, fitting
+        self.model, self.task, self.runtime, self.preprocess = model, task, runtime, preprocess
         self.palette = tuple(palette)
+        self.scale = TrainingScale(preprocess.fitting, typical_size)
         self.channels = model.in_channels
 
     @torch.inference_mode()
     def predict(self, image: Pixels) -> NDArray[np.uint8]:
         """Return the labels of an image ``(H, W, C)``: ``(H, W)``, or 0 and 1 for each class, ``(classes, H, W)``."""
-        logits = resize(self.logits(image), image.shape[:2], mode="bilinear")
-        return self.task.predict(logits)[0].to(torch.uint8).cpu().numpy()
+        return self.task.predict(self.logits(image))[0].to(torch.uint8).cpu().numpy()
 
-    def logits(self, image: Pixels) -> torch.Tensor:
-        """Return float32 logits ``(1, C, h, w)`` of the fitted image, without the border that the fitting added."""
-        fitted = torch.from_numpy(np.ascontiguousarray(self.fitting.image(image))).permute(2, 0, 1).unsqueeze(0)
+    @torch.inference_mode()
+    def logits(self, image: Pixels) -> Tensor:
+        """Return float32 logits at the size of an image ``(H, W, C)``: ``(1, out_channels, H, W)``."""
+        fitted = self.runtime.images(self.preprocess.fitted(image))
         with self.runtime.autocast():
-            outputs = Outputs.of(self.model(self.model.normalize(self.runtime.images(fitted))))
-        height, width = self.fitting.content_size(image.shape[:2])
-        return outputs.logits[..., :height, :width].float()
+            outputs = Outputs.of(self.model(self.model.normalize(fitted)))
+        return self.preprocess.restore(outputs.logits, image.shape[:2])
 
 
 def write_labels(labels: NDArray[np.uint8], class_names: Sequence[str], folder: Path, name: str) -> None:

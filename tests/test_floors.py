@@ -14,7 +14,7 @@ FLOORS = (
     ("data", "checkpoint", "runtime", "runlog", "loggers", "console", "pictures", "plots", "profiling", "reports"),
     ("trainer", "objective", "evaluator", "measures", "contours", "scoring", "comparison", "predictor", "gallery"),
     ("build",),
-    ("cli", "commands", "__main__", "__init__"),
+    ("cli", "commands", "api", "__main__", "__init__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))

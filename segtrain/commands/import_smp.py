@@ -5,9 +5,9 @@ import logging
 import pickle
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -21,11 +21,9 @@ from segtrain.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from segtrain.data.sample import Source
     from segtrain.models import Segmenter
     from segtrain.models.smp.recipe import Recipe
     from segtrain.models.smp.weights import Translation
-    from segtrain.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +53,7 @@ def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path 
     """Write the checkpoint and report what became of every tensor."""
     from segtrain import build, checkpoint
     from segtrain.console import start_logging
+    from segtrain.data.palette import colours_of
     from segtrain.models import Normalize
     from segtrain.models.smp.weights import count_classes, count_image_classes, translate, unwrap
     from segtrain.task import make_task
@@ -77,26 +76,11 @@ def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path 
     model.load_state_dict(translation.state)
     model.normalize = Normalize(recipe.mean, recipe.std)
     make_folder(Path(config.out).absolute().parent, key="out")
-    described = build.describe(job, cast("Source", _Classes.of(task)), model)
+    described = build.describe(job, model, task, palette=colours_of(task))
     checkpoint.write(
         {**described, "format": checkpoint.FORMAT, "model": model.state_dict(), "state": {"step": 0}}, Path(config.out)
     )
     _report(config, recipe, translation, model)
-
-
-@dataclass(frozen=True)
-class _Classes:
-    """What a dataset would say of the classes."""
-
-    mode: str
-    class_names: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-
-    @classmethod
-    def of(cls, task: "Task") -> "_Classes":
-        from segtrain.data.palette import colours_of
-
-        return cls(task.mode, task.class_names, colours_of(task))
 
 
 def _find(path: Path) -> tuple[Path, dict[str, Any]]:

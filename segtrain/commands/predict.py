@@ -1,6 +1,7 @@
 """``segtrain predict``: masks and overlays for images, at their own size."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,7 @@ from segtrain.config.compose import compose, split_overrides
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
 from segtrain.data.files import SUFFIXES, find_images
+from segtrain.data.mask_pairs import OVERLAYS
 from segtrain.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ def run(arguments: Arguments) -> int:
     config = to_config(job, PredictConfig)
     if Path(config.output).resolve() == Path(config.input).resolve():
         raise ConfigError(f"output={config.output}: is the input; choose another output=...")
-    images = list_images(Path(config.input))
+    images = without_output(list_images(Path(config.input)), config)
     failed = predict(config, images, changes, arguments.config_dir)
     if failed:
         raise DataError("\n".join(failed))
@@ -49,6 +51,17 @@ def list_images(path: Path) -> list[Path]:
     return found
 
 
+def without_output(images: list[Path], config: PredictConfig) -> list[Path]:
+    """Leave out what lies in the output folder: masks and overlays of an earlier call are no photos."""
+    output = Path(config.output).resolve()
+    kept = [image for image in images if not image.resolve().is_relative_to(output)]
+    if not kept:
+        raise ConfigError(f"input={config.input}: lies in output={config.output}; choose another output=...")
+    if len(kept) < len(images):
+        log.info("%d images in %s are left out: that is the output", len(images) - len(kept), config.output)
+    return kept
+
+
 def predict(
     config: PredictConfig, images: list[Path], changes: tuple[str, ...] = (), config_dir: Path | None = None
 ) -> list[str]:
@@ -61,11 +74,13 @@ def predict(
     import_heavy("segtrain.build")
     from segtrain.build import make_predictor
     from segtrain.data.images import read_image
+    from segtrain.data.scale import warn_of_shrunk
     from segtrain.predictor import write_labels, write_overlay
 
     predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)
     make_folder(Path(config.output), key="output")
     failed = []
+    shrunk: dict[str, str] = {}
     display = Display()
     with display.running(0, len(images), label="predicting"):
         for name, image_path in names.items():
@@ -76,11 +91,14 @@ def predict(
                 log.warning("%s", error)
                 failed.append(str(error))
                 continue
+            if problem := predictor.scale.problem(image.shape[:2]):
+                shrunk[name] = problem
             labels = predictor.predict(image)
             write_labels(labels, predictor.task.class_names, Path(config.output), name)
             if config.overlay is not None:
-                picture = Path(config.output) / "overlays" / f"{name}.jpg"
+                picture = Path(config.output) / OVERLAYS / f"{name}.jpg"
                 write_overlay(image, labels, predictor.palette, picture, alpha=config.overlay)
+    warn_of_shrunk(shrunk)
     log.info("masks of %d images written to %s", len(images) - len(failed), config.output)
     return failed
 
@@ -96,4 +114,15 @@ def _names(config: PredictConfig, images: list[Path]) -> dict[str, Path]:
                 f"input={config.input}: {names[name].name} and {image.name} would share one mask; rename one"
             )
         names[name] = image
+    _refuse_overwriting(config, names)
     return names
+
+
+def _refuse_overwriting(config: PredictConfig, names: Mapping[str, Path]) -> None:
+    """Raise ConfigError where a mask or an overlay would take the place of an image that is to be predicted."""
+    photos = {image.resolve(): image for image in names.values()}
+    folder = Path(config.output)
+    for name in names:
+        for written in (folder / f"{name}.png", folder / OVERLAYS / f"{name}.jpg"):
+            if photo := photos.get(written.resolve()):
+                raise ConfigError(f"output={folder}: would overwrite {photo}, an input; choose another output=...")

@@ -1,8 +1,10 @@
 """What the parts of a segmentation model promise each other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Layout: TypeAlias = Literal["pyramid", "tokens"]
@@ -22,6 +24,16 @@ class Demands:
     output_stride: int = 32
     skips: tuple[int, ...] | None = None
     layout: Layout = "pyramid"
+
+
+class Preprocessing(Protocol):
+    """What a trained model was fed with: the way from stored pixels to its input, and back from its logits."""
+
+    def __call__(self, image: NDArray[Any]) -> Tensor:
+        """Turn pixels ``(H, W, C)`` as a file holds them into a float32 batch of one, ``(1, C, h, w)``."""
+
+    def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Resize logits ``(1, C, h, w)`` to an image of height and width ``size``."""
 
 
 class Encoder(nn.Module):

@@ -56,7 +56,7 @@ def create_model(
     features = TimmEncoder(encoder, weights=weights, in_channels=in_channels, demands=demands, **options)
     decoder = decoder_class(**decoder_inputs(decoder_class, features), **arch_options)
     labels = None if classification is None else ClassificationHead(features.out_channels[-1], **classification)
-    return assemble(
+    model = assemble(
         features,
         decoder,
         num_classes=num_classes,
@@ -64,7 +64,20 @@ def create_model(
         aux_heads=aux_heads,
         classification_head=labels,
         class_names=class_names,
+        image_classes=[str(number) for number in range((classification or {}).get("num_classes", 0))],
     )
+    model.config = {
+        "arch": {"_target_": _path(decoder_class), **arch_options, "aux_heads": list(aux_heads)},
+        "encoder": {"_target_": _path(TimmEncoder), "name": encoder, "weights": None, **options},
+    }
+    if classification is not None:
+        head = {key: value for key, value in classification.items() if key != "num_classes"}
+        model.config["aux"] = {"_target_": _path(ClassificationHead), "weight": 0.4, **head}
+    return model
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def add_maps(demands: Demands, strides: Sequence[int]) -> Demands:

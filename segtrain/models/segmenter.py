@@ -1,13 +1,13 @@
 """The one model class of the zoo: encoder, decoder, heads."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
-from segtrain.models.contract import Decoder, Encoder
+from segtrain.models.contract import Decoder, Encoder, Preprocessing
 from segtrain.models.layers import resize
 from segtrain.models.normalize import Normalize
 
@@ -34,7 +34,8 @@ class Outputs(NamedTuple):
 class Segmenter(nn.Module):
     """Predicts logits ``(N, num_classes, H, W)`` for a normalised float image ``(N, C, H, W)`` of any size.
 
-    ``model(model.normalize(image))`` starts from stored pixels. Modules are named as in segmentation_models_pytorch, so
+    ``model(model.normalize(image))`` starts from stored pixels at the size of the training; a trained model knows that
+    size: ``model(model.preprocess(image))``. Modules are named as in segmentation_models_pytorch, so
     the weights of its Unet and FPN load with ``load_state_dict`` where the encoder is one of its ``tu-`` encoders. One
     exception: drop ``decoder.blocks.<last>.attention1.*`` of a Unet with scSE, which it stores and never uses.
 
@@ -65,6 +66,8 @@ class Segmenter(nn.Module):
         self.class_names = tuple(class_names)
         self.image_classes = tuple(image_classes)
         self.thresholds: tuple[float, ...] | None = None
+        self.preprocess: Preprocessing | None = None  # of a trained model
+        self.config: dict[str, Any] | None = None  # the YAML nodes that it was built from, where they are known
         self.in_channels = encoder.out_channels[0]
         self.size_multiple = encoder.size_multiple
         self.coarsest = len(encoder.out_channels) - 1  # what follows it in the layout ``tokens`` are no maps

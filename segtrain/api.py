@@ -1,0 +1,123 @@
+"""What ``import segtrain`` offers for trained models: apply one to arrays and files, save one made in Python."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtrain import build, checkpoint
+from segtrain.config.compose import compose
+from segtrain.config.schema import Precision
+from segtrain.data.images import read_image
+from segtrain.data.palette import colours_of
+from segtrain.data.transforms import Fit
+from segtrain.errors import ConfigError, DataError
+from segtrain.models import SegmentationHead, Segmenter
+from segtrain.task import Mode, make_task
+
+_SMALLEST = 8  # pixels per side that images which keep their size are filled up to
+_DTYPES = (np.uint8, np.uint16, np.float32)
+
+
+class Predictor:
+    """Predicts labels as `segtrain predict` does, bit for bit: ``labels = Predictor("outputs/<name>/<time>")(image)``.
+
+    Opens a run folder (its best checkpoint) or a checkpoint file. ``device`` and ``precision`` are those of the command
+    line; ``trust`` names classes of your own that the checkpoint may build, as in `load_model`. ``class_names`` and
+    ``palette`` say what labels stand for, ``model`` is the network. Raises CheckpointError as `load_model` does.
+    """
+
+    def __init__(
+        self,
+        run: str | PathLike[str],
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        trust: Sequence[str] = (),
+    ) -> None:
+        file = checkpoint.find(Path(run), best=True)
+        payload = checkpoint.read(file)
+        checkpoint.check_targets(payload["config"], file, named_by_user=trust)
+        made = build.make_predictor(payload, payload["config"], file, device=device, precision=precision)
+        self.model, self.class_names, self.palette = made.model, made.task.class_names, made.palette
+        self._made = made
+
+    def __call__(self, image: NDArray[Any] | str | PathLike[str]) -> NDArray[np.uint8]:
+        """Return the labels of an image at its own size: uint8 ``(H, W)``, or 0 and 1 of each class, ``(C, H, W)``.
+
+        The image is an array ``(H, W, C)``, RGB where C is 3, or ``(H, W)`` of a model for gray images, with the pixels
+        that a file would hold: uint8, uint16 or float32. Or it is the path of a file. Raises DataError for an array of
+        another type or number of channels, and for a file that cannot be read.
+        """
+        return self._made.predict(self._pixels(image))
+
+    predict = __call__
+
+    def _pixels(self, image: NDArray[Any] | str | PathLike[str]) -> NDArray[Any]:
+        channels = self._made.channels
+        if isinstance(image, str | PathLike):
+            return read_image(Path(image), channels=channels)
+        found = np.asarray(image)
+        pixels = found[..., None] if found.ndim == 2 else found
+        if pixels.ndim != 3 or pixels.shape[2] != channels or pixels.dtype not in _DTYPES:
+            raise DataError(
+                f"image: an array {found.shape} of {found.dtype}, expected (H, W, {channels}) of uint8, uint16 or "
+                "float32, as files hold them"
+            )
+        return pixels
+
+
+def save_model(
+    model: Segmenter,
+    path: str | PathLike[str],
+    *,
+    class_names: Sequence[str] = (),
+    mode: Mode | None = None,
+    image_size: int | Sequence[int] | None = None,
+    fit: Fit = "stretch",
+) -> None:
+    """Write a model made by `create_model` or opened by `load_model` as a checkpoint that every command reads.
+
+    ``class_names`` are the scored classes, by default the model's own; a single one is the foreground of a binary task,
+    several are a multiclass one unless ``mode`` says multilabel. Images are brought to ``image_size`` by ``fit``, as in
+    ``configs/augment``; without a size they keep what the model was opened with, or else their own. Thresholds and
+    temperature that `segtrain eval` found for another checkpoint are not kept.
+    Raises ConfigError for a model that was put together by hand, and for names that do not fit its classes.
+    """
+    if model.config is None:
+        raise ConfigError(
+            "save_model: nothing says what this model was built from, expected one of create_model or load_model; "
+            "build it by create_model(...) and load its weights with load_state_dict"
+        )
+    names = _names(model, class_names)
+    task = make_task(mode or ("binary" if len(names) == 1 else "multiclass"), names)
+    job = _job(model, image_size, fit)
+    held = build.describe(job, model, task, palette=colours_of(task))
+    state = {"format": checkpoint.FORMAT, "model": model.state_dict(), "state": {"step": 0}}
+    checkpoint.write({**held, **state}, Path(path))
+
+
+def _names(model: Segmenter, given: Sequence[str]) -> tuple[str, ...]:
+    count = cast("SegmentationHead", model.segmentation_head)[0].out_channels
+    default = ("foreground",) if count == 1 else tuple(f"class{number}" for number in range(count))
+    names = tuple(given) or model.class_names or default
+    if len(names) != count:
+        raise ConfigError(f"class_names: {len(names)} names, the model predicts {count}; give one for each")
+    return names
+
+
+def _job(model: Segmenter, image_size: int | Sequence[int] | None, fit: Fit) -> dict[str, Any]:
+    """Lay what a model was built from over the config of a run."""
+    config = model.config or {}
+    job = {**compose("train", ["augment=none"]).job, **config}
+    if not model.aux_heads:  # which a model that was opened has left behind
+        job["arch"] = {**job["arch"], "aux_heads": []}
+    if image_size is not None:
+        size = image_size if isinstance(image_size, int) else list(image_size)
+        job["data"], job["augment"] = {**job["data"], "image_size": size}, {**job["augment"], "fit": fit}
+    elif "augment" not in config:
+        job["data"], job["augment"] = {**job["data"], "image_size": _SMALLEST}, {**job["augment"], "fit": "none"}
+    return job
