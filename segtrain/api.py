@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from segtrain import build, checkpoint
 from segtrain.config.compose import compose
@@ -101,7 +102,7 @@ def save_model(
 
 
 def _names(model: Segmenter, given: Sequence[str]) -> tuple[str, ...]:
-    count = cast("SegmentationHead", model.segmentation_head)[0].out_channels
+    count = cast("nn.Conv2d", cast("SegmentationHead", model.segmentation_head)[0]).out_channels
     default = ("foreground",) if count == 1 else tuple(f"class{number}" for number in range(count))
     names = tuple(given) or model.class_names or default
     if len(names) != count:

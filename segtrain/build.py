@@ -25,7 +25,7 @@ from segtrain.data.feed import Feed
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
 from segtrain.data.pixel_counts import pixel_counts
 from segtrain.data.sample import Colour, Source
-from segtrain.data.scale import typical_size
+from segtrain.data.scale import TrainingScale, shrinkage, typical_size
 from segtrain.data.transforms import Augment, Fitting
 from segtrain.errors import CheckpointError, ConfigError, DataError, SegtrainError
 from segtrain.losses.class_weights import PixelCounts
@@ -355,6 +355,13 @@ def build_fitting(config: TrainConfig) -> Fitting:
     return augment.eval_pipeline(config.data.image_size).fitting
 
 
+def training_scale(payload: Mapping[str, Any], config: TrainConfig) -> TrainingScale:
+    """Compare how much images are shrunk under a config with how much those of a checkpoint's training were."""
+    typical = payload.get("typical_size")
+    trained = build_fitting(to_config(payload["config"], TrainConfig))
+    return TrainingScale(build_fitting(config), None if typical is None else shrinkage(trained, typical))
+
+
 def make_predictor(
     payload: Mapping[str, Any], job: Mapping[str, Any], file: Path, *, device: str, precision: Precision
 ) -> ImagePredictor:
@@ -369,5 +376,5 @@ def make_predictor(
         runtime=runtime,
         preprocess=Preprocess(build_fitting(config), model.normalize),
         palette=[tuple(colour) for colour in payload["palette"]],
-        typical_size=payload.get("typical_size"),
+        scale=training_scale(payload, config),
     )

@@ -20,12 +20,14 @@ from segtrain.task import Task
 class Evaluation:
     """What one pass over a split gives; images keep the order of the loader.
 
-    ``confusion`` is that of `metrics.confusion`, summed over the images: ``(groups, L, L)``.
+    ``confusion`` is that of `metrics.confusion`, summed over the images: ``(groups, L, L)``; ``sizes`` are the heights
+    and widths that they were scored at.
     """
 
     counts: Counts
     confusion: Tensor
     ids: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
     loss: float | None
     scores: dict[str, Any]
 
@@ -59,7 +61,7 @@ def evaluate(
     model.eval()
     counts: list[Counts] = []
     matrix = torch.zeros((), dtype=torch.int64, device=runtime.device)
-    ids, losses, pixels, hits = [], [], [], []
+    ids, sizes, losses, pixels, hits = [], [], [], [], []
     for batch in batches:
         check_labels(batch, task)
         fed, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
@@ -71,6 +73,7 @@ def evaluate(
             counts.append(Counts.from_confusion(table, task))
             matrix = matrix + table.sum(0)  # for each image, L x L would be much
             measure(logits, prediction, target)
+            sizes += [(target.shape[-2], target.shape[-1])] * len(target)
         ids += batch["id"]
         if outputs.labels is not None and labels is not None:
             hits.append(outputs.labels.argmax(1) == labels)
@@ -84,7 +87,7 @@ def evaluate(
     mean_loss = float((torch.stack(losses) * weights).sum() / weights.sum().clamp(min=1)) if losses else None
     at = "original" if "truth" in batch else "input"
     found = {"at": at, **scores(total, task.class_names, absent=absent), **label_scores(hits)}
-    return Evaluation(total, matrix.cpu(), tuple(ids), mean_loss, found)
+    return Evaluation(total, matrix.cpu(), tuple(ids), tuple(sizes), mean_loss, found)
 
 
 def check_labels(batch: Batch, task: Task) -> None:

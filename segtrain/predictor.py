@@ -48,8 +48,7 @@ class ImagePredictor:
     """Applies a model to images as validation does: fitted to the training size, the same preprocessing.
 
     Logits are resized to the image before the label is decided. Tiling and test-time augmentation will stand beside
-    `logits`, which is the one place where the model is called. ``typical_size`` is the height and width of the images
-    it was trained on, where that is known.
+    `logits`, which is the one place where the model is called. ``scale`` tells images that it shrinks too much.
     """
 
     def __init__(
@@ -60,11 +59,11 @@ class ImagePredictor:
         runtime: Runtime,
         preprocess: Preprocess,
         palette: Sequence[Colour],
-        typical_size: Sequence[int] | None = None,
+        scale: TrainingScale,
     ) -> None:
         self.model, self.task, self.runtime, self.preprocess = model, task, runtime, preprocess
         self.palette = tuple(palette)
-        self.scale = TrainingScale(preprocess.fitting, typical_size)
+        self.scale = scale
         self.channels = model.in_channels
 
     @torch.inference_mode()

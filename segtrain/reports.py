@@ -24,6 +24,8 @@ SPLITS_FOLDER = "eval"
 _SPLITS = ("test", "val", "train")
 REPORT = "report.json"
 IMAGES = "images.csv"
+_FEW_OF = 10  # of so many images, one may hold most of the pixels before that is said
+_LEAST_IMAGES = 3
 _COUNTED = ("tp", "fp", "fn", "tn")
 _ERRORS = "surrogateescape"  # names of files need not be text
 
@@ -42,6 +44,19 @@ class Report:
     counts: Counts
     scores: dict[str, Any]
     about: dict[str, Any]
+
+
+def uneven_sizes(counts: Counts) -> str | None:
+    """Say that few images hold most of the pixels of a split, and so decide its scores; None where they do not."""
+    pixels = counts.decided.sort(descending=True).values.double()
+    total, few = pixels.sum(), max(1, len(pixels) // _FEW_OF)
+    share = float(pixels[:few].sum() / total) if total else 0.0
+    if len(pixels) < _LEAST_IMAGES or share <= 0.5:
+        return None
+    return (
+        f"{few} of {len(pixels)} images hold {share:.0%} of the pixels and decide all scores but the image-wise ones, "
+        "which count every image alike"
+    )
 
 
 def write_report(folder: Path, report: Report) -> None:
@@ -97,27 +112,31 @@ def read_report(folder: Path) -> Report:
 
 
 def find_reports(paths: Sequence[Path], split: str | None) -> list[Path]:
-    """Return the report folders that run folders or report folders stand for: of runs, those of one split.
+    """Return the report folders that run folders or report folders stand for: of runs, those of one name.
 
-    Unless one is asked for, that is test, val or train, the first that all runs hold. Raises DataError with the command
-    to type where a run lacks it.
+    Unless one is asked for, that is test, val, train or another, the first that all runs hold. Raises DataError with
+    the command to type where a run lacks it.
     """
-    held = {path: _held_splits(path) for path in paths if not (path / REPORT).is_file()}
-    common = [name for name in _SPLITS if all(name in names for names in held.values())]
-    anywhere = [name for name in _SPLITS if any(name in names for names in held.values())]
+    held = {path: _held_reports(path) for path in paths if not (path / REPORT).is_file()}
+    names = list(dict.fromkeys([*_SPLITS, *(name for found in held.values() for name in found)]))
+    common = [name for name in names if all(name in found for found in held.values())]
+    anywhere = [name for name in names if any(name in found for found in held.values())]
     wanted = split or next(iter([*common, *anywhere, "test"]))
     for path, names in held.items():
         if wanted not in names:
             others = f" (only of {', '.join(names)})" if names else ""
-            remedy = f"run: segtrain eval ckpt={path} data.split={wanted}"
+            command = f"segtrain eval ckpt={path}"
+            remedy = f"run: {command} data.split={wanted}" if wanted in _SPLITS else f"run {command} on that data"
             raise DataError(f"{path}: holds no scores of {wanted} yet{others}; {remedy}")
     return [path / SPLITS_FOLDER / wanted if path in held else path for path in paths]
 
 
-def _held_splits(path: Path) -> list[str]:
+def _held_reports(path: Path) -> list[str]:
+    """Name the reports in a run folder, the splits of its own data first."""
     if not path.is_dir():
         raise DataError(f"{path}: no such folder, expected a run or a folder that segtrain score wrote")
-    return [name for name in _SPLITS if (path / SPLITS_FOLDER / name / REPORT).is_file()]
+    found = sorted(file.parent.name for file in (path / SPLITS_FOLDER).glob(f"*/{REPORT}"))
+    return sorted(found, key=lambda name: _SPLITS.index(name) if name in _SPLITS else len(_SPLITS))
 
 
 def write_confusion(folder: Path, matrix: Tensor, task: Task) -> NDArray[np.uint8]:

@@ -105,3 +105,18 @@ def test_an_image_far_larger_than_those_of_the_training_is_named_with_the_remedy
     assert "small: " not in printed
     assert main([*words, "data.image_size=[320,320]"]) == 0
     assert "shrunk" not in capsys.readouterr().out
+
+
+def test_an_input_is_never_overwritten(run, photo, refused):
+    before = photo.read_bytes()
+    (line,) = refused("predict", f"ckpt={run}", f"input={photo}", f"output={photo.parent}")
+    assert f"would overwrite {photo}, an input; choose another output=" in line
+    assert photo.read_bytes() == before
+
+
+def test_masks_of_an_earlier_call_are_not_taken_for_photos(run, photo, capsys):
+    words = ["predict", f"ckpt={run}", f"input={photo.parent}", f"output={photo.parent / 'masks'}"]
+    for _ in range(2):
+        assert main(words) == 0
+        assert "masks of 1 images written" in capsys.readouterr().out
+    assert sorted(path.name for path in (photo.parent / "masks").rglob("*.*")) == ["a.jpg", "a.png"]

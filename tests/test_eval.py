@@ -181,8 +181,10 @@ def test_loaded_probabilities_are_calibrated_and_thresholds_come_along(run, cali
 
 def test_thresholds_chosen_on_the_test_split_get_a_warning(tmp_path, run, capsys):
     (tmp_path / "model.pt").write_bytes((run / "checkpoints" / "best.pt").read_bytes())
-    words = [f"ckpt={tmp_path / 'model.pt'}", f"output={tmp_path}", "data.split=test", "data.test_fraction=0.2"]
-    assert main(["eval", *words, "eval.calibrate=true", "eval.bootstrap=0"]) == 0
+    write_blobs(tmp_path / "others")
+    words = [f"ckpt={tmp_path / 'model.pt'}", f"output={tmp_path}", f"data.root={tmp_path / 'others'}"]
+    shares = ["data.split=test", "data.test_fraction=0.2"]
+    assert main(["eval", *words, *shares, "eval.calibrate=true", "eval.bootstrap=0"]) == 0
     assert "thresholds chosen on the test split flatter the scores on it" in capsys.readouterr().out
 
 

@@ -1,13 +1,13 @@
 """``segtrain eval``: score a checkpoint over a split."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from segtrain.commands import scored_data
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.checkpoints import open_checkpoint
 from segtrain.commands.folders import make_folder
@@ -15,10 +15,13 @@ from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose, split_overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
-from segtrain.errors import ConfigError, SegtrainError
+from segtrain.errors import ConfigError
 
 if TYPE_CHECKING:
+    from segtrain.config.schema import TrainConfig
     from segtrain.data.sample import Source
+    from segtrain.evaluator import Evaluation
+    from segtrain.measures import Measures
     from segtrain.models import Segmenter
     from segtrain.operating_point import OperatingPoint
     from segtrain.task import Task
@@ -45,36 +48,38 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
     import_heavy("segtrain.build")
     from segtrain import build, checkpoint
+    from segtrain.data.scale import warn_of_shrunk
     from segtrain.evaluator import evaluate
     from segtrain.measures import Measures
     from segtrain.metrics.bootstrap import FEW
     from segtrain.operating_point import OperatingPoint
-    from segtrain.reports import SPLITS_FOLDER, write_confusion, write_report
-    from segtrain.runlog import log_evaluation, show_scores, write_scores
+    from segtrain.reports import SPLITS_FOLDER, uneven_sizes
     from segtrain.runtime import keep_freed_memory, make_runtime
 
     keep_freed_memory()
+    job = scored_data.choose_split(job, payload["config"], changes)
     run_config = build.checked_config(job)
     model, task = build.restore(payload, file)
     split = run_config.data.split
     source = build.build_source(run_config, split)
-    refuse_other_classes(source, model, task)
+    refuse_other_data(source, model, task)
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
-    report_folder = folder / SPLITS_FOLDER / split
+    reports = folder / SPLITS_FOLDER
+    name = scored_data.report_name(reports, job, payload["config"])
     make_folder(folder, key="output")
-    make_folder(report_folder, key="output")
+    make_folder(reports / name, key="output")
     runtime = make_runtime(config.device, config.precision, channels_last=run_config.trainer.channels_last)
     runtime.place(model)
     own_size = config.eval.at == "original"
     feed = build.build_feed(run_config, source, runtime, training=False, own_size=own_size)
-    warn_of_training_images(feed.dataset.source.ids, payload["config"], job)
+    scored_data.check_training_images(feed.dataset.source.ids, job, payload["config"])
     if len(feed.dataset) < FEW:
         log.warning("%d images are few: intervals, thresholds and calibration say little", len(feed.dataset))
     point = OperatingPoint.of(payload)
     tell_what_was_kept(point, file)
     measures = Measures(task, config.eval, point)
     display = Display()
-    with display.running(0, len(feed), label=split):
+    with display.running(0, len(feed), label=name):
         result = evaluate(
             model,
             feed.batches(),
@@ -85,17 +90,36 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
             on_batch=lambda _images: display.stepped(),
         )
     result.scores.update(measures.scores(result.counts))
+    if problem := uneven_sizes(result.counts):
+        log.warning("%s; with eval.at=input all have one size", problem)
+    if own_size:
+        scale = build.training_scale(payload, run_config)
+        warn_of_shrunk(scale.problems(result.ids, result.sizes))
     about = {"command": "eval", "split": split, "ckpt": str(file.resolve()), "config": yaml.safe_dump(job)}
-    write_report(report_folder, result.report(task, **about))
-    pictures = {"confusion": write_confusion(report_folder, result.confusion, task), **measures.write(report_folder)}
-    logger = build.construct(run_config.logger, "logger", folder=report_folder)
-    log_evaluation(logger, split, result.scores, pictures, config=about["config"])
-    show_scores(f"{split} split, {len(result.ids)} images, {file}", result.scores)
-    log.info("written to %s and %s", write_scores(folder, split, result.scores), report_folder)
+    scored_data.keep_training_scores(folder, reports, name)
+    write_results(run_config, result, measures, folder, name, about)
     if config.eval.calibrate:
         keep_operating_point(measures.operating_point(), payload, file, split)
     elif config.eval.curves and split == "val":
         log.info("eval.calibrate=true keeps temperature and thresholds in %s, to be used from then on", file.name)
+
+
+def write_results(
+    config: "TrainConfig", result: "Evaluation", measures: "Measures", folder: Path, name: str, about: dict[str, Any]
+) -> None:
+    """Write the report ``name`` in a run folder, its entry of scores.json and its log, and show the table."""
+    from segtrain.build import construct
+    from segtrain.reports import SPLITS_FOLDER, write_confusion, write_report
+    from segtrain.runlog import log_evaluation, show_scores, write_scores
+
+    report, split = folder / SPLITS_FOLDER / name, about["split"]
+    report.mkdir(parents=True, exist_ok=True)
+    write_report(report, result.report(measures.task, **about))
+    pictures = {"confusion": write_confusion(report, result.confusion, measures.task), **measures.write(report)}
+    logger = construct(config.logger, "logger", folder=report)
+    log_evaluation(logger, split, result.scores, pictures, config=about["config"])
+    show_scores(f"{name} split, {len(result.ids)} images, {about['ckpt']}", result.scores)
+    log.info("written to %s and %s", write_scores(folder, name, result.scores), report)
 
 
 def tell_what_was_kept(point: "OperatingPoint", file: Path) -> None:
@@ -107,8 +131,13 @@ def tell_what_was_kept(point: "OperatingPoint", file: Path) -> None:
         log.info(text, file.name, point.temperature)
 
 
-def refuse_other_classes(source: "Source", model: "Segmenter", task: "Task") -> None:
-    """Raise ConfigError where the data has other classes than the model."""
+def refuse_other_data(source: "Source", model: "Segmenter", task: "Task") -> None:
+    """Raise ConfigError where the data has other classes than the model, or images of other channels."""
+    if source.channels != model.in_channels:
+        raise ConfigError(
+            f"data: images of {source.channels} channels, the checkpoint takes {model.in_channels}; set "
+            f"data.channels={model.in_channels} and give images that have as many"
+        )
     if source.class_names != task.class_names:
         have, want = ", ".join(source.class_names), ", ".join(task.class_names)
         raise ConfigError(f"data: has the classes {have}, the checkpoint was trained on {want}; set data.classes")
@@ -117,24 +146,6 @@ def refuse_other_classes(source: "Source", model: "Segmenter", task: "Task") -> 
         raise ConfigError(
             f"data: images have the labels {have}, the checkpoint was trained on {want}; set data.image_labels=null"
         )
-
-
-def warn_of_training_images(ids: "Sequence[str]", trained: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    """Say how many images of a split the run was trained on: other keys than its own can choose another split."""
-    from segtrain import build
-
-    data = {**trained["data"], "split": job["data"]["split"]}
-    if data == job["data"] or data["split"] == "train" or data.get("root") != job["data"].get("root"):
-        return
-    with suppress(SegtrainError):  # the data may have been changed or gone since
-        config = build.checked_config(dict(trained))
-        seen = set(build.construct(config.data.leaf, "data", split="train").ids) & set(ids)
-        if seen:
-            log.warning(
-                "data: %d of these %d images were trained on, such as %s, so the scores flatter; leave the keys that "
-                "choose the split as the run has them, or train again with them",
-                *(len(seen), len(ids), min(seen)),
-            )
 
 
 def keep_operating_point(point: "OperatingPoint", payload: Mapping[str, Any], file: Path, split: str) -> None:

@@ -52,11 +52,15 @@ def list_images(path: Path) -> list[Path]:
 
 
 def without_output(images: list[Path], config: PredictConfig) -> list[Path]:
-    """Leave out what lies in the output folder: masks and overlays of an earlier call are no photos."""
+    """Leave out what lies in an output folder within the input: masks and overlays of an earlier call are no photos."""
     output = Path(config.output).resolve()
+    if not output.is_relative_to(Path(config.input).resolve()):
+        return images
     kept = [image for image in images if not image.resolve().is_relative_to(output)]
     if not kept:
-        raise ConfigError(f"input={config.input}: lies in output={config.output}; choose another output=...")
+        raise DataError(
+            f"input={config.input}: holds no images beside output={config.output}; choose another output=..."
+        )
     if len(kept) < len(images):
         log.info("%d images in %s are left out: that is the output", len(images) - len(kept), config.output)
     return kept

@@ -43,6 +43,7 @@ def score(config: ScoreConfig) -> None:
     """Score all pairs, show each number with its definition, and write the report where one is asked for."""
     import_heavy("segtrain.scoring", "segtrain.runlog")
     from segtrain.console import Display, out, start_logging
+    from segtrain.reports import uneven_sizes
     from segtrain.runlog import show_scores
     from segtrain.scoring import score_masks
 
@@ -55,6 +56,8 @@ def score(config: ScoreConfig) -> None:
     display = Display()
     with display.running(0, len(pairs), label="scoring"):
         scored = score_masks(pairs, scorer, on_image=display.stepped)
+    if problem := uneven_sizes(scored.counts):
+        log.warning("%s", problem)
     scores = summarize(config, scorer.task, scored)
     numbers = numbers_of(config, scorer.task, scored, scores)
     title = f"{len(pairs)} masks of {config.pred}, truth {config.truth}"

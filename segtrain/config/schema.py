@@ -19,7 +19,7 @@ NonNegative = Annotated[float, Range(low=0)]
 Positive = Annotated[float, Range(above=0)]
 Fraction = Annotated[float, Range(low=0, high=1)]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
-Split: TypeAlias = Literal["train", "val", "test"]
+Split: TypeAlias = Literal["train", "val", "test", "all"]
 Monitor: TypeAlias = Literal[
     "val/iou",
     "val/iou_imagewise",
@@ -192,7 +192,7 @@ class CompareConfig:
 
     a: str
     b: str
-    split: Split | None
+    split: str | None
     output: str | None
     bootstrap: Count
     confidence: Annotated[float, Range(above=0, high=0.9999)]

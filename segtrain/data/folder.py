@@ -180,6 +180,9 @@ def _pairs_of_split(
     Where ``train`` has a folder but ``val`` or ``test`` has none, that is a share of ``train``.
     """
     places = find_splits(base, str(names.images), str(names.masks))
+    whole = Place(base / names.images, base / names.masks)
+    if split == "all":
+        return _join(find, places) if places else find(*whole)
     if split in places and split != "train":
         return find(*places[split])
     if places and "train" not in places:
@@ -187,7 +190,7 @@ def _pairs_of_split(
         raise DataError(f"{base}: no folder for {split} beside {there}, expected one for train; make it")
     if split == "train" and places:
         _mention_strays(base / names.images, places)
-    pairs = find(*places.get("train", Place(base / names.images, base / names.masks)))
+    pairs = find(*places.get("train", whole))
     shares = {name: 0.0 if name in places else share for name, share in shares.items()}
     if split == "train" and not any(shares.values()):
         return pairs
@@ -211,6 +214,11 @@ def _mention_strays(images: Path, places: Mapping[Split, Place]) -> None:
     if strays:
         there = listing(f"{place.images.name}/" for place in places.values())
         log.warning("%s: outside %s, so not used: %s", images, there, listing(path.name for path in strays))
+
+
+def _join(find: Finder, places: Mapping[Split, Place]) -> dict[str, Pair]:
+    """Find the pairs of all splits; their ids begin with that of the split."""
+    return {f"{split}/{name}": pair for split, place in places.items() for name, pair in find(*place).items()}
 
 
 def _choose(names: list[str], split: Split, shares: Mapping[str, float], seed: int) -> list[str]:

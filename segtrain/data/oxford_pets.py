@@ -60,6 +60,8 @@ class OxfordPets:
         annotations = self.folder / "annotations"
         rows = _rows(annotations / ("test.txt" if split == "test" else "trainval.txt"))
         parts = {"test": rows, "val": rows[9::10], "train": [row for i, row in enumerate(rows) if i % 10 != 9]}
+        if split == "all":
+            parts["all"] = [*rows, *_rows(annotations / "test.txt")]
         self.ids = tuple(name for name, *_ in parts[split])
         self.image_classes: tuple[str, ...] = ()
         self.image_labels: tuple[int, ...] = ()

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from segtrain.task import Mode
 
-Split: TypeAlias = Literal["train", "val", "test"]
+Split: TypeAlias = Literal["train", "val", "test", "all"]
+"""A part of a data set; ``all`` is the whole of it, to score a model that was trained elsewhere."""
 Colour: TypeAlias = tuple[int, int, int]
 Pixels: TypeAlias = NDArray[Any]
 """An image of uint8, uint16 or float32."""

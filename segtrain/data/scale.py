@@ -23,24 +23,24 @@ def typical_size(source: Source) -> tuple[int, int]:
     return heights[count // 2], widths[count // 2]
 
 
+def shrinkage(fitting: Fitting, size: Sequence[int]) -> float:
+    """Say how many times an image of that height and width is shrunk, per side."""
+    height, width = fitting.content_size(size)
+    return math.sqrt(size[0] * size[1] / (height * width))
+
+
 class TrainingScale:
     """Tells images that are shrunk far more than those of the training: what the model knows is then too small to see.
 
-    ``typical`` is the height and width of the images of the training, None where that is not known.
+    ``usual`` is how many times those were shrunk, None where that is not known.
     """
 
-    def __init__(self, fitting: Fitting, typical: Sequence[int] | None) -> None:
-        self.fitting = fitting
-        self.usual = None if typical is None else self.shrinkage(typical)
-
-    def shrinkage(self, size: Sequence[int]) -> float:
-        """Say how many times an image of that height and width is shrunk, per side."""
-        height, width = self.fitting.content_size(size)
-        return math.sqrt(size[0] * size[1] / (height * width))
+    def __init__(self, fitting: Fitting, usual: float | None) -> None:
+        self.fitting, self.usual = fitting, usual
 
     def problem(self, size: Sequence[int]) -> str | None:
         """Describe, with the remedy, an image of that height and width that is shrunk too much; None for others."""
-        found, usual = self.shrinkage(size), self.usual
+        found, usual = shrinkage(self.fitting, size), self.usual
         if found < _FAR_UNKNOWN if usual is None else found < _FAR * usual:
             return None
         height, width = self.fitting.content_size(size)
@@ -49,6 +49,11 @@ class TrainingScale:
             f"{size[1]}x{size[0]} pixels are shrunk {found:.1f} times to {width}x{height}{trained}, so small things "
             f"are lost; {self._remedy(size, usual or 1.0)}"
         )
+
+    def problems(self, names: Sequence[str], sizes: Sequence[Sequence[int]]) -> dict[str, str]:
+        """Describe those of the named images that are shrunk too much."""
+        found = {name: self.problem(size) for name, size in zip(names, sizes, strict=True)}
+        return {name: problem for name, problem in found.items() if problem}
 
     def _remedy(self, size: Sequence[int], usual: float) -> str:
         height, width = (max(1, round(side / usual)) for side in size)

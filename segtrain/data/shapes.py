@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from segtrain.data.palette import palette
 from segtrain.data.sample import RawSample, Split
+from segtrain.errors import ConfigError
 from segtrain.task import Mode
 
 Field = NDArray[np.float32]
@@ -46,6 +47,8 @@ class Shapes:
     def __init__(
         self, *, split: Split, size: int = 64, train: int = 2048, val: int = 128, test: int = 128, seed: int = 0
     ) -> None:
+        if split == "all":
+            raise ConfigError("data.split: all, but shapes are drawn for each split; set data.split=train, val or test")
         self.size = size
         self.ids = tuple(f"{split}-{index:05d}" for index in range({"train": train, "val": val, "test": test}[split]))
         self._stream = (seed, get_args(Split).index(split))
