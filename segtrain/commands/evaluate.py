@@ -20,6 +20,7 @@ from segtrain.errors import ConfigError
 if TYPE_CHECKING:
     from segtrain.config.schema import TrainConfig
     from segtrain.data.sample import Source
+    from segtrain.data.scale import TrainingScale
     from segtrain.evaluator import Evaluation
     from segtrain.measures import Measures
     from segtrain.models import Segmenter
@@ -48,12 +49,11 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
     import_heavy("segtrain.build")
     from segtrain import build, checkpoint
-    from segtrain.data.scale import warn_of_shrunk
     from segtrain.evaluator import evaluate
     from segtrain.measures import Measures
     from segtrain.metrics.bootstrap import FEW
     from segtrain.operating_point import OperatingPoint
-    from segtrain.reports import SPLITS_FOLDER, uneven_sizes
+    from segtrain.reports import SPLITS_FOLDER
     from segtrain.runtime import keep_freed_memory, make_runtime
 
     keep_freed_memory()
@@ -90,11 +90,8 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
             on_batch=lambda _images: display.stepped(),
         )
     result.scores.update(measures.scores(result.counts))
-    if problem := uneven_sizes(result.counts):
-        log.warning("%s; with eval.at=input all have one size", problem)
     if own_size:
-        scale = build.training_scale(payload, run_config)
-        warn_of_shrunk(scale.problems(result.ids, result.sizes))
+        warn_of_sizes(result, build.training_scale(payload, run_config))
     about = {"command": "eval", "split": split, "ckpt": str(file.resolve()), "config": yaml.safe_dump(job)}
     scored_data.keep_training_scores(folder, reports, name)
     write_results(run_config, result, measures, folder, name, about)
@@ -120,6 +117,16 @@ def write_results(
     log_evaluation(logger, split, result.scores, pictures, config=about["config"])
     show_scores(f"{name} split, {len(result.ids)} images, {about['ckpt']}", result.scores)
     log.info("written to %s and %s", write_scores(folder, name, result.scores), report)
+
+
+def warn_of_sizes(result: "Evaluation", scale: "TrainingScale") -> None:
+    """Say so where few images hold most of the pixels, and where images are shrunk far more than in training."""
+    from segtrain.data.scale import warn_of_shrunk
+    from segtrain.reports import uneven_sizes
+
+    if problem := uneven_sizes(result.counts):
+        log.warning("%s; with eval.at=input all have one size", problem)
+    warn_of_shrunk(scale.problems(result.ids, result.sizes))
 
 
 def tell_what_was_kept(point: "OperatingPoint", file: Path) -> None:
