@@ -11,7 +11,7 @@ from torch import nn
 
 from segtrain import build, checkpoint
 from segtrain.config.compose import compose
-from segtrain.config.schema import Precision
+from segtrain.config.schema import SMALLEST, Precision
 from segtrain.data.images import read_image
 from segtrain.data.palette import colours_of
 from segtrain.data.transforms import Fit
@@ -19,7 +19,6 @@ from segtrain.errors import ConfigError, DataError
 from segtrain.models import SegmentationHead, Segmenter
 from segtrain.task import Mode, make_task
 
-_SMALLEST = 8  # pixels per side that images which keep their size are filled up to
 _DTYPES = (np.uint8, np.uint16, np.float32)
 
 
@@ -120,5 +119,5 @@ def _job(model: Segmenter, image_size: int | Sequence[int] | None, fit: Fit) -> 
         size = image_size if isinstance(image_size, int) else list(image_size)
         job["data"], job["augment"] = {**job["data"], "image_size": size}, {**job["augment"], "fit": fit}
     elif "augment" not in config:
-        job["data"], job["augment"] = {**job["data"], "image_size": _SMALLEST}, {**job["augment"], "fit": "none"}
+        job["data"], job["augment"] = {**job["data"], "image_size": SMALLEST}, {**job["augment"], "fit": "none"}
     return job

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -261,3 +262,10 @@ def test_a_config_that_is_no_json_is_named(saved, tmp_path, capfd):
 def test_a_safetensors_file_finds_the_config_beside_it(saved, small, tmp_path):
     assert main(["import", f"smp={saved}/model.safetensors", f"out={tmp_path}/model.pt"]) == 0
     assert_same_logits(tmp_path / "model.pt", small)
+
+
+def test_images_keep_their_size_unless_the_training_size_is_given(tmp_path, saved):
+    for words, size in (([], (1, 3, 50, 70)), (["data.image_size=64"], (1, 3, 64, 64))):
+        assert main(["import", f"smp={saved}", f"out={tmp_path / 'model.pt'}", *words]) == 0
+        image = np.zeros((50, 70, 3), np.uint8)
+        assert load_model(tmp_path / "model.pt").preprocess(image).shape == size

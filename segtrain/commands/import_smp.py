@@ -14,7 +14,7 @@ import yaml
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
 from segtrain.config.compose import compose, overrides_of, split_overrides
-from segtrain.config.schema import ImportConfig
+from segtrain.config.schema import SMALLEST, ImportConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import CheckpointError, ConfigError
 
@@ -33,6 +33,8 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 _WRAPPINGS = ("state_dict", "model_state_dict", "model")
 """The keys under which training tools keep the weights."""
+_SIZES = ("data.image_size=", "data=", "augment")
+"""How changes begin that say to which size images are brought."""
 _LISTED = 6
 
 
@@ -186,6 +188,9 @@ def _job(recipe: "Recipe", changes: Sequence[str], config_dir: Path | None) -> d
     words = [f"arch={recipe.arch}", "encoder=timm", f"encoder.name={recipe.encoder}", "encoder.weights=null"]
     if recipe.classification:
         words.append("aux=classification")
+    if not any(change.startswith(_SIZES) for change in changes):
+        words += ["augment.fit=none", f"data.image_size={SMALLEST}"]
+        log.info("images keep their own size; if the model was trained at one, give data.image_size=...")
     job = compose("train", [*words, *changes], config_dir=config_dir).job
     changed = {"arch": recipe.arch_options, "encoder": recipe.encoder_options, "aux": recipe.classification}
     return {**job, **{key: {**job[key], **options} for key, options in changed.items() if options and job[key]}}

@@ -12,7 +12,9 @@ from segtrain.config.signature import Range
 
 Leaf: TypeAlias = dict[str, Any]
 Count = Annotated[int, Range(low=1)]
-Pixels = Annotated[int, Range(low=8)]
+SMALLEST = 8
+"""Pixels per side that an image has at least; what keeps its own size is filled up to that."""
+Pixels = Annotated[int, Range(low=SMALLEST)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]  # what NumPy takes
 Natural = Annotated[int, Range(low=0)]
 NonNegative = Annotated[float, Range(low=0)]
