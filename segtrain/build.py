@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -44,6 +44,7 @@ from segtrain.objective import Objective
 from segtrain.operating_point import OperatingPoint
 from segtrain.optim import parameter_groups
 from segtrain.predictor import ImagePredictor, Preprocess
+from segtrain.resuming import resume
 from segtrain.runlog import RunLog
 from segtrain.runtime import Runtime, make_runtime, seed_everything
 from segtrain.task import Task, make_task
@@ -234,7 +235,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
         description=describe(job, model, task, palette=train.palette, size=typical_size(train)),
     )
     if resumed is not None:
-        resume(trainer, resumed)
+        resume(trainer, resumed, partial(build_optimizer, runtime=runtime))
     return trainer
 
 
@@ -283,19 +284,6 @@ def describe(
         "normalize": model.normalize.config(),
         "versions": {"segtrain": __version__, **{name: version(name) for name in _LIBRARIES}},
     }
-
-
-def resume(trainer: Trainer, payload: Mapping[str, Any]) -> None:
-    """Put a trainer into the state of a checkpoint; raises CheckpointError where the two do not fit."""
-    try:
-        trainer.load_state_dict(payload)
-    except (RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(
-            f"resume: the checkpoint does not fit the config ({reason}...), expected the model and the optimizer that "
-            "it was saved with; leave out what changes them"
-        ) from error
-    trainer.log.rewind(trainer.state.log_bytes)
 
 
 def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | None = None) -> tuple[Segmenter, Task]:

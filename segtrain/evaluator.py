@@ -21,7 +21,7 @@ class Evaluation:
     """What one pass over a split gives; images keep the order of the loader.
 
     ``confusion`` is that of `metrics.confusion`, summed over the images: ``(groups, L, L)``; ``sizes`` are the heights
-    and widths that they were scored at.
+    and widths that they were scored at; ``unsound`` are the ids of the images in batches whose loss is not finite.
     """
 
     counts: Counts
@@ -30,6 +30,7 @@ class Evaluation:
     sizes: tuple[tuple[int, int], ...]
     loss: float | None
     scores: dict[str, Any]
+    unsound: tuple[str, ...] = ()
 
     def report(self, task: Task, **about: Any) -> Report:
         """Lay it out for a report folder; ``about`` says where it came from."""
@@ -61,7 +62,7 @@ def evaluate(
     model.eval()
     counts: list[Counts] = []
     matrix = torch.zeros((), dtype=torch.int64, device=runtime.device)
-    ids, sizes, losses, pixels, hits = [], [], [], [], []
+    ids, sizes, losses, pixels, per_batch, hits = [], [], [], [], [], []
     for batch in batches:
         check_labels(batch, task)
         fed, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
@@ -80,6 +81,7 @@ def evaluate(
         if loss is not None:
             losses.append(loss(outputs.logits, fed))
             pixels.append(task.valid(fed).count_nonzero())
+            per_batch.append(len(fed))
         on_batch(len(fed))
     model.train(was_training)
     total = Counts.cat(counts).cpu()
@@ -87,7 +89,16 @@ def evaluate(
     mean_loss = float((torch.stack(losses) * weights).sum() / weights.sum().clamp(min=1)) if losses else None
     at = "original" if "truth" in batch else "input"
     found = {"at": at, **scores(total, task.class_names, absent=absent), **label_scores(hits)}
-    return Evaluation(total, matrix.cpu(), tuple(ids), tuple(sizes), mean_loss, found)
+    unsound = _unsound(losses, per_batch, ids)
+    return Evaluation(total, matrix.cpu(), tuple(ids), tuple(sizes), mean_loss, found, unsound)
+
+
+def _unsound(losses: Sequence[Tensor], per_batch: Sequence[int], ids: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids of the images in batches, with as many images as given, whose loss is not finite."""
+    if not losses:
+        return ()
+    is_bad = ~torch.stack(list(losses)).isfinite().repeat_interleave(torch.tensor(per_batch, device=losses[0].device))
+    return tuple(name for name, bad in zip(ids, is_bad.tolist(), strict=True) if bad)
 
 
 def check_labels(batch: Batch, task: Task) -> None:

@@ -24,7 +24,8 @@ class Objective(nn.Module):
 
     Each auxiliary head adds ``aux_weight`` times the segmentation loss of its logits (Zhao et al. 2017, section 3.3),
     the classification head ``label_weight`` times the cross-entropy of the labels of whole images. After a forward
-    pass ``last_terms`` holds every loss's own value, before its weight, detached and on its device.
+    pass ``last_terms`` holds every loss's own value, before its weight but in the batch's share, detached and on its
+    device: summed over the batches of an optimizer step they are the terms of its loss.
     """
 
     def __init__(self, loss: nn.Module, *, aux_weight: float, label_weight: float) -> None:
@@ -51,8 +52,10 @@ class Objective(nn.Module):
             terms["aux"] = torch.stack([self.loss(logits, target) for logits in outputs.aux]).sum()
             total = total + self.aux_weight * terms["aux"]
         total = total * share.pixels
+        terms = {name: share.pixels * term.detach() for name, term in terms.items()}
         if outputs.labels is not None and labels is not None:
-            terms["labels"] = F.cross_entropy(outputs.labels.float(), labels)
-            total = total + self.label_weight * share.images * terms["labels"]
-        self.last_terms = {name: term.detach() for name, term in terms.items()}
+            entropy = F.cross_entropy(outputs.labels.float(), labels)
+            total = total + self.label_weight * share.images * entropy
+            terms["labels"] = share.images * entropy.detach()
+        self.last_terms = terms
         return total  # type: ignore[no-any-return]

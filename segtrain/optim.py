@@ -1,7 +1,7 @@
 """Parameter groups, and learning-rate schedules as pure functions of the step."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Protocol
 
 from torch import nn
@@ -72,12 +72,13 @@ class Poly(Constant):
 def parameter_groups(
     model: nn.Module, *, lr: float, weight_decay: float, encoder_lr_factor: float
 ) -> list[dict[str, Any]]:
-    """Split trainable parameters by learning rate (encoder or not) and decay (weights; not norm, bias, scalars).
+    """Split parameters by learning rate (encoder or not) and decay (weights; not norm, bias, scalars).
 
-    Each group carries ``base_lr``, which a schedule's factor multiplies.
+    Those that are frozen are among them: an optimizer passes over what has no gradient, and some thaw later. Each group
+    carries ``base_lr``, which a schedule's factor multiplies.
     """
     sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in _trainable(model):
+    for name, parameter in model.named_parameters():
         factor = encoder_lr_factor if name.startswith("encoder.") else 1.0
         decay = weight_decay if parameter.ndim > 1 else 0.0
         sorted_out.setdefault((lr * factor, decay), []).append(parameter)
@@ -87,8 +88,10 @@ def parameter_groups(
     ]
 
 
-def _trainable(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+def parameter_names(model: nn.Module, groups: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the parameters of an optimizer's groups in their order, by which its state dict numbers them."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return [names[parameter] for group in groups for parameter in group["params"]]
 
 
 def set_learning_rate(optimizer: Optimizer, factor: float) -> None:

@@ -112,7 +112,7 @@ class RunLog:
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         with self.metrics.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
 
 
 def log_evaluation(

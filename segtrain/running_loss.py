@@ -1,4 +1,7 @@
-"""The training loss, summed on the device and read from there only when it is logged."""
+"""The training loss and its terms, summed on the device and read from there only when they are logged."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,26 +12,32 @@ _NEVER = 2**62
 class RunningLoss:
     """Sums losses since the last log line and since the start of the epoch, and remembers the first that is not finite.
 
-    `add` works on the device alone; the ``read`` methods and `first_bad_step` wait for it.
+    Of the terms of the loss it keeps the sums since the last log line. `add` works on the device alone; the ``read``
+    methods and `first_bad_step` wait for it.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.sums = torch.zeros(2, device=device)  # since the last log line, since the start of the epoch
+        self.terms: dict[str, Tensor] = {}  # since the last log line
         self.steps = [0, 0]
         self.bad = torch.tensor(_NEVER, device=device)
 
-    def add(self, loss: Tensor, step: int) -> None:
-        """Add the detached scalar loss of one step."""
+    def add(self, loss: Tensor, terms: Mapping[str, Tensor], step: int) -> None:
+        """Add the loss of one step and its terms by name, each a detached scalar."""
         self.sums += loss
+        self.terms = add_by_name(self.terms, terms)
         self.steps = [steps + 1 for steps in self.steps]
         self.bad = torch.where(torch.isfinite(loss), self.bad, self.bad.clamp(max=step))
 
-    def read_window(self) -> float:
-        """Return the mean since the last call, and start anew."""
-        return self._read(0)
+    def read_window(self) -> dict[str, float]:
+        """Return the means since the last call, of the ``loss`` and of each term as ``loss/<name>``, and start anew."""
+        steps = max(1, self.steps[0])
+        terms = {f"loss/{name}": float(total) / steps for name, total in self.terms.items()}
+        self.terms = {}
+        return {"loss": self._read(0), **terms}
 
     def read_epoch(self) -> float:
-        """Return the mean since the last call, and start anew."""
+        """Return the mean loss since the last call, and start anew."""
         return self._read(1)
 
     def _read(self, which: int) -> float:
@@ -42,14 +51,20 @@ class RunningLoss:
         step = int(self.bad)
         return None if step == _NEVER else step
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the sums for a checkpoint."""
-        return {"sums": self.sums, "steps": list(self.steps)}
+        return {"sums": self.sums, "terms": dict(self.terms), "steps": list(self.steps)}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Take the sums up again."""
-        sums, steps = state["sums"], state["steps"]
-        assert isinstance(sums, Tensor)
-        assert isinstance(steps, list)
-        self.sums.copy_(sums)
-        self.steps = list(steps)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the sums up again; where terms were not kept yet, the window of all starts anew."""
+        self.sums.copy_(state["sums"])
+        self.steps = list(state["steps"])
+        if "terms" in state:
+            self.terms = {name: total.to(self.sums.device) for name, total in state["terms"].items()}
+        else:
+            self._read(0)
+
+
+def add_by_name(sums: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add scalars to the sums of the same names; a name that is new starts with its value."""
+    return {**sums, **{name: sums[name] + value if name in sums else value for name, value in values.items()}}

@@ -17,19 +17,18 @@ from segtrain.config.schema import CheckpointConfig, TrainerConfig
 from segtrain.data.feed import Feed
 from segtrain.data.sample import Batch
 from segtrain.ema import ModelEma
-from segtrain.errors import DivergedError, Interrupted
+from segtrain.errors import Interrupted
 from segtrain.evaluator import Evaluation, evaluate
 from segtrain.gallery import Gallery
 from segtrain.models import Segmenter
 from segtrain.objective import WHOLE, Objective, Share
-from segtrain.optim import Schedule, set_learning_rate
+from segtrain.optim import Schedule, parameter_names, set_learning_rate
 from segtrain.profiling import StepProfiler
 from segtrain.runlog import RunLog
-from segtrain.running_loss import RunningLoss
+from segtrain.running_loss import RunningLoss, add_by_name
 from segtrain.runtime import Runtime, StopRequest, random_state, restore_random_state
+from segtrain.soundness import Soundness
 from segtrain.task import Task
-
-_NAMED = 8  # images of a batch that an error line names
 
 
 @dataclass
@@ -43,6 +42,7 @@ class TrainState:
     waited: int = 0  # validations since the best one
     kept: list[tuple[float, int]] = field(default_factory=list)  # scores and numbers of the k best epochs
     log_bytes: int = 0  # length of metrics.jsonl
+    images: int = 0  # in an epoch, whole batches or not
 
 
 class Trainer:
@@ -72,22 +72,36 @@ class Trainer:
         # what feeds it, and how it runs
         self.task, self.train, self.val, self.runtime = task, train, val, runtime
         self.options, self.saving = options, saving
-        self.total_steps = options.max_steps or options.epochs * math.ceil(len(train) / options.grad_accum_steps)
+        self.steps_per_epoch = math.ceil(len(train) / options.grad_accum_steps)
+        self.total_steps = options.max_steps or options.epochs * self.steps_per_epoch
         # where it goes; `description` is what a checkpoint says of the model beside its weights
         self.checkpoints, self.log, self.description = checkpoints, log, description
         self.gallery = Gallery(val, runtime=runtime, task=task)
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
-        self.recent_ids: dict[int, list[str]] = {}
         # what a checkpoint carries
-        self.state = TrainState()
+        self.state = TrainState(images=len(train.dataset))
         self.running = RunningLoss(runtime.device)
+        # what keeps values that are not finite out of it
+        self.soundness = Soundness(model, self.running, checkpoints.last)
+
+    @property
+    def place(self) -> int:
+        """How many of ``total_steps`` are done: the steps, or what they would be had the epochs always been as long."""
+        if self.options.max_steps:
+            return self.state.step
+        in_epoch = math.ceil(self.state.batch / self.options.grad_accum_steps)
+        return self.state.epoch * self.steps_per_epoch + in_epoch
 
     @property
     def finished(self) -> bool:
         """Whether all steps are done, or too many validations brought nothing better."""
-        patience = self.options.patience
-        return self.state.step >= self.total_steps or (patience is not None and self.state.waited >= patience)
+        return self.place >= self.total_steps or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether too many validations brought nothing better."""
+        return self.options.patience is not None and self.state.waited >= self.options.patience
 
     @property
     def best_model(self) -> Segmenter:
@@ -96,7 +110,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end; Interrupted, with everything saved, when a signal asks to stop."""
-        with self.stop.listening(), self.log.running(self.state.step, self.total_steps):
+        with self.stop.listening(), self.log.running(self.state.step, self.state.step + self.total_steps - self.place):
             if self.state.step == 0:
                 self.save()  # a run that is killed early can be resumed too, and an unwritable disk shows at once
             while not self.finished:
@@ -112,21 +126,21 @@ class Trainer:
         batches = self.log.clock.waiting(self.train.batches(self.state.epoch, self.state.batch))
         with StepProfiler(self.options.profile_steps, self.log.folder) as profiler:
             for window in windows(batches, self.options.grad_accum_steps):
-                self.running.add(self.train_step(window), self.state.step)
+                self.running.add(*self.train_step(window), self.state.step)
                 profiler.step()
                 self.end_step(window)
-                if self.state.step >= self.total_steps:
+                if self.place >= self.total_steps:
                     return
 
-    def train_step(self, window: list[Batch]) -> Tensor:
-        """Make one optimizer step from the batches of an accumulation window; returns the loss, on the device.
+    def train_step(self, window: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Make one optimizer step from the batches of an accumulation window; returns loss and terms, on the device.
 
         Each batch weighs as many pixels as it has to learn from, so that a mean over pixels is the mean over the
         window; a mean over images likewise. Nothing here waits for the device.
         """
-        set_learning_rate(self.optimizer, self.schedule(self.state.step, self.total_steps))
+        set_learning_rate(self.optimizer, self.schedule(self.place, self.total_steps))
         targets = [self.runtime.masks(batch["mask"]) for batch in window]
-        total = torch.zeros((), device=self.runtime.device)
+        total, terms = torch.zeros((), device=self.runtime.device), dict[str, Tensor]()
         for batch, target, share in zip(window, targets, self.shares(targets), strict=True):
             images, labels = self.runtime.images(batch["image"]), self.runtime.labels(batch.get("label"))
             with self.runtime.autocast():
@@ -134,8 +148,9 @@ class Trainer:
             loss = self.loss(answer, target, labels, share)
             self.scaler.scale(loss).backward()
             total += loss.detach()
+            terms = add_by_name(terms, self.loss.last_terms)
         self.update_weights()
-        return total
+        return total, terms
 
     def shares(self, targets: list[Tensor]) -> list[Share]:
         """Return each batch's share of the window's valid pixels, and of its images."""
@@ -160,11 +175,11 @@ class Trainer:
     def end_step(self, window: list[Batch]) -> None:
         """Count the step, and log, save or stop where that is due."""
         ids = [name for batch in window for name in batch["id"]]
-        self.recent_ids[self.state.step] = ids
+        self.soundness.stepped(self.state.step, ids)
         self.state.step += 1
         self.state.batch += len(window)
         self.log.stepped(len(ids))
-        if self.state.step % self.options.log_every == 0 or self.state.step == self.total_steps:
+        if self.state.step % self.options.log_every == 0 or self.place == self.total_steps:
             self.log_training()
         self.leave_if_asked()
         if self.saving_is_due():
@@ -172,11 +187,9 @@ class Trainer:
 
     def log_training(self) -> None:
         """Read the losses from the device and write them down."""
-        self.refuse_nonfinite()
-        terms = {f"loss/{name}": float(term) for name, term in self.loss.last_terms.items()}
+        self.soundness.check(self.state.step)
         lr = max(group["lr"] for group in self.optimizer.param_groups)
-        values = {"loss": self.running.read_window(), **terms, "lr": lr}
-        self.log.training(self.state.step, self.state.epoch, values)
+        self.log.training(self.state.step, self.state.epoch, {**self.running.read_window(), "lr": lr})
 
     def validation_is_due(self) -> bool:
         """Whether this epoch ends with a validation; the last one always does."""
@@ -184,7 +197,7 @@ class Trainer:
 
     def validate(self) -> bool:
         """Score the validation split and write it down; returns whether it is the best so far."""
-        self.refuse_nonfinite()
+        self.soundness.check(self.state.step)
         evaluation = evaluate(
             self.best_model,
             self.log.progress(self.val.batches(), "validating", len(self.val)),
@@ -193,6 +206,7 @@ class Trainer:
             loss=self.loss,
             on_batch=self.leave_if_asked,
         )
+        self.soundness.check_validation(self.state.step, evaluation)
         is_best = self.rank(evaluation)
         losses = {"loss": evaluation.loss, "train_loss": self.running.read_epoch()}
         self.log.validation(self.state.step, self.state.epoch, evaluation.scores, losses=losses, is_best=is_best)
@@ -225,7 +239,7 @@ class Trainer:
 
     def save(self, *, best: bool = False, epochs: Sequence[int] | None = None) -> None:
         """Write ``last.pt`` and the copies that are due; refuses to replace it by weights that are not finite."""
-        self.refuse_nonfinite()
+        self.soundness.check(self.state.step)
         self.state.log_bytes = self.log.position()
         self.checkpoints.save(self.state_dict(), best=best, epochs=epochs)
         self.saved_at = time.monotonic()
@@ -237,22 +251,6 @@ class Trainer:
             resume = f"segtrain resume={shlex.quote(str(self.log.folder))}"
             raise Interrupted(f"stopped at step {self.state.step}; go on with: {resume}", self.stop.signal_number)
 
-    def refuse_nonfinite(self) -> None:
-        """Raise DivergedError where a loss since the last check, or a weight, is not finite; waits for the device."""
-        step = self.running.first_bad_step()
-        weights = torch.stack([parameter.detach().isfinite().all() for parameter in self.model.parameters()])
-        if step is None and bool(weights.all()):
-            self.recent_ids.clear()
-            return
-        where = self.state.step - 1 if step is None else step
-        what = "the weights are" if step is None else "the loss is"
-        ids = self.recent_ids.get(where, [])
-        names = ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
-        raise DivergedError(
-            f"step {where + 1}: {what} not finite; images {names}; "
-            f"last good checkpoint {self.checkpoints.last}; try a lower optimizer.lr or trainer.precision=fp32"
-        )
-
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a run needs to go on as if never stopped, and a model to be used without it."""
         return {
@@ -261,6 +259,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
+            "parameters": parameter_names(self.model, self.optimizer.param_groups),
             "scaler": self.scaler.state_dict(),
             "state": asdict(self.state),
             "running": self.running.state_dict(),

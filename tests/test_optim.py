@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segtrain.ema import ModelEma
-from segtrain.optim import Constant, Cosine, Poly, parameter_groups, set_learning_rate
+from segtrain.optim import Constant, Cosine, Poly, parameter_groups, parameter_names, set_learning_rate
 
 
 @pytest.mark.parametrize("schedule", [Constant(warmup=0.1), Cosine(warmup=0.1), Poly(warmup=0.1)])
@@ -40,9 +40,21 @@ def test_norm_and_bias_do_not_decay_and_the_encoder_has_its_own_rate():
     assert found == {(0.1, 0.5): 1, (0.1, 0.0): 3, (1.0, 0.5): 1, (1.0, 0.0): 1}
 
 
-def test_frozen_parameters_are_left_out():
+def test_frozen_parameters_have_a_place_and_stand_still_until_they_thaw():
     model = nn.Conv2d(3, 4, 1).requires_grad_(False)
-    assert parameter_groups(model, lr=1.0, weight_decay=0.0, encoder_lr_factor=1.0) == []
+    before = model.weight.clone()
+    optimizer = torch.optim.AdamW(parameter_groups(model, lr=1.0, weight_decay=0.5, encoder_lr_factor=1.0))
+    optimizer.step()
+    assert torch.equal(model.weight, before)
+    model.requires_grad_(True)(torch.ones(1, 3, 2, 2)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(model.weight, before)
+
+
+def test_the_parameters_of_an_optimizer_have_names_in_its_order():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
+    groups = parameter_groups(model, lr=1.0, weight_decay=0.5, encoder_lr_factor=1.0)
+    assert parameter_names(model, groups) == ["0.weight", "1.weight", "0.bias", "1.bias"]
 
 
 def test_a_schedule_multiplies_every_groups_own_rate():

@@ -1,5 +1,7 @@
 """The loop, with a model of one convolution and batches made by hand."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -10,12 +12,14 @@ from segtrain.config.schema import CheckpointConfig, TrainerConfig
 from segtrain.errors import DivergedError
 from segtrain.evaluator import evaluate
 from segtrain.loggers import NoLogger
-from segtrain.losses import CrossEntropyLoss
+from segtrain.losses import CrossEntropyLoss, DiceLoss, WeightedSum
 from segtrain.models import Normalize, Outputs
 from segtrain.objective import Objective
 from segtrain.optim import Constant, parameter_groups
 from segtrain.runlog import RunLog
+from segtrain.running_loss import RunningLoss
 from segtrain.runtime import Runtime
+from segtrain.soundness import name_some
 from segtrain.task import Multiclass
 from segtrain.trainer import Trainer, windows
 
@@ -133,9 +137,9 @@ class CountReads(TorchDispatchMode):
 def test_an_optimizer_step_reads_nothing_from_the_device(tmp_path, precision, kind):
     window = [batch(seed=1, ignored=0.3), batch(seed=2)]
     trainer = make_trainer(tmp_path, window * 3, precision=precision, grad_accum_steps=2, ema_decay=0.9, kind=kind)
-    trainer.running.add(trainer.train_step(window), 0)
+    trainer.running.add(*trainer.train_step(window), 0)
     with CountReads() as counted:
-        trainer.running.add(trainer.train_step(window), 1)
+        trainer.running.add(*trainer.train_step(window), 1)
         trainer.end_step(window)
     assert counted.reads == 0
     with CountReads() as counted:
@@ -153,10 +157,49 @@ def test_accumulated_batches_learn_as_one_large_batch_does(tmp_path, kind):
     whole.optimizer = torch.optim.SGD(whole.model.parameters(), lr=1.0)
     for trainer in (accumulated, whole):
         trainer.optimizer.param_groups[0]["base_lr"] = 1.0
-    loss = accumulated.train_step(small)
-    torch.testing.assert_close(loss, whole.train_step([large]))
+    loss, terms = accumulated.train_step(small)
+    whole_loss, whole_terms = whole.train_step([large])
+    torch.testing.assert_close(loss, whole_loss)
+    torch.testing.assert_close(terms, whole_terms)
     for one, other in zip(accumulated.model.parameters(), whole.model.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_logged_losses_and_their_terms_are_means_of_the_same_steps(tmp_path, accumulated):
+    parts = {"ce": {"weight": 2.0, "loss": CrossEntropyLoss(TASK)}, "dice": {"weight": 1.0, "loss": DiceLoss(TASK)}}
+    batches = [batch(seed=number, ignored=number / 10) for number in range(6)]
+    trainer = make_trainer(
+        tmp_path,
+        batches,
+        loss=WeightedSum(TASK, terms=parts),
+        kind=ManyHeaded,
+        log_every=3,
+        grad_accum_steps=accumulated,
+    )
+    trainer.fit()
+    entries = [entry for entry in map(json.loads, trainer.log.metrics.read_text().splitlines()) if "lr" in entry]
+    assert [entry["step"] for entry in entries] == ([3, 6] if accumulated == 1 else [3])
+    weights = {"ce": 2.0, "dice": 1.0, "aux": 0.4, "labels": 0.5}
+    for entry in entries:
+        summed = sum(weight * entry[f"loss/{name}"] for name, weight in weights.items())
+        assert entry["loss"] == pytest.approx(summed, rel=1e-5)
+
+
+def test_sums_of_a_checkpoint_without_terms_begin_a_new_window():
+    running = RunningLoss(torch.device("cpu"))
+    running.load_state_dict({"sums": torch.tensor([6.0, 9.0]), "steps": [2, 3]})
+    running.add(torch.tensor(3.0), {"ce": torch.tensor(1.0)}, 3)
+    assert running.read_window() == {"loss": 3.0, "loss/ce": 1.0}
+    assert running.read_epoch() == 3.0
+
+
+def test_sums_in_a_checkpoint_go_on_as_they_were():
+    first, second = RunningLoss(torch.device("cpu")), RunningLoss(torch.device("cpu"))
+    first.add(torch.tensor(3.0), {"ce": torch.tensor(1.0)}, 0)
+    second.load_state_dict(first.state_dict())
+    second.add(torch.tensor(5.0), {"ce": torch.tensor(2.0)}, 1)
+    assert second.read_window() == {"loss": 4.0, "loss/ce": 1.5}
 
 
 def test_the_last_window_of_an_epoch_may_be_shorter():
@@ -190,13 +233,39 @@ def test_a_loss_that_is_not_finite_names_step_images_and_last_good_checkpoint(tm
     assert all(value.isfinite().all() for value in kept["model"].values())
 
 
+def test_a_validation_that_is_not_finite_names_step_images_and_last_good_checkpoint(tmp_path):
+    class Overflowing(CrossEntropyLoss):
+        def forward(self, logits, target):
+            return super().forward(logits, target) * (1.0 if torch.is_grad_enabled() else float("nan"))
+
+    trainer = make_trainer(tmp_path, [batch(seed=number) for number in range(3)], loss=Overflowing(TASK))
+    with pytest.raises(DivergedError, match=r"step 3: the loss is not finite in val.*; images 100-0, 100-1; .*last"):
+        trainer.fit()
+    assert torch.load(trainer.checkpoints.last, weights_only=True)["state"]["step"] == 0
+    assert all(json.loads(line, parse_constant=pytest.fail) for line in trainer.log.metrics.read_text().splitlines())
+
+
+def test_statistics_that_are_not_finite_are_never_saved(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()])
+    trainer.model.register_buffer("running_var", torch.tensor([1.0, float("inf")]))
+    with pytest.raises(DivergedError, match="the weights or their running statistics are not finite"):
+        trainer.save()
+    assert not trainer.checkpoints.last.exists()
+
+
+def test_an_error_names_few_images_in_few_characters():
+    assert name_some(["a", "b"]) == "a, b"
+    assert name_some([str(number) for number in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
+    assert name_some(["x" * 100, "y" * 100, "z"]) == "x" * 100 + " and 2 more"
+
+
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     trainer = make_trainer(tmp_path, [batch()])
     trainer.save()
     with torch.no_grad():
         trainer.model.encoder.weight[0] = float("inf")
     trainer.state.step = 1
-    with pytest.raises(DivergedError, match="the weights are not finite"):
+    with pytest.raises(DivergedError, match="the weights or their running statistics are not finite"):
         trainer.save()
     assert torch.load(trainer.checkpoints.last, weights_only=True)["state"]["step"] == 0
 

@@ -3,7 +3,7 @@
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import make_folder
 from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import Composed, compose, named_targets, overlay, overrides_of, split_overrides
-from segtrain.config.signature import MISSING, with_texts
+from segtrain.config.signature import MISSING, TARGET, with_texts
 from segtrain.errors import ConfigError, SegtrainError
 
 log = logging.getLogger(__name__)
@@ -69,12 +69,20 @@ def _from_weights(path: Path, overrides: Sequence[str], config_dir: Path | None)
     payload = checkpoint.read(file)
     changes, others = split_overrides(overrides, _MODEL)
     checkpoint.check_targets(payload["config"], file, named_by_user=named_targets(changes, config_dir))
-    if not overrides_of(overrides, "name"):
-        others = (*others, f"name={payload['config']['name']}")
-    composed = compose("train", others, config_dir=config_dir)
     model = {group: payload["config"][group] for group in _MODEL}
+    composed = compose("train", others, config_dir=config_dir, called=_model_words(model, changes))
     job = overlay({**composed.job, **model}, changes, config_dir=config_dir)
     return replace(composed, job={**job, "init_from": str(path.expanduser().absolute())})
+
+
+def _model_words(model: Mapping[str, Any], changes: Sequence[str]) -> dict[str, str]:
+    """Say what a run's name calls its arch and encoder: the user's choice, or what the checkpoint holds."""
+    arch, encoder = model["arch"], model["encoder"]
+    words = {
+        "arch": arch[TARGET].rpartition(".")[2].lower(),
+        "encoder": str(encoder.get("name") or encoder[TARGET].rpartition(".")[2]),
+    }
+    return {group: str([word, *overrides_of(changes, group)][-1]) for group, word in words.items()}
 
 
 def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Run:
@@ -84,6 +92,9 @@ def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) 
     start_logging()
     file, payload = checkpoint.read_newest(path)
     own, changes = split_overrides(overrides, ("resume", "hydra"))
+    for key in ("init_from", "encoder.weights"):
+        if overrides_of(changes, key):
+            raise ConfigError(f"{key}: a run that goes on keeps its own weights, expected no others; leave {key} out")
     checkpoint.check_targets(payload["config"], file, named_by_user=named_targets(changes, config_dir))
     job = {**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)}
     chosen = overrides_of(own, "hydra.run.dir")
@@ -139,9 +150,7 @@ def train(planned: Run) -> dict[str, Any]:
         write_request(planned)
         if trainer.finished:
             limit = "trainer.max_steps" if trainer.options.max_steps else "trainer.epochs"
-            log.info(
-                "nothing to do: the run is at step %d of %d; raise %s", trainer.state.step, trainer.total_steps, limit
-            )
+            log.info("nothing to do: the run is at step %d of %d; raise %s", trainer.place, trainer.total_steps, limit)
         else:
             trainer.fit()
         log.info("done: %s", planned.folder)

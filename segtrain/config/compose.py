@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -138,9 +139,16 @@ def _not_an_override(argument: str) -> str:
     return f"the value cannot be read, expected closed quotes and brackets; as a plain text: {plain}"
 
 
-def compose(primary: str, arguments: Sequence[str], *, config_dir: Path | None = None) -> Composed:
+def compose(
+    primary: str,
+    arguments: Sequence[str],
+    *,
+    config_dir: Path | None = None,
+    called: Mapping[str, str] = MappingProxyType({}),
+) -> Composed:
     """Compose ``configs/<primary>.yaml`` with overrides such as ``arch=fpn`` and ``trainer.epochs=8``.
 
+    ``called`` says, by group, what the run's name calls a part that is not to be the one that the groups choose.
     Keys and choices that do not exist, and values that do not fit the spine, are all reported in one ConfigError,
     before anything is built.
     """
@@ -157,7 +165,7 @@ def compose(primary: str, arguments: Sequence[str], *, config_dir: Path | None =
         problems += [p for override in values if (p := _key_problem(override, base))]
         lines = [str(override.input_line) for override in values if not _key_problem(override, base)]
         config = _compose(primary, [*groups.search_path(), *chosen, *lines]) if lines else base
-    composed = _resolve(config, known_choices)
+    composed = _resolve(config, known_choices, called)
     problems += _stray_problems(composed.job) + check_spine(composed.job, SCHEMAS[primary])
     if problems:
         raise ConfigError("\n".join(problems))
@@ -301,10 +309,10 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): with_keys_restored(value) for key, value in plain.items()}
 
 
-def _resolve(config: DictConfig, choices: Sequence[Override]) -> Composed:
+def _resolve(config: DictConfig, choices: Sequence[Override], called: Mapping[str, str]) -> Composed:
     OmegaConf.set_struct(config, False)
     hydra = config.hydra
-    picked = {**hydra.runtime.choices, **{o.key_or_group: o.value() for o in choices}}
+    picked = {**hydra.runtime.choices, **{o.key_or_group: o.value() for o in choices}, **called}
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     if tree.get("name", "") is None:
