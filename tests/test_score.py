@@ -311,7 +311,7 @@ MISTAKES = {
         "predict at the size of the image",
     ),
     "colours": (
-        lambda: paint("masks/a.png", np.zeros((40, 50, 3))),
+        lambda: paint("masks/a.png", np.full((40, 50, 3), (0, 90, 7))),
         KNOWN,
         "masks/a.png: the mask holds colours",
         "8-bit",

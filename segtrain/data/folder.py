@@ -96,31 +96,48 @@ class Folder:
 
     def __getitem__(self, index: int) -> RawSample:
         pair = self._pairs[self.ids[index]]
-        image = read_image(pair.image, channels=self.channels)
-        return RawSample(image, self._read(pair, image.shape[:2]), self.ids[index])
+        masks = self._read(pair)
+        shape = next((mask.shape for mask in masks if mask is not None), None)
+        image = read_image(pair.image, channels=self.channels, mask_shape=shape)
+        return RawSample(image, self._target(pair, masks, image.shape[:2]), self.ids[index])
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Read and translate the mask of that sample, ``(H, W)``, or those of its classes, ``(C, H, W)``."""
         pair = self._pairs[self.ids[index]]
-        return self._read(pair, image_size(pair.image) if self._by_class else None)
+        masks = self._read(pair)
+        if not self._by_class:
+            return self._target(pair, masks, None)
+        shape = next((mask.shape for mask in masks if mask is not None), None)
+        return self._target(pair, masks, image_size(pair.image, mask_shape=shape))
 
-    def _read(self, pair: Pair, size: tuple[int, ...] | None) -> NDArray[np.uint8]:
-        """Read the masks of a pair; ``size`` is that of its image, which those of classes need to have."""
-        masks = [self._read_file(file, pair, size) for file in pair.masks]
-        return np.stack(masks) if self._by_class else masks[0]
+    def _read(self, pair: Pair) -> list[NDArray[np.uint8] | None]:
+        """Read and translate the masks of a pair, None where there is no file."""
+        return [None if file is None else self._read_file(file) for file in pair.masks]
 
-    def _read_file(self, file: Path | None, pair: Pair, size: tuple[int, ...] | None) -> NDArray[np.uint8]:
-        if file is None:
-            assert size is not None
-            return np.full(size, STANDS_FOR[self._missing], np.uint8)
+    def _read_file(self, file: Path) -> NDArray[np.uint8]:
         mask = read_mask(file)
-        if size is not None and mask.shape != size:
-            raise DataError(wrong_size(file, mask.shape, pair.image, size))
         labels = self._labels(mask)
         if (labels == UNKNOWN).any():
             values = self._labels.unknown(np.unique(mask).tolist())
             raise DataError(f"{file}: mask holds {listing(values)}, expected {self._labels.expected}")
         return labels
+
+    def _target(
+        self, pair: Pair, masks: Sequence[NDArray[np.uint8] | None], size: tuple[int, ...] | None
+    ) -> NDArray[np.uint8]:
+        """Lay out the masks of a pair as the task has them; ``size`` is that of its image, which they need to have."""
+        for file, mask in zip(pair.masks, masks, strict=True):
+            if file is not None and mask is not None and size is not None and mask.shape != size:
+                raise DataError(wrong_size(file, mask.shape, pair.image, size))
+        if not self._by_class:
+            assert masks[0] is not None
+            return masks[0]
+        return np.stack([self._absent(size) if mask is None else mask for mask in masks])
+
+    def _absent(self, size: tuple[int, ...] | None) -> NDArray[np.uint8]:
+        """Make the mask of a class that has no file."""
+        assert size is not None
+        return np.full(size, STANDS_FOR[self._missing], np.uint8)
 
     def fingerprint(self) -> str | None:
         """Follow the mask files of the split, what a missing one counts as, and the translation of their values."""

@@ -18,7 +18,7 @@ from segtrain.task import IGNORE_INDEX
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 """Of what is kept: other entries are not found, and so not misread."""
 
 

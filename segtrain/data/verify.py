@@ -23,6 +23,7 @@ class Finding(NamedTuple):
     mask: Path
     number: int
     """Which of the masks of its pair it is."""
+    shape: tuple[int, ...] = ()
     values: tuple[int, ...] = ()
     problem: str | None = None
 
@@ -71,28 +72,34 @@ def strange_values(mask: Path, values: Sequence[int], labels: LabelMap, remedy: 
 def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
     """Describe a mask that does not fit its image; sizes are ``(H, W)``."""
     turned = image_size == mask_size[::-1]
-    remedy = "EXIF orientation is ignored, store the photo's pixels upright" if turned else "bring both to one size"
+    remedy = "turn one of them by 90 degrees" if turned else "bring both to one size"
     sizes = f"mask of {mask_size[1]}x{mask_size[0]} pixels for an image of {image_size[1]}x{image_size[0]}"
     return f"{mask}: {sizes} ({image}); {remedy}"
 
 
 def _look(pair: Pair) -> list[Finding]:
+    masks = [_look_into(file, number) for number, file in enumerate(pair.masks) if file is not None]
+    shape = next((mask.shape for mask in masks if mask.shape), None)
     try:
-        size = image_size(pair.image)
+        size = image_size(pair.image, mask_shape=shape)
     except DataError as error:
-        return [Finding(pair.image, 0, problem=str(error))]
-    files = [(number, file) for number, file in enumerate(pair.masks) if file is not None]
-    return [_look_into(file, number, pair.image, size) for number, file in files]
+        return [Finding(pair.image, 0, problem=str(error)), *(mask for mask in masks if mask.problem)]
+    return [_fitting(mask, pair.image, size) for mask in masks]
 
 
-def _look_into(file: Path, number: int, image: Path, size: tuple[int, int]) -> Finding:
+def _look_into(file: Path, number: int) -> Finding:
     try:
         mask = read_mask(file)
     except DataError as error:
         return Finding(file, number, problem=str(error))
-    if size != mask.shape:
-        return Finding(file, number, problem=wrong_size(file, mask.shape, image, size))
-    return Finding(file, number, values=held_values(mask))
+    return Finding(file, number, mask.shape, held_values(mask))
+
+
+def _fitting(mask: Finding, image: Path, size: tuple[int, int]) -> Finding:
+    """Turn the finding of a mask that does not fit its image into a problem."""
+    if mask.problem or mask.shape == size:
+        return mask
+    return Finding(mask.mask, mask.number, problem=wrong_size(mask.mask, mask.shape, image, size))
 
 
 def _values(values: Sequence[int]) -> str:

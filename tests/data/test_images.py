@@ -1,3 +1,6 @@
+import struct
+import warnings
+import zlib
 from pathlib import Path
 
 import cv2
@@ -65,14 +68,6 @@ def test_other_channels_than_asked_for_are_an_error_with_a_remedy(tmp_path):
         read_image(path, channels=6)
 
 
-def test_the_orientation_of_a_photo_is_ignored(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    path = save(tmp_path / "a.jpg", PHOTO, exif=exif)
-    assert read_image(path).shape == (40, 60, 3)
-    assert image_size(path) == (40, 60)
-
-
 @pytest.mark.parametrize("reader", [read_image, read_mask, image_size])
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, about the damage
@@ -127,6 +122,57 @@ def test_a_mask_of_one_bit_holds_0_and_1(tmp_path):
 def test_a_mask_of_sixteen_bits_keeps_its_values(tmp_path):
     mask = read_mask(save(tmp_path / "m.png", (MASK * 300).astype(np.uint16)))
     assert np.array_equal(mask, MASK * 300)
+
+
+def png_of_bits(path, mask, bits):
+    """Write a gray PNG of few bits a pixel, which Pillow does not."""
+    rows = (np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]).tobytes() for row in mask.astype(np.uint8))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", mask.shape[1], mask.shape[0], bits, 0, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
+    return path
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_gray_mask_of_few_bits_keeps_its_values(tmp_path, bits):
+    mask = MASK % 2**bits
+    assert np.array_equal(read_mask(png_of_bits(tmp_path / "m.png", mask, bits)), mask)
+
+
+def test_a_mask_of_three_equal_channels_is_gray(tmp_path):
+    assert np.array_equal(read_mask(save(tmp_path / "m.png", np.repeat(MASK[..., None], 3, 2).astype(np.uint8))), MASK)
+
+
+def test_a_mask_of_three_equal_channels_of_sixteen_bits_keeps_its_values(tmp_path):
+    cv2.imwrite(str(tmp_path / "m.png"), np.repeat((MASK * 300)[..., None], 3, 2).astype(np.uint16))
+    assert np.array_equal(read_mask(tmp_path / "m.png"), MASK * 300)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+@pytest.mark.parametrize("reader", [read_image, read_mask])
+def test_several_frames_are_refused(tmp_path, reader, suffix):
+    frames = [Image.fromarray(PHOTO), Image.fromarray(255 - PHOTO)]
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="holds several frames, expected one image"):
+        reader(tmp_path / f"a.{suffix}")
+
+
+def test_more_pixels_than_the_limit_are_refused_with_the_way_to_raise_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("segtrain.data.images.MAX_PIXELS", 2399)
+    path = save(tmp_path / "a.png", MASK.astype(np.uint8))
+    with pytest.raises(DataError, match=r"60x40 pixels, expected at most 2399 .* OPENCV_IO_MAX_IMAGE_PIXELS=2400"):
+        read_mask(path)
+
+
+def test_pillow_neither_warns_of_large_images_nor_refuses_them(tmp_path):
+    Image.new("1", (14000, 14000)).save(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert image_size(tmp_path / "a.png") == (14000, 14000)
 
 
 def test_a_mask_of_colours_is_an_error_with_a_remedy(tmp_path):
