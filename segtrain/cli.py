@@ -10,13 +10,14 @@ from typing import NoReturn
 from segtrain import __version__
 from segtrain.commands import manual
 from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.other_tools import flag_problem, remedy
 from segtrain.config.groups import Groups
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError, SegtrainError
 
 COMMANDS = {
     "train": "segtrain.commands.train",
     "eval": "segtrain.commands.evaluate",
+    "resume": "segtrain.commands.resume",
     "predict": "segtrain.commands.predict",
     "score": "segtrain.commands.score",
     "compare": "segtrain.commands.compare",
@@ -46,9 +47,7 @@ def _split_command(words: list[str]) -> tuple[str | None, list[str]]:
     if not words or "=" in words[0] or words[0].startswith("~"):
         return None, words
     if words[0] not in COMMANDS:
-        near = did_you_mean(words[0], COMMANDS, listed=0)
-        listed = f"; choose from {', '.join(COMMANDS)}, or write {words[0]}=..."
-        raise ConfigError(f"{words[0]}: neither a command nor key=value{near or listed}")
+        raise ConfigError(f"{words[0]}: neither a command nor key=value{remedy(words[0], COMMANDS)}")
     return words[0], words[1:]
 
 
@@ -58,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     found, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
-        raise ConfigError("\n".join(f"{word}: no such flag{did_you_mean(word, flags)}" for word in unknown))
+        raise ConfigError("\n".join(flag_problem(word, flags) for word in unknown))
     if found.version:
         show(f"segtrain {__version__}")
         return 0

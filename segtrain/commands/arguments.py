@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segtrain.config.words import quote
 from segtrain.errors import ConfigError
 
 
@@ -18,20 +19,52 @@ class Arguments:
     cfg: str | None = None
 
 
-def name_words(words: Sequence[str], keys: Sequence[str], example: str) -> list[str]:
+_RUN = "outputs/<name>/<time>"
+EXAMPLES = {
+    "eval": f"segtrain eval {_RUN}",
+    "predict": f"segtrain predict {_RUN} photos masks",
+    "resume": f"segtrain resume {_RUN}",
+    "score": "segtrain score masks true_masks",
+    "compare": f"segtrain compare {_RUN} {_RUN}",
+    "import": "segtrain import saved_folder model.pt",
+}
+"""How the commands are written whose first words are files or folders."""
+OWN_KEYS = {
+    "eval": ("ckpt",),
+    "predict": ("ckpt", "input", "output"),
+    "resume": ("resume",),
+    "score": ("pred", "truth"),
+    "compare": ("a", "b"),
+    "import": ("smp", "out"),
+}
+"""What these first words stand for."""
+_SPLITS = ("train", "val", "test")
+
+
+def name_words(words: Sequence[str], command: str) -> list[str]:
     """Give the words that are no ``key=value``, or name what exists, those keys that have none yet, in order.
 
-    Raises ConfigError, with the example to write, unless there are as many; words are as they are without any.
+    A key that gets no word is left for the check of the config. Raises ConfigError for words without a key.
     """
-    places = [word for word in words if "=" not in word or Path(word).exists()]
-    if not places:
-        return list(words)
-    options = [word for word in words if word not in places]
-    free = [key for key in keys if not any(option.startswith(f"{key}=") for option in options)]
-    if len(places) != len(free):
-        raise ConfigError(f"got {', '.join(places)} for {' and '.join(free)}; write {example}")
-    quoted = ["'" + place.replace("'", r"\'") + "'" for place in places]
-    return [*(f"{key}={place}" for key, place in zip(free, quoted, strict=True)), *options]
+    places = [word for word in words if _is_place(word)]
+    options = [word for word in words if not _is_place(word)]
+    free = [key for key in OWN_KEYS[command] if not any(option.startswith(f"{key}=") for option in options)]
+    if beyond := places[len(free) :]:
+        raise ConfigError("\n".join(_without_a_key(word, command) for word in beyond))
+    named = [f"{key}={quote(place)}" for key, place in zip(free, places, strict=False)]
+    return [*named, *options]
+
+
+def _is_place(word: str) -> bool:
+    """Tell a path from ``key=value`` and ``~key``; no key has a slash."""
+    key, equals, _ = word.partition("=")
+    return "/" in key or Path(word).exists() or not (equals or word.startswith("~"))
+
+
+def _without_a_key(word: str, command: str) -> str:
+    keys = " ".join(OWN_KEYS[command])
+    remedy = f"write data.split={word}" if word in _SPLITS else f"write {EXAMPLES[command]} [key=value ...]"
+    return f"{word}: is one word more than {command} takes ({keys}), expected key=value; {remedy}"
 
 
 def show(text: str) -> None:

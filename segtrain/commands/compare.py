@@ -28,7 +28,7 @@ _LISTED = 8  # images in the table of those that changed most
 
 def run(arguments: Arguments) -> int:
     """Compare, or print the config."""
-    words = name_words(arguments.overrides, ("a", "b"), f"segtrain compare {' '.join(['outputs/<name>/<time>'] * 2)}")
+    words = name_words(arguments.overrides, "compare")
     job = compose("compare", words, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))

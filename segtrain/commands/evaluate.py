@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from segtrain.commands import scored_data
-from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.arguments import Arguments, name_words, show
 from segtrain.commands.checkpoints import open_checkpoint
 from segtrain.commands.folders import make_folder
 from segtrain.commands.imports import import_heavy
-from segtrain.config.compose import compose, split_overrides
+from segtrain.config.compose import check_changes, compose, split_overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Arguments) -> int:
     """Evaluate; keys that eval.yaml does not have change the run's own config."""
-    own, changes = split_overrides(arguments.overrides, (*EvalConfig.__dataclass_fields__, "hydra"))
+    own, changes = split_overrides(name_words(arguments.overrides, "eval"), (*EvalConfig.__dataclass_fields__, "hydra"))
+    check_changes("eval", changes, config_dir=arguments.config_dir)
     job = compose("eval", own, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))

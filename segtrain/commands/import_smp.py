@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.arguments import Arguments, name_words, show
 from segtrain.commands.folders import make_folder
-from segtrain.config.compose import compose, overrides_of, split_overrides
+from segtrain.config.compose import check_changes, compose, overrides_of, split_overrides
 from segtrain.config.schema import SMALLEST, ImportConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import CheckpointError, ConfigError
@@ -40,8 +40,9 @@ _LISTED = 6
 
 def run(arguments: Arguments) -> int:
     """Import; keys that import.yaml does not have go into the config of the checkpoint."""
-    theirs, words = split_overrides(arguments.overrides, _THEIRS)
+    theirs, words = split_overrides(name_words(arguments.overrides, "import"), _THEIRS)
     own, changes = split_overrides(words, tuple(ImportConfig.__dataclass_fields__))
+    check_changes("import", changes, config_dir=arguments.config_dir)
     job = compose("import", own, config_dir=arguments.config_dir).job
     job |= {key: values[-1] for key in _THEIRS if (values := overrides_of(theirs, key))}
     if arguments.cfg:

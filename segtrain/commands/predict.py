@@ -6,11 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from segtrain.commands.arguments import Arguments, show
+from segtrain.commands.arguments import Arguments, name_words, show
 from segtrain.commands.checkpoints import open_checkpoint
 from segtrain.commands.folders import make_folder
 from segtrain.commands.imports import import_heavy
-from segtrain.config.compose import compose, split_overrides
+from segtrain.config.compose import check_changes, compose, split_overrides
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
 from segtrain.data.files import SUFFIXES, find_images
@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Arguments) -> int:
     """Predict, or print the config; keys that predict.yaml does not have change the run's own."""
-    own, changes = split_overrides(arguments.overrides, (*PredictConfig.__dataclass_fields__, "hydra"))
+    words = name_words(arguments.overrides, "predict")
+    own, changes = split_overrides(words, (*PredictConfig.__dataclass_fields__, "hydra"))
+    check_changes("predict", changes, config_dir=arguments.config_dir)
     job = compose("predict", own, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))

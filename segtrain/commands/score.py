@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Arguments) -> int:
     """Score, or print the config."""
-    words = name_words(arguments.overrides, ("pred", "truth"), "segtrain score masks true_masks")
+    words = name_words(arguments.overrides, "score")
     job = compose("score", words, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))

@@ -4,11 +4,11 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 from hydra import compose as hydra_compose
@@ -22,8 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
 from segtrain.config.schema import CompareConfig, EvalConfig, ImportConfig, PredictConfig, ScoreConfig, TrainConfig
 from segtrain.config.signature import TARGET
-from segtrain.config.spine import check_spine
-from segtrain.config.suggest import did_you_mean, suggest_key
+from segtrain.config.spine import check_spine, key_of
+from segtrain.config.suggest import did_you_mean, nearest_key, suggest_key
 from segtrain.config.words import is_balanced, quote, spellings, typed, with_keys_restored
 from segtrain.errors import ConfigError
 
@@ -212,6 +212,34 @@ def _replace_group(config: DictConfig, override: Override, config_dir: Path | No
     except ConfigError as error:
         return str(error).splitlines()
     return []
+
+
+def train_key(word: str) -> str | None:
+    """Return the key of a training run's config that is most like a word."""
+    return nearest_key(word, _keys(compose("train", []).job))
+
+
+def check_changes(command: str, changes: Sequence[str], *, config_dir: Path | None = None) -> None:
+    """Raise ConfigError for changes to a run's config that no such config can take, naming the command's keys first."""
+    groups, own = Groups.find(config_dir), list(_keys_of(SCHEMAS[command]))
+    keys = [override.key_or_group for override in parse_one_job(changes)]
+    strange = [key for key in keys if key.partition(".")[0] not in _keys_of(TrainConfig) and not groups.is_group(key)]
+    problems = []
+    for key in strange:
+        near = nearest_key(key, own) or train_key(key)
+        listed = ", ".join(name for name in own if "." not in name)
+        hint = f", did you mean {near!r}?" if near else f"; {command} has {listed}"
+        problems.append(f"{key}: unknown key{hint}{'' if near else ', and the keys of the run, such as data.root'}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _keys_of(schema: type, path: str = "") -> Iterator[str]:
+    """List the dotted keys of a schema; those of leaves are not in it."""
+    for name, kind in get_type_hints(schema).items():
+        yield f"{path}{key_of(name)}"
+        if isinstance(kind, type) and is_dataclass(kind):
+            yield from _keys_of(kind, f"{path}{key_of(name)}.")
 
 
 def _key_problem(override: Override, config: DictConfig) -> str | None:

@@ -128,7 +128,7 @@ def test_an_image_of_any_size_gets_logits_of_its_size():
     [
         (
             {"intermediate_channels": [16, 16, 16]},
-            r"got 3 numbers.* 4 maps.*intermediate_channels=\[256,512,1024,1024\], or encoder.depth=3",
+            r"got 3 numbers.* 4 maps.*intermediate_channels=\[256,512,1024,1024\]', or encoder.depth=3",
         ),
         ({"readout": "concat"}, r"arch.readout: unknown choice 'concat', expected one of cat, add, ignore"),
     ],
