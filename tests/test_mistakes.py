@@ -284,14 +284,19 @@ def empty_images(photos):
 
 
 DATA_FILES = cases(
-    ("no folder", no_images, "photos: no folder images/ there (found: masks)", "set data.images="),
+    ("no folder", no_images, "photos: no folder images/ there (found: masks/)", "set data.images="),
     ("empty folder", empty_images, "photos/images: no images there", "expected files of .jpg, .jpeg, .png"),
     ("image without a mask", lambda p: (p / "masks/2.png").unlink(), "2.jpg: no file of that name", "complete or"),
     ("mask without an image", lambda p: (p / "images/2.jpg").unlink(), "2.png: no file of that name", "remove them"),
     ("two sizes", lambda p: paint(p / "masks/2.png", [[0]]), "2.png: mask of 1x1 pixels for an image", "one size"),
     ("0 and 255", lambda p: each_mask(lambda m: m * 255), "mask holds 0 and 255", "'data.class_map={0: 0, 255: 1}'"),
     ("class out of range", lambda p: each_mask(lambda m: m * 7), "mask holds 0 and 7, expected 0..1", "data.class_map"),
-    ("colours", lambda p: paint(p / "masks/2.png", np.zeros((32, 40, 3))), "the mask holds colours", "8-bit gray"),
+    (
+        "colours",
+        lambda p: paint(p / "masks/2.png", np.full((32, 40, 3), (0, 90, 7))),
+        "the mask holds colours",
+        "8-bit gray",
+    ),
     ("truncated image", lambda p: truncate(p / "images/2.jpg"), "2.jpg: cannot be decoded", "restore or remove it"),
     ("unreadable mask", lambda p: truncate(p / "masks/2.png", 5), "2.png: not an image", "restore or remove it"),
     ("empty file", lambda p: (p / "images/2.jpg").write_bytes(b""), "2.jpg: the file is empty", "restore or remove"),

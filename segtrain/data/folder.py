@@ -150,7 +150,8 @@ class Folder:
         if not self._check:
             log.warning("the files for %s are not checked: data.check=false", self._split)
             return
-        held = verify_pairs(list(self._pairs.values()), self._labels, self.class_names)
+        pairs = list(self._pairs.values())
+        held = verify_pairs(pairs, self._labels, self.class_names, channels=self.channels)
         absent = self._labels.absent(held[0])
         if self._by_class:
             absent = [name for name, values in zip(self.class_names, held, strict=True) if self._labels.absent(values)]

@@ -8,10 +8,12 @@ import io
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from segtrain.data.orientation import applies, orientation_in, orientation_of, turn
@@ -22,10 +24,11 @@ from segtrain.errors import DataError
 
 MAX_PIXELS = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", 2**30))
 """Of an image; OpenCV's own limit and its variable, which it reads when it is imported."""
-ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
+JPEG, PNG, RIFF = b"\xff\xd8", b"\x89P", b"RI"  # how files begin; WebP is a RIFF
+ENDINGS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
 """How a complete JPEG and a complete PNG end, by how they begin."""
 TAIL = 8  # bytes, no less than the longest ending
-MOVING = {b"RI": b"ANIM", b"\x89P": b"acTL"}
+MOVING = {RIFF: b"ANIM", PNG: b"acTL"}
 """What a WebP and a PNG of several frames hold near their beginning."""
 HEAD = 64  # bytes
 AS_THEY_STAND = ("1", "L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "F")
@@ -33,7 +36,10 @@ AS_THEY_STAND = ("1", "L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "F")
 EXACT = 2**24  # integers up to here are float32 too
 
 Image.MAX_IMAGE_PIXELS = None  # aerial images are larger than Pillow's limit, which it warns of; ours is `MAX_PIXELS`
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # it warns of odd tags in files that it reads
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot read, we say
+
+
+Colours: TypeAlias = NDArray[np.uint8]
 
 
 class Decoded(NamedTuple):
@@ -51,8 +57,8 @@ def read_image(path: Path, *, channels: int = 3, mask_shape: tuple[int, ...] | N
     float64, what float32 can hold). ``mask_shape``, the ``(H, W)`` of its mask, decides whether the EXIF orientation
     applies. Raises `DataError` where the file is missing, damaged, of other channels, or holds NaN or infinity.
     """
-    decoded = _decode(path)
-    pixels = _as_supported(decoded.pixels, path)
+    decoded = decode_image(path)
+    pixels = decoded.pixels
     pixels = _with_channels(pixels if pixels.ndim == 3 else pixels[..., None], decoded.colours, channels, path)
     return turn(pixels, decoded.orientation) if applies(decoded.orientation, pixels.shape[:2], mask_shape) else pixels
 
@@ -62,8 +68,13 @@ def read_mask(path: Path) -> Pixels:
 
     Raises `DataError` where the file is missing, damaged or holds colours.
     """
+    return decode_mask(path)[0]
+
+
+def decode_mask(path: Path) -> tuple[Pixels, Colours | None]:
+    """Do what `read_mask` does, and give the palette ``(values, 3)`` where the file has one."""
     data = _read_bytes(path)
-    pixels, orientation = _decode_mask(path, data)
+    pixels, orientation, palette = _decode_stored_mask(path, data)
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = pixels[..., 0]  # gray with transparency
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[..., :1] == pixels[..., :3]).all():
@@ -72,7 +83,7 @@ def read_mask(path: Path) -> Pixels:
         raise DataError(
             f"{path}: the mask holds colours, expected one channel of label values; save it as 8-bit gray or indexed"
         )
-    return turn(_as_labels(pixels, path), orientation)
+    return turn(_as_labels(pixels, path), orientation), palette
 
 
 def image_size(path: Path, *, mask_shape: tuple[int, ...] | None = None) -> tuple[int, int]:
@@ -90,7 +101,7 @@ def _stored_size(path: Path) -> tuple[tuple[int, int], int]:
     if _is_complete(path):
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as image:
             return (image.height, image.width), orientation_in(image)
-    decoded = _decode(path)
+    decoded = decode_image(path)
     height, width = decoded.pixels.shape[:2]
     return (height, width), decoded.orientation
 
@@ -104,19 +115,27 @@ def _is_complete(path: Path) -> bool:
     return False
 
 
-def _decode(path: Path) -> Decoded:
-    """Decode to RGB, RGBA or whatever it is, with OpenCV; what that cannot do or might do wrong is left to others."""
+def decode_image(path: Path) -> Decoded:
+    """Decode to uint8, uint16 or float32 of RGB, RGBA or whatever it is; raises `DataError` as `read_image` does.
+
+    OpenCV does it; what that cannot do or might do wrong is left to others.
+    """
     data = _read_bytes(path)
     if data.startswith(TIFF):
-        return _decode_tiff(path, data, palette=False)
+        image, _ = _decode_tiff(path, data, palette=False)
+        return image._replace(pixels=_as_supported(image.pixels, path))
     _refuse_frames(path, data)
+    _refuse_cut_webp(path, data)
     orientation = orientation_of(data)
     # OpenCV fills the missing part of a truncated JPEG with gray and says nothing
     if data.endswith(ENDINGS.get(data[:2], b"")):
         pixels = _decode_with_opencv(data)
         if pixels is not None:
-            return _coloured(pixels, orientation)
-    return _coloured(_decode_with_pillow(path, data, palette=False), orientation)
+            return _coloured(_as_supported(pixels, path), orientation)
+    elif data[:2] == JPEG:
+        refuse_corrupt_jpeg(path, data)
+    pixels, _ = _decode_with_pillow(path, data, palette=False)
+    return _coloured(_as_supported(pixels, path), orientation)
 
 
 def _coloured(pixels: Pixels, orientation: int) -> Decoded:
@@ -124,46 +143,64 @@ def _coloured(pixels: Pixels, orientation: int) -> Decoded:
     return Decoded(pixels, 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1, orientation)
 
 
-def _decode_tiff(path: Path, data: bytes, *, palette: bool) -> Decoded:
-    """Decode a TIFF; ``palette`` asks for the indices of a file that has one."""
+def _decode_tiff(path: Path, data: bytes, *, palette: bool) -> tuple[Decoded, Colours | None]:
+    """Decode a TIFF; ``palette`` asks for the indices of a file that has one, and for it."""
     try:
         image = read_tiff(data)
     except ValueError as error:
         remedy = "" if ";" in str(error) else "; restore or remove it"
         raise DataError(f"{path}: {error}{remedy}") from None
     if image.palette is None or palette:
-        return Decoded(image.pixels, image.colours, image.orientation)
-    return Decoded(image.palette[image.pixels], 3, image.orientation)
+        return Decoded(image.pixels, image.colours, image.orientation), image.palette
+    return Decoded(image.palette[image.pixels], 3, image.orientation), None
 
 
-def _decode_mask(path: Path, data: bytes) -> tuple[Pixels, int]:
-    """Decode a mask to its stored values, and give its orientation."""
+def _decode_stored_mask(path: Path, data: bytes) -> tuple[Pixels, int, Colours | None]:
+    """Decode a mask to its stored values; give its orientation and its palette too."""
     if data.startswith(TIFF):
-        pixels, _, orientation = _decode_tiff(path, data, palette=True)
+        (pixels, _, orientation), palette = _decode_tiff(path, data, palette=True)
         if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
-            raise DataError(
-                f"{path}: the mask holds {pixels.shape[2]} channels or pages, expected one; keep the right one"
-            )
-        return pixels, orientation
+            found = f"{pixels.shape[2]} channels or pages"
+            raise DataError(f"{path}: the mask holds {found}, expected one; keep the right one")
+        return pixels, orientation, palette
     _refuse_frames(path, data)
+    _refuse_cut_webp(path, data)
     if _is_wide_png(data):
         wide = _decode_with_opencv(data)
         if wide is not None:
-            return wide, orientation_of(data)
-    pixels = _decode_with_pillow(path, data, palette=True)
+            return wide, orientation_of(data), None
+    pixels, palette = _decode_with_pillow(path, data, palette=True)
     if pixels.ndim == 2:
         pixels = pixels // _stretch_of(data)
-    return pixels, orientation_of(data)
+    return pixels, orientation_of(data), palette
+
+
+def refuse_corrupt_jpeg(path: Path, data: bytes) -> None:
+    """Raise `DataError` where the data of a JPEG is cut or damaged, of which other decoders say nothing.
+
+    JPEG has no check sums: damage that decodes to something is not found.
+    """
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", min_height=1, min_width=1)  # an eighth of the size is enough
+    except ValueError as error:
+        if any(sign in str(error) for sign in ("orrupt JPEG data", "remature end")):
+            raise DataError(f"{path}: cannot be decoded: {error}; restore or remove it") from None
+
+
+def _refuse_cut_webp(path: Path, data: bytes) -> None:
+    """Raise where a WebP is shorter than it says."""
+    if data[:2] == RIFF and int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise DataError(f"{path}: cannot be decoded: the file is truncated; restore or remove it")
 
 
 def _is_wide_png(data: bytes) -> bool:
     """Tell whether a file is a PNG of 16 bits in several channels, which Pillow cuts to 8."""
-    return data[:2] == b"\x89P" and data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6")
+    return data[:2] == PNG and data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6")
 
 
 def _stretch_of(data: bytes) -> int:
     """Return the factor by which Pillow multiplies the values of a gray PNG of 2 or 4 bits, to fill 0..255."""
-    is_gray_png = data[:2] == b"\x89P" and data[25:26] == b"\0"
+    is_gray_png = data[:2] == PNG and data[25:26] == b"\0"
     return {2: 85, 4: 17}.get(data[24], 1) if is_gray_png else 1
 
 
@@ -201,18 +238,19 @@ def _decode_with_opencv(data: bytes) -> Pixels | None:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
-def _decode_with_pillow(path: Path, data: bytes, *, palette: bool) -> Pixels:
-    """Decode with the reason where it fails; ``palette`` asks for the indices of a file that has one."""
+def _decode_with_pillow(path: Path, data: bytes, *, palette: bool) -> tuple[Pixels, Colours | None]:
+    """Decode with the reason where it fails; ``palette`` asks for the indices of a file that has one, and for it."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             _refuse_size(path, image.size)
             keep = image.mode in AS_THEY_STAND or (palette and image.mode == "P")
             pixels = np.asarray(image if keep else image.convert("RGB"))
+            colours = np.array(image.getpalette(), np.uint8).reshape(-1, 3) if keep and image.mode == "P" else None
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image of a known format, or damaged; restore or remove it") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: cannot be decoded: {error}; restore or remove it") from None
-    return pixels.astype(np.uint8) if pixels.dtype == bool else pixels  # mode "1"
+    return (pixels.astype(np.uint8) if pixels.dtype == bool else pixels), colours  # mode "1"
 
 
 def _refuse_size(path: Path, size: tuple[int, int]) -> None:
@@ -255,15 +293,20 @@ def _as_labels(pixels: Pixels, path: Path) -> Pixels:
     return pixels.astype(np.uint8 if pixels.max() < 2**8 else np.uint16, copy=False)
 
 
+def fits(found: int, colours: int | None, channels: int) -> bool:
+    """Tell whether an image of ``found`` channels, the first of them ``colours``, can be read as ``channels``."""
+    return channels in (found, colours) or (channels, colours) in ((3, 1), (1, 3))
+
+
 def _with_channels(pixels: Pixels, colours: int | None, channels: int, path: Path) -> Pixels:
     """Bring ``(H, W, C)`` to the number of channels that is asked for."""
     found = pixels.shape[2]
     if found == channels:
         return pixels
+    if not fits(found, colours, channels):
+        raise DataError(f"{path}: the image has {found} channels, expected {channels}; set data.channels={found}")
     if channels == colours:  # without transparency
         return np.ascontiguousarray(pixels[..., :channels])
-    if channels == 3 and colours == 1:
+    if channels == 3:
         return np.repeat(pixels[..., :1], 3, axis=2)
-    if channels == 1 and colours == 3:
-        return cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)[..., None]
-    raise DataError(f"{path}: the image has {found} channels, expected {channels}; set data.channels={found}")
+    return cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)[..., None]

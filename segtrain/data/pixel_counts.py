@@ -1,7 +1,6 @@
 """How many pixels each label has, counted once and remembered in the user's cache folder."""
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtrain.data.labels import VALUES, LabelMap
+from segtrain.data.memory import recall, remember
 from segtrain.data.sample import Source
 from segtrain.losses.class_weights import PixelCounts
 from segtrain.task import IGNORE_INDEX
@@ -25,17 +25,17 @@ _FORMAT = 3
 def pixel_counts(source: Source, num_labels: int) -> PixelCounts:
     """Return what `count_pixels` does; it only counts where no earlier run did, or a mask has changed since.
 
-    Counts are kept in ``segtrain/pixel_counts/`` below ``$XDG_CACHE_HOME``, or else ``~/.cache``, if that can be
-    written.
+    Counts are kept as `segtrain.data.memory` says.
     """
     fingerprint = source.fingerprint()
     if fingerprint is None:
         return count_pixels(source, num_labels)
     key = hashlib.sha256(f"{_FORMAT} {fingerprint} {num_labels}".encode()).hexdigest()
-    counts = _recall(key)
-    if counts is None:
-        counts = count_pixels(source, num_labels)
-        _remember(key, counts)
+    known: PixelCounts | None = recall("pixel_counts", key)
+    if known is not None:
+        return known
+    counts = count_pixels(source, num_labels)
+    remember("pixel_counts", key, counts)
     return counts
 
 
@@ -82,29 +82,3 @@ def fingerprint_masks(files: Iterable[Path], labels: LabelMap) -> str | None:
     except OSError:
         return None
     return digest.hexdigest()
-
-
-def _file(key: str) -> Path:
-    """Say where counts are kept; raises RuntimeError where the user has no home folder."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "segtrain" / "pixel_counts" / f"{key}.json"
-
-
-def _recall(key: str) -> PixelCounts | None:
-    try:
-        counts: PixelCounts = json.loads(_file(key).read_bytes())
-    except (OSError, ValueError, RuntimeError):
-        return None
-    return counts
-
-
-def _remember(key: str, counts: PixelCounts) -> None:
-    """Write beside the final name, then rename: whoever counts at the same time finds all of it or nothing."""
-    try:
-        file = _file(key)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
-        partial.write_text(json.dumps(counts))
-        partial.replace(file)
-    except (OSError, RuntimeError) as error:
-        log.debug("the pixel counts are not kept: %s", error)

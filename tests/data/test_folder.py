@@ -209,7 +209,7 @@ def test_all_damaged_files_are_reported_at_once(tmp_path):
     write_pair(tmp_path, "cat_7", size=(30, 24), images="elsewhere")
     lines = problem(tmp_path, val_fraction=0.0).splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith(f"{image}: cannot be decoded: image file is truncated")
+    assert lines[0].startswith(f"{image}: cannot be decoded: Premature end of JPEG file")
     assert lines[1].startswith(f"{mask}: ")
     assert lines[2].startswith(f"{tmp_path}/masks/cat_7.png: mask of 24x30 pixels for an image of 30x24")
     assert lines[2].endswith("turn one of them by 90 degrees")

@@ -1,0 +1,41 @@
+"""What was found out about files, remembered between runs in the user's cache folder."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+def recall(kind: str, key: str) -> Any:
+    """Return what is kept under that key, or None.
+
+    It lies in ``segtrain/<kind>/`` below ``$XDG_CACHE_HOME``, or else ``~/.cache``.
+    """
+    try:
+        return json.loads(_file(kind, key).read_bytes())
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def remember(kind: str, key: str, value: Any) -> None:
+    """Keep a value of plain numbers, texts, lists and dicts, if the folder can be written.
+
+    It is written beside its final name, then renamed: whoever does so at the same time finds all of it or nothing.
+    """
+    try:
+        file = _file(kind, key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.{os.getpid()}")
+        partial.write_text(json.dumps(value))
+        partial.replace(file)
+    except (OSError, RuntimeError) as error:
+        log.debug("%s: not kept: %s", kind, error)
+
+
+def _file(kind: str, key: str) -> Path:
+    """Say where a value is kept; raises RuntimeError where the user has no home folder."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "segtrain" / kind / f"{key}.json"
