@@ -84,11 +84,17 @@ def _explained(error: Exception, node: Leaf, path: str) -> SegtrainError:
     return ConfigError(f"{path}: {name} refuses its arguments: {' '.join(str(root).split())}; correct them")
 
 
-def build_source(config: TrainConfig, split: Split) -> Source:
-    """Open one split of the dataset; raises DataError where there is nothing in it or it cannot be used."""
+def open_source(config: TrainConfig, split: Split) -> Source:
+    """Open one split of the dataset, without a look into its files; raises DataError where there are none."""
     source: Source = construct(config.data.leaf, "data", split=split)
     if len(source) == 0:
         raise DataError(f"data.split={split}: holds no images; choose another split or check data.root")
+    return source
+
+
+def build_source(config: TrainConfig, split: Split) -> Source:
+    """Open one split of the dataset and verify it; raises DataError where it cannot be used."""
+    source = open_source(config, split)
     source.verify()
     return source
 
@@ -204,13 +210,14 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, runtime: Runtime)
 def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str, Any] | None = None) -> Trainer:
     """Build all of a run; ``resumed`` is the checkpoint that it goes on from.
 
-    Raises SegtrainError for whatever the user can mend, before the first step.
+    Raises SegtrainError for whatever the user can fix, before the first step and the quickest first: what the config
+    says, the device, the data's folders, the weights, and only then what is in the files.
     """
     config = checked_config(job)
     refuse_impossible(config)
     runtime = make_runtime(config.device, config.trainer.precision, channels_last=config.trainer.channels_last)
     seed_everything(config.seed)
-    train, val = build_source(config, "train"), build_source(config, "val")
+    train, val = open_source(config, "train"), open_source(config, "val")
     if train.image_classes and config.aux is None:
         log.warning("data.image_labels: nothing learns the labels of whole images; add aux=classification")
     task = make_task(train.mode, train.class_names)
@@ -219,12 +226,15 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     if resumed is None and config.init_from is not None:
         start_from(model, Path(config.init_from))
     runtime.place(model)
+    optimizer, schedule = build_optimizer(config.optimizer, model, runtime), construct(config.scheduler, "scheduler")
+    for source in (train, val):  # now that nothing quick can fail any more: it may read every file
+        source.verify()
     trainer = Trainer(
         model,
         task=task,
         loss=build_objective(config, task, train).to(runtime.device),
-        optimizer=build_optimizer(config.optimizer, model, runtime),
-        schedule=construct(config.scheduler, "scheduler"),
+        optimizer=optimizer,
+        schedule=schedule,
         train=build_feed(config, train, runtime, training=True),
         val=build_feed(config, val, runtime, training=False),
         runtime=runtime,

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from segtrain.cli import main
+from segtrain.data.folder import Folder
 
 RUN = (
     "encoder=test_resnet encoder.weights=null arch.channels=[8,8,8,8,8] logger=none augment=none data.image_size=32 "
@@ -321,6 +322,53 @@ def test_a_wrong_file_of_the_data_is_explained(spoil, where_and_what, remedy, ph
     (line,) = refused(f"{FOLDER} data.classes=[cat]")
     assert where_and_what in line
     assert remedy in line
+
+
+QUICK_TO_REFUSE = cases(
+    ("impossible", "arch.aux_heads=[64]", "arch.aux_heads"),
+    ("device", "device=gpu", "device"),
+    ("weights file", "encoder.weights=none.pth", "encoder.weights"),
+    ("weights of another model", "encoder.weights=other.safetensors", "other.safetensors"),
+    ("resumed from nothing", "init_from=nowhere", "nowhere"),
+    ("output", "hydra.run.dir=afile/x", "hydra.run.dir=afile/x"),
+    ("key of the optimizer", "+optimizer.foo=1", "optimizer.foo"),
+)
+
+
+@pytest.mark.parametrize(("words", "where"), QUICK_TO_REFUSE)
+def test_what_is_quick_to_refuse_is_refused_before_any_file_of_the_data_is_read(
+    words, where, photos, refused, monkeypatch
+):
+    save_file(timm.create_model("test_efficientnet").state_dict(), "other.safetensors")
+    Path("afile").write_text("not a folder")
+    verified = spy_on(monkeypatch, Folder, "verify")
+    line = refused(f"{FOLDER} data.classes=[cat] {words}")[0]
+    assert line.startswith(f"segtrain: {where}: ")
+    assert verified == []
+
+
+def test_the_files_of_both_splits_are_verified_before_training(photos, monkeypatch):
+    verified = spy_on(monkeypatch, Folder, "verify")
+    assert main(shlex.split(f"{FOLDER} data.classes=[cat]")) == 0
+    assert len(verified) == 2
+
+
+def test_data_of_other_classes_is_refused_by_eval_before_its_files_are_read(run, photos, refused, monkeypatch):
+    verified = spy_on(monkeypatch, Folder, "verify")
+    assert "data: has the classes cat" in refused(f"eval run {FOLDER} data.classes=[cat]")[0]
+    assert verified == []
+
+
+def spy_on(monkeypatch, owner, name):
+    """Note the calls of a method, and let them through."""
+    calls, method = [], getattr(owner, name)
+
+    def noted(self, *arguments, **options):
+        calls.append(self)
+        return method(self, *arguments, **options)
+
+    monkeypatch.setattr(owner, name, noted)
+    return calls
 
 
 def test_weights_of_another_model_are_refused(refused):

@@ -62,7 +62,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     run_config = build.checked_config(job)
     model, task = build.restore(payload, file)
     split = run_config.data.split
-    source = build.build_source(run_config, split)
+    source = build.open_source(run_config, split)
     refuse_other_data(source, model, task)
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
     reports = folder / SPLITS_FOLDER
@@ -71,6 +71,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     make_folder(reports / name, key="output")
     runtime = make_runtime(config.device, config.precision, channels_last=run_config.trainer.channels_last)
     runtime.place(model)
+    source.verify()
     own_size = config.eval.at == "original"
     feed = build.build_feed(run_config, source, runtime, training=False, own_size=own_size)
     scored_data.check_training_images(feed.dataset.source.ids, job, payload["config"])

@@ -12,8 +12,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from segtrain.catalog.names import resolve
 from segtrain.errors import ConfigError
 from segtrain.models.encoders import TimmEncoder, weight_sources
+from segtrain.models.encoders import weights as weight_files
 from tests.newer_timm import newer_timm
 
 LIGHT, DARK = {"mean": (0.7, 0.7, 0.7)}, {"mean": (0.2, 0.2, 0.2)}
@@ -118,7 +120,7 @@ def test_a_file_without_a_tag_in_its_name_stands_for_the_default_alone(no_networ
         shutil.copy(tiny, folder / f"{name}.pth")
         assert TimmEncoder(name).mean == (0.7,) * 3
         assert TimmEncoder(f"{name}.b").mean == (0.2,) * 3  # the default of that name
-        assert f"{name}.b are not on this machine" in _message(name, weights="b")
+        assert f"{name}.b is not on this machine" in _message(name, weights="b")
 
 
 def test_a_file_in_the_folder_may_keep_the_name_that_it_is_published_under(no_network, folder, tiny):
@@ -205,12 +207,13 @@ def test_what_the_hub_has_not_is_fetched_from_the_other_address(hub, server, tin
         TimmEncoder(name)
 
 
-def test_where_all_addresses_fail_both_are_named(hub, server):
+def test_where_all_addresses_fail_both_are_named(hub, server, caplog):
     _, address = server
     with newer_timm(a={"hf_hub_id": "timm/", "url": f"{address}/gone.pth"}) as name:
         message = _message(name)
-    assert f"could not be fetched from {address}/timm/{name}.a (FileNotFoundError" in message
-    assert f"nor from {address}/gone.pth (HTTPError" in message
+    assert f"could not be fetched (127.0.0.1: timm/{name}.a holds none of" in message
+    assert f"cannot fetch {address}/timm/{name}.a: FileNotFoundError" in caplog.text
+    assert f"cannot fetch {address}/gone.pth: HTTPError" in caplog.text
     assert f"set SEGTRAIN_WEIGHTS to a folder with {name}.a.safetensors" in message
 
 
@@ -219,13 +222,32 @@ def test_where_all_addresses_fail_both_are_named(hub, server):
     [
         (
             "efficientnet-b4",
-            "tf_efficientnet_b4.aa_in1k are not on this machine.*https://huggingface.co/timm/tf_efficientnet_b4",
+            "https://huggingface.co/timm/tf_efficientnet_b4",
         ),
-        ("resnet34.tv_in1k", "resnet34.tv_in1k are not on this machine"),
+        ("resnet34.tv_in1k", "https://huggingface.co/timm/resnet34.tv_in1k"),
         ("legacy_seresnet18", "https://github.com/"),
     ],
 )
-def test_without_a_network_the_message_says_what_from_where_and_what_instead(no_network, name, origin):
-    with pytest.raises(ConfigError, match=origin) as caught:
+def test_without_a_network_the_message_says_what_and_what_instead_and_the_log_from_where(
+    no_network, name, origin, caplog
+):
+    with pytest.raises(
+        ConfigError, match=rf"^encoder\.weights: {resolve(name)}\S* is not on this machine; take "
+    ) as caught:
         TimmEncoder(name)
-    assert "encoder.weights=path/to/file.safetensors or encoder.weights=null" in str(caught.value)
+    message = str(caught.value)
+    assert (
+        "take encoder.weights=null (random) or encoder.weights=path/to/file.safetensors, or set SEGTRAIN_W" in message
+    )
+    assert "could not be fetched" in message
+    assert len(message) < 350
+    assert origin in caplog.text
+
+
+def test_the_longest_name_of_weights_still_fits_a_line(no_network):
+    name = max(timm.list_pretrained(), key=len)
+    arch, _, tag = name.partition(".")
+    with pytest.raises(ConfigError) as caught:
+        weight_files.load_model("imagenet", arch=arch, tag=tag)
+    assert name in str(caught.value)
+    assert len(str(caught.value)) < 390

@@ -8,7 +8,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
@@ -22,9 +24,11 @@ FOLDER = "SEGTRAIN_WEIGHTS"
 """The environment variable that names the user's folder of weight files."""
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-ALTERNATIVES = "encoder.weights=path/to/file.safetensors or encoder.weights=null (random)"
+RANDOM = "encoder.weights=null (random)"
+ALTERNATIVES = f"{RANDOM} or encoder.weights=path/to/file.safetensors"
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _CONNECT_SECONDS = 5.0
+_REASON = 80  # characters of why nothing could be fetched, in a line that says what to do first; the log has it whole
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
 """How torch.hub writes the first digits of a file's sha256 into its name."""
 
@@ -81,10 +85,12 @@ def _download(cfg: Any) -> Path:
         try:
             return fetch(name)
         except Exception as error:  # the hub's client raises those of its network library, which changed with releases
-            failures.append(f"{origin} ({type(error).__name__}: {first_line(error)})")
+            logger.warning("cannot fetch %s: %s: %s", origin, type(error).__name__, first_line(error))
+            failures.append(f"{urlsplit(origin).hostname}: {first_line(error) or type(error).__name__}")
+    reason = shorten(", ".join(failures), _REASON, placeholder="...")
     raise ConfigError(
-        f"encoder.weights: the weights {name} are not on this machine and could not be fetched from "
-        f"{' nor from '.join(failures)}; set {FOLDER} to a folder with {name}.safetensors, or take {ALTERNATIVES}"
+        f"encoder.weights: {name} is not on this machine; take {ALTERNATIVES}, or set {FOLDER} to a folder with "
+        f"{name}.safetensors, as it could not be fetched ({reason})"
     )
 
 

@@ -13,7 +13,7 @@ from segtrain.errors import ConfigError
 from segtrain.models.encoders import weight_sources
 from segtrain.models.encoders.loading import check_complete, checked_loading
 from segtrain.models.encoders.stem import adapt_stem
-from segtrain.models.encoders.weight_sources import ALTERNATIVES, FOLDER, SUFFIXES
+from segtrain.models.encoders.weight_sources import ALTERNATIVES, FOLDER, RANDOM, SUFFIXES
 
 
 def load_model(weights: str | None, *, arch: str, tag: str, in_chans: int = 3, **options: Any) -> nn.Module:
@@ -90,7 +90,7 @@ def _check_exists(path: Path) -> None:
             f"environment variable {FOLDER}={path} and encoder.weights=imagenet"
         )
     if not path.is_file():
-        raise ConfigError(f"encoder.weights: no such file {path}; or take {ALTERNATIVES.partition(' or ')[2]}")
+        raise ConfigError(f"encoder.weights: no such file {path}; correct it, or take {RANDOM}")
 
 
 def _tag_in(path: Path, arch: str) -> str | None:
