@@ -35,12 +35,13 @@ def run(arguments: Arguments) -> int:
 
 def _model(words: Sequence[str], groups: Groups) -> tuple[str, str]:
     archs = groups.choices("arch")
-    if len(words) > 2 or words[0] not in archs:
+    arch = groups.meant("arch", words[0])
+    if len(words) > 2 or arch not in archs:
         raise ConfigError(
             f"zoo {' '.join(words)}: expected one pattern, or an architecture and an encoder such as `zoo unet "
             f"resnet34`{did_you_mean(words[0], archs)}"
         )
-    return words[0], words[1]
+    return arch, words[1]
 
 
 def _list(pattern: str, options: Sequence[str], groups: Groups, width: int) -> list[str]:

@@ -165,7 +165,8 @@ def compose(
         problems += [p for override in values if (p := _key_problem(override, base))]
         lines = [str(override.input_line) for override in values if not _key_problem(override, base)]
         config = _compose(primary, [*groups.search_path(), *chosen, *lines]) if lines else base
-    composed = _resolve(config, known_choices, called)
+    picked = {o.key_or_group: groups.meant(o.key_or_group, str(o.value())) for o in known_choices}
+    composed = _resolve(config, {**picked, **called})
     problems += _stray_problems(composed.job) + check_spine(composed.job, SCHEMAS[primary])
     if problems:
         raise ConfigError("\n".join(problems))
@@ -337,10 +338,10 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): with_keys_restored(value) for key, value in plain.items()}
 
 
-def _resolve(config: DictConfig, choices: Sequence[Override], called: Mapping[str, str]) -> Composed:
+def _resolve(config: DictConfig, picked: Mapping[str, str]) -> Composed:
     OmegaConf.set_struct(config, False)
     hydra = config.hydra
-    picked = {**hydra.runtime.choices, **{o.key_or_group: o.value() for o in choices}, **called}
+    picked = {**hydra.runtime.choices, **picked}
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
     if tree.get("name", "") is None:

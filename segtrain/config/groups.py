@@ -1,12 +1,13 @@
 """The folders of YAML choices: what exists, and what a short name such as ``encoder=efficientnet-b4`` stands for."""
 
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segtrain.catalog import index as encoders
-from segtrain.catalog.names import ALIASES, resolve
+from segtrain.catalog.names import ALIASES, resolve, without_hub
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 
@@ -86,11 +87,29 @@ class Groups:
             return None if group in OPTIONAL_GROUPS else f"{group}: cannot be left out{self._hint('', group)}"
         if not isinstance(choice, str | int):
             return f"{override.input_line}: expected the name of one choice{self._hint('', group)}"
-        if str(choice) in self.choices(group):
+        name = self.meant(group, str(choice))
+        if name in self.choices(group):
             return None
         if group == "encoder":
-            return encoder_problem(str(choice))
+            return encoder_problem(name)
         return f"{group}={choice}: no such choice{self._hint(str(choice), group)}"
+
+    def meant(self, group: str, word: str) -> str:
+        """Return the choice that a word spells as papers and other tools do; a word that is none comes back as it is.
+
+        ``deeplabv3+`` and ``DeepLabV3Plus`` are deeplabv3plus, ``AdamW`` is adamw, ``ResNet-50`` and
+        ``timm/resnet50`` are resnet50.
+        """
+        choices = self.choices(group)
+        if word in choices:
+            return word
+        if group == "encoder":
+            word = without_hub(word)
+            if encoders.lookup(word):
+                return word
+            choices = [*choices, *encoders.names(), *ALIASES]
+        same = {name for name in choices if _letters(name) == _letters(word)}
+        return same.pop() if len(same) == 1 else word
 
     def _hint(self, word: str, group: str) -> str:
         return did_you_mean(word, self.choices(group), listed=_LISTED)
@@ -100,9 +119,15 @@ class Groups:
         group, choice = override.key_or_group, override.value()
         if choice is None:
             return [f"~{group}"]
-        if group == "encoder" and str(choice) not in self.choices(group):
-            return ["encoder=timm", f"encoder.name={choice}"]
-        return [str(override.input_line)]
+        name = self.meant(group, str(choice))
+        if group == "encoder" and name not in self.choices(group):
+            return ["encoder=timm", f"encoder.name={name}"]
+        return [str(override.input_line) if name == str(choice) else f"{group}={name}"]
+
+
+def _letters(name: str) -> str:
+    """Reduce a name to what is the same however it is spelled."""
+    return re.sub(r"[\W_]", "", name.lower().replace("+", "plus"))
 
 
 def encoder_problem(name: str) -> str | None:
