@@ -14,6 +14,7 @@ import torch
 
 from segtrain.config.signature import TARGET, locate
 from segtrain.errors import CheckpointError, ConfigError
+from segtrain.files import refusal, taken_whole
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +39,18 @@ def write(payload: Mapping[str, Any], path: Path) -> None:
 
     Raises CheckpointError when the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with taken_whole(path) as partial, partial.open("wb") as file:
             torch.save(dict(payload), file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch makes one of its own out of that of a full disk
+        found = error if isinstance(error, OSError) else refusal(error)
+        if found is None:
+            raise
         raise CheckpointError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose hydra.run.dir=..."
-        ) from error
+            f"{path}: cannot be written ({found.strerror}); free space or choose hydra.run.dir=..."
+        ) from found
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -179,11 +181,15 @@ class Checkpoints:
         Copies come before ``last.pt`` moves on: a run killed in between makes the same ones again.
         """
         fresh = self.folder / "next.pt"
-        write(payload, fresh)
-        if best:
-            _copy(fresh, self.folder / "best.pt")
-        if epochs is not None:
-            self._keep_epochs(fresh, epochs)
+        try:
+            write(payload, fresh)
+            if best:
+                _copy(fresh, self.folder / "best.pt")
+            if epochs is not None:
+                self._keep_epochs(fresh, epochs)
+        except (OSError, CheckpointError):
+            fresh.unlink(missing_ok=True)  # a full disk needs its room
+            raise
         if self.last.exists():
             self.last.replace(self.folder / "previous.pt")
         fresh.replace(self.last)
@@ -198,6 +204,5 @@ class Checkpoints:
 
 
 def _copy(source: Path, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.copyfile(source, partial)
-    partial.replace(target)
+    with taken_whole(target) as partial:
+        shutil.copyfile(source, partial)

@@ -1,9 +1,11 @@
 """The command line: the first word is a command, the rest goes to Hydra."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,7 +14,8 @@ from segtrain.commands import manual
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.other_tools import flag_problem, remedy
 from segtrain.config.groups import Groups
-from segtrain.errors import ConfigError, SegtrainError
+from segtrain.errors import ConfigError, SegtrainError, StorageError
+from segtrain.files import refusal
 
 COMMANDS = {
     "train": "segtrain.commands.train",
@@ -80,14 +83,36 @@ def main(arguments: Sequence[str]) -> int:
         for line in str(error).splitlines():
             sys.stderr.write(f"segtrain: {line}\n")
         return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("segtrain: stopped\n")
-        return 130
     except BrokenPipeError:  # the reader of a pipe, such as `| head`, has seen enough
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("segtrain: stopped\n")
+        return 130
+    except OSError as error:
+        if refusal(error) is None:
+            raise
+        where = error.filename or "output"
+        sys.stderr.write(f"segtrain: {where}: cannot be written ({error.strerror}); free space, then start again\n")
+        return StorageError.exit_code
 
 
 def entry_point() -> NoReturn:
     """Run the command line of this process."""
+    _start_over_in_utf8()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of names that the terminal cannot show
     sys.exit(main(sys.argv[1:]))
+
+
+def _start_over_in_utf8() -> None:
+    """Run this command line again in Python's UTF-8 mode, where the locale is another.
+
+    Words and names of files beyond its characters could not be read otherwise; what is printed stays in that of the
+    terminal.
+    """
+    if sys.getfilesystemencoding().lower() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -4,7 +4,7 @@ import logging
 import resource
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,12 @@ class _ConsoleHandler(logging.Handler):
         out.print(self.format(record), style=style, markup=False, soft_wrap=True)
 
 
+class _FileHandler(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - it is that of logging
+        """Let the error out, as a full disk is the user's to know; logging would print its traceback and go on."""
+        raise
+
+
 def start_logging() -> None:
     """Show what segtrain logs on the console; timm only what it counts as an error."""
     log.setLevel(logging.INFO)
@@ -39,14 +45,15 @@ def start_logging() -> None:
 @contextmanager
 def logging_to(file: Path) -> Iterator[None]:
     """Write what segtrain logs to a file too, with the time."""
-    handler = logging.FileHandler(file)
+    handler = _FileHandler(file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # a full disk, which an earlier line has met
+            handler.close()
 
 
 class Display:

@@ -19,6 +19,10 @@ class CheckpointError(SegtrainError):
     """A checkpoint cannot be read, trusted or continued; the message names it."""
 
 
+class StorageError(SegtrainError):
+    """A disk takes no more: it is full or must not be written; the message says what is kept and how to go on."""
+
+
 class DivergedError(SegtrainError):
     """Training produced values that are not finite; the message names the step, its images and the last good state."""
 

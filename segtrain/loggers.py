@@ -1,6 +1,7 @@
 """Where scalars and pictures go beside the run folder's own files."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtrain.config.signature import Range
+from segtrain.files import refusal
 
 
 class Logger(Protocol):
@@ -50,6 +52,16 @@ class NoLogger:
         """Do nothing."""
 
 
+def _pass_over_full_disks(report: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Keep quiet about a full disk that ends TensorBoard's own thread: its next write in the run's thread raises it."""
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if refusal(arguments.exc_value) is None:
+            report(arguments)
+
+    return hook
+
+
 class TensorBoard:
     """Writes event files to ``tensorboard/`` in the run folder."""
 
@@ -61,6 +73,7 @@ class TensorBoard:
         """Open the event file; the config is shown under Text."""
         from torch.utils.tensorboard.writer import SummaryWriter  # a second to import, and of no use to other loggers
 
+        threading.excepthook = _pass_over_full_disks(threading.excepthook)
         self.writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
         if step == 0:
             self.writer.add_text("config", f"```yaml\n{config}\n```")

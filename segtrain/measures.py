@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from segtrain.config.schema import ScoringConfig
 from segtrain.contours import Contours, intervals
+from segtrain.files import write_picture
 from segtrain.metrics import Calibration, CalibrationScores, Counts, Curves, PrecisionRecall
 from segtrain.operating_point import OperatingPoint
 from segtrain.plots import precision_recall_picture, reliability_picture
@@ -106,5 +106,5 @@ class Measures:
             "reliability": reliability_picture(calibration),
         }
         for name, picture in pictures.items():
-            Image.fromarray(picture).save(folder / f"{name}.png")
+            write_picture(folder / f"{name}.png", picture)
         return pictures

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from segtrain.data.palette import overlay
 from segtrain.data.sample import Colour, Pixels
 from segtrain.data.scale import TrainingScale
 from segtrain.data.transforms import Fitting
+from segtrain.files import write_picture
 from segtrain.models import Normalize, Outputs, Segmenter
 from segtrain.models.layers import resize
 from segtrain.pictures import as_rgb
@@ -89,7 +89,7 @@ def write_labels(labels: NDArray[np.uint8], class_names: Sequence[str], folder: 
     for place, mask in files.items():
         path = place / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(mask).save(path)
+        write_picture(path, mask)
 
 
 def write_overlay(
@@ -97,4 +97,4 @@ def write_overlay(
 ) -> None:
     """Write the image with its labels coloured over it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(overlay(as_rgb(image), labels, palette, alpha=alpha)).save(path, quality=90)
+    write_picture(path, overlay(as_rgb(image), labels, palette, alpha=alpha), quality=90)

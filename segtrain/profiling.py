@@ -11,6 +11,8 @@ from typing import TypeVar
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
+from segtrain.files import write_text
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -46,7 +48,7 @@ class StepProfiler(AbstractContextManager["StepProfiler"]):
             self.profile.__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
 
     def _write(self, recorded: profile) -> None:
-        self.folder.joinpath("profile.txt").write_text(recorded.key_averages().table(sort_by="self_cpu_time_total"))
+        write_text(self.folder / "profile.txt", recorded.key_averages().table(sort_by="self_cpu_time_total"))
         recorded.export_chrome_trace(str(self.folder / "trace.json"))
         log.info("profile: %s and trace.json beside it", self.folder / "profile.txt")
 

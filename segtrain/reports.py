@@ -1,6 +1,7 @@
 """A report folder: one scored split as files, for people and for `segtrain compare`."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from segtrain.errors import DataError
+from segtrain.files import read_text, write_picture, write_text
 from segtrain.metrics import METRICS, REDUCTIONS, Counts, class_mean, f1, iou
 from segtrain.pictures import stack
 from segtrain.plots import confusion_picture
@@ -27,7 +28,6 @@ IMAGES = "images.csv"
 _FEW_OF = 10  # of so many images, one may hold most of the pixels before that is said
 _LEAST_IMAGES = 3
 _COUNTED = ("tp", "fp", "fn", "tn")
-_ERRORS = "surrogateescape"  # names of files need not be text
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ def write_report(folder: Path, report: Report) -> None:
     """Write report.json, images.csv (each image's scores, means over its classes, and counts) and metrics.csv."""
     fields: dict[str, Any] = {"mode": report.mode, "class_names": report.class_names, "images": len(report.ids)}
     fields |= {"about": report.about, "scores": report.scores}
-    (folder / REPORT).write_text(json.dumps(fields, indent=2, allow_nan=False) + "\n")
+    write_text(folder / REPORT, json.dumps(fields, indent=2, allow_nan=False) + "\n")
     write_table(folder / IMAGES, _image_rows(report))
     write_table(folder / "metrics.csv", _metric_rows(report))
 
@@ -93,9 +93,8 @@ def _image_rows(report: Report) -> Iterator[list[object]]:
 def read_report(folder: Path) -> Report:
     """Read what `write_report` wrote; raises DataError where a file is missing or damaged."""
     try:
-        fields = json.loads((folder / REPORT).read_text())
-        with (folder / IMAGES).open(newline="", encoding="utf-8", errors=_ERRORS) as file:
-            rows = list(csv.DictReader(file))
+        fields = json.loads(read_text(folder / REPORT))
+        rows = list(csv.DictReader(io.StringIO(read_text(folder / IMAGES), newline="")))
         if len(rows) != fields["images"]:
             raise ValueError(f"{IMAGES} holds {len(rows)} images, expected {fields['images']}")
         names = tuple(fields["class_names"])
@@ -154,14 +153,15 @@ def write_confusion(folder: Path, matrix: Tensor, task: Task) -> NDArray[np.uint
         pictures.append(confusion_picture(group.numpy(), (f"not {name}", name) if several else labels))
     write_table(folder / "confusion.csv", rows)
     picture = stack(pictures)
-    Image.fromarray(picture).save(folder / "confusion.png")
+    write_picture(folder / "confusion.png", picture)
     return picture
 
 
 def write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:
     """Write rows, the first of which holds the names of the columns, as CSV."""
-    with file.open("w", newline="", encoding="utf-8", errors=_ERRORS) as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    write_text(file, stream.getvalue())
 
 
 def _written(value: float) -> object:

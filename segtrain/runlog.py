@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from segtrain.console import Display, out, score_notes, score_table
+from segtrain.files import read_text, write_picture, write_text
 from segtrain.loggers import Logger
 from segtrain.profiling import Clock
 from segtrain.reports import SPLITS_FOLDER, Report, write_confusion, write_report
@@ -86,7 +86,7 @@ class RunLog:
 
     def overview(self, picture: NDArray[np.uint8]) -> None:
         """Write overview.png."""
-        Image.fromarray(picture).save(self.folder / "overview.png")
+        write_picture(self.folder / "overview.png", picture)
 
     def report(self, step: int, report: Report, confusion: Tensor, task: Task) -> None:
         """Write the report of the best validation, and hand its confusion matrix to the logger."""
@@ -111,7 +111,7 @@ class RunLog:
                 file.truncate(position)
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        with self.metrics.open("a") as file:
+        with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
 
 
@@ -141,17 +141,14 @@ def _short(value: float | None) -> str:
 def read_scores(folder: Path) -> dict[str, Any]:
     """Read scores.json; empty where there is none."""
     file = folder / "scores.json"
-    scores: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    scores: dict[str, Any] = json.loads(read_text(file)) if file.exists() else {}
     return scores
 
 
 def write_scores(folder: Path, split: str, scores: Mapping[str, Any]) -> Path:
     """Set one split's entry of scores.json, and return the file."""
     file = folder / "scores.json"
-    text = json.dumps({**read_scores(folder), split: scores}, indent=2, allow_nan=False)
-    partial = file.with_name(".scores.json.partial")
-    partial.write_text(text + "\n")
-    partial.replace(file)
+    write_text(file, json.dumps({**read_scores(folder), split: scores}, indent=2, allow_nan=False) + "\n")
     return file
 
 

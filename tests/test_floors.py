@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "segtrain"
 FLOORS = (
-    ("config", "catalog", "errors"),
+    ("config", "catalog", "errors", "files"),
     ("models", "losses", "metrics", "task", "optim", "ema", "running_loss", "operating_point"),
     ("data", "checkpoint", "runtime", "runlog", "loggers", "console", "pictures", "plots", "profiling", "reports"),
     (

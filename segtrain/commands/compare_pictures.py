@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import yaml
-from PIL import Image
 
 from segtrain.commands.imports import import_heavy
 from segtrain.comparison import Change, Shown, draw
@@ -17,6 +16,7 @@ from segtrain.data.mask_pairs import pair_class_masks, pair_masks
 from segtrain.data.palette import colour_names, colours_of
 from segtrain.data.sample import Source
 from segtrain.errors import DataError, SegtrainError
+from segtrain.files import write_picture
 from segtrain.pictures import stack_with_legend
 from segtrain.reports import Report
 from segtrain.scoring import Scorer
@@ -44,7 +44,7 @@ def draw_changes(
     except SegtrainError as error:
         log.warning("no pictures: %s", error)
         return
-    Image.fromarray(stack_with_legend(rows, colour_names(task), colours)).save(file)
+    write_picture(file, stack_with_legend(rows, colour_names(task), colours))
 
 
 def _view(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:

@@ -1,9 +1,19 @@
 """The folders that commands write to."""
 
+import fcntl
+import logging
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from segtrain.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_LOCK = ".lock"
 
 
 def make_folder(folder: Path, *, key: str) -> list[Path]:
@@ -20,3 +30,55 @@ def make_folder(folder: Path, *, key: str) -> list[Path]:
     if reason:
         raise ConfigError(f"{key}={folder}: cannot be written ({reason}), expected a folder; choose another {key}=...")
     return made
+
+
+def numbered(folder: Path) -> Iterator[Path]:
+    """Yield the folder, and then those of its name with -2, -3 and so on."""
+    yield folder
+    for number in count(2):
+        yield folder.with_name(f"{folder.name}-{number}")
+
+
+class Lock:
+    """Keeps a folder to this process; the system lets go of it when the process ends, however that comes about."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path, self.descriptor = path, descriptor
+
+    @classmethod
+    def take(cls, folder: Path) -> "Lock | None":
+        """Take a folder that is there; None where another process has it."""
+        path = folder / _LOCK
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            except OSError:
+                log.debug("%s: a file system without locks", folder)
+            if _is_still(path, descriptor):
+                break
+            os.close(descriptor)  # whoever had the folder removed the file meanwhile
+        with suppress(OSError):  # a full disk; the words are only for people
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        return cls(path, descriptor)
+
+    def release(self) -> None:
+        """Let go of the folder, and leave no trace."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def holder(folder: Path) -> str:
+    """Say which process has a folder."""
+    return (folder / _LOCK).read_text(encoding="utf-8") or "another process"

@@ -2,21 +2,24 @@
 
 import logging
 import re
+import shlex
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from segtrain.commands.arguments import Arguments, show
-from segtrain.commands.folders import make_folder
+from segtrain.commands.folders import Lock, holder, make_folder, numbered
 from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import Composed, compose, named_targets, overlay, overrides_of, split_overrides
 from segtrain.config.signature import MISSING, TARGET, with_texts
-from segtrain.errors import ConfigError, SegtrainError
+from segtrain.errors import ConfigError, SegtrainError, StorageError
+from segtrain.files import refusal, write_text
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class Run:
     folder: Path
     overrides: tuple[str, ...]
     resumed: dict[str, Any] | None = None
+    folder_is_chosen: bool = True  # by the user; if not, any that is free will do
 
 
 def run(arguments: Arguments) -> int:
@@ -58,7 +62,9 @@ def plan(overrides: Sequence[str], config_dir: Path | None) -> Run:
         if start is None
         else _from_weights(Path(str(start)), overrides, config_dir)
     )
-    return Run(_rooted(composed.job), _free_folder(composed, overrides), tuple(overrides))
+    is_chosen = bool(overrides_of(overrides, "hydra.run.dir"))
+    folder = _refuse_used(composed.run_dir) if is_chosen else next(filterfalse(_is_used, numbered(composed.run_dir)))
+    return Run(_rooted(composed.job), folder, tuple(overrides), folder_is_chosen=is_chosen)
 
 
 def _from_weights(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Composed:
@@ -115,21 +121,69 @@ def _rooted(job: dict[str, Any]) -> dict[str, Any]:
     return {**job, "data": {**job["data"], "root": str(Path(root).expanduser().absolute())}}
 
 
-def _free_folder(composed: Composed, overrides: Sequence[str]) -> Path:
-    """Refuse a folder that holds a run; two runs of the same second get two folders."""
-    folder = composed.run_dir
-    if not (folder / "checkpoints").exists():
-        return folder
-    if overrides_of(overrides, "hydra.run.dir"):
+def _is_used(folder: Path) -> bool:
+    return (folder / "checkpoints").exists()
+
+
+def _refuse_used(folder: Path) -> Path:
+    if _is_used(folder):
         raise ConfigError(f"hydra.run.dir={folder}: holds a run; go on with resume={folder}, or choose another folder")
-    number = 2
-    while (folder.with_name(f"{folder.name}-{number}") / "checkpoints").exists():
-        number += 1
-    return folder.with_name(f"{folder.name}-{number}")
+    return folder
 
 
 def train(planned: Run) -> dict[str, Any]:
     """Train in this process; returns the scores of the best validation."""
+    with claimed(planned) as (run, made), telling_what_is_kept(run.folder, made):
+        return _train(run, made)
+
+
+@contextmanager
+def claimed(planned: Run) -> Iterator[tuple[Run, list[Path]]]:
+    """Take a run's folder for this process; gives the run with its folder, and the folders that were made for it.
+
+    Raises ConfigError where another process has the folder, if no other one will do.
+    """
+    folder, made, lock = _take_folder(planned)
+    try:
+        yield replace(planned, folder=folder), made
+    finally:
+        lock.release()
+
+
+def _take_folder(planned: Run) -> tuple[Path, list[Path], Lock]:
+    for folder in numbered(planned.folder):
+        made = make_folder(folder, key="hydra.run.dir")
+        lock = Lock.take(folder)
+        if lock is None and planned.folder_is_chosen:
+            raise ConfigError(f"{folder}: {holder(folder)} is writing a run there; wait until it ends, or stop it")
+        if lock is None:
+            continue
+        if planned.resumed is not None or not _is_used(folder):
+            return folder, made, lock
+        lock.release()
+        if planned.folder_is_chosen:
+            _refuse_used(folder)
+    raise AssertionError("the numbers do not end")
+
+
+@contextmanager
+def telling_what_is_kept(folder: Path, made: Sequence[Path]) -> Iterator[None]:
+    """Raise StorageError where the disk takes no more of a run: with the way to go on, or no trace of it."""
+    try:
+        yield
+    except Exception as error:
+        found = refusal(error)
+        if found is None:
+            raise
+        if any((folder / "checkpoints").glob("*.pt")):
+            kept = f"its last checkpoint is kept; free space, then: segtrain resume={shlex.quote(str(folder))}"
+        else:
+            take_back(folder, made)
+            kept = "nothing is kept; free space, or choose another hydra.run.dir=..., and start again"
+        raise StorageError(f"{folder}: cannot be written ({found.strerror}); {kept}") from error
+
+
+def _train(planned: Run, made: Sequence[Path]) -> dict[str, Any]:
     import_heavy("segtrain.build")
     from segtrain.build import build_trainer
     from segtrain.console import logging_to, start_logging
@@ -138,7 +192,6 @@ def train(planned: Run) -> dict[str, Any]:
 
     start_logging()
     keep_freed_memory()
-    made = make_folder(planned.folder, key="hydra.run.dir")
     (planned.folder / "checkpoints").mkdir(exist_ok=True)
     with logging_to(planned.folder / "train.log"):
         log.info("run folder %s", planned.folder)
@@ -159,8 +212,8 @@ def train(planned: Run) -> dict[str, Any]:
 
 def write_request(planned: Run) -> None:
     """Write down what was asked for, once all of it could be built."""
-    (planned.folder / "config.yaml").write_text(yaml.safe_dump(planned.job, sort_keys=False))
-    with (planned.folder / "overrides.txt").open("a") as file:
+    write_text(planned.folder / "config.yaml", yaml.safe_dump(planned.job, sort_keys=False))
+    with (planned.folder / "overrides.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
         file.write(" ".join(re.sub(r"^(.*\s.*)$", r"'\1'", word) for word in planned.overrides) + "\n")
 
 
