@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from segtrain.data.palette import colorize, overlay
 from segtrain.data.sample import Colour, Pixels
+from segtrain.lettering import picture_font, readable, spelled
 
 _GAP = 4  # pixels of white between the parts
 _CAPTION = 14  # pixels for a line of text
@@ -53,9 +54,10 @@ def stack(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 def legend(names: Sequence[str], colours: Sequence[Colour], width: int) -> NDArray[np.uint8]:
     """Name the colours of labels, by value, in as many lines of at most that width as it takes."""
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    names = readable(names)
     places, x, y, widest = [], 0, 0, width
     for name in names:
-        advance = 2 * _CAPTION + round(ruler.textlength(name))
+        advance = 2 * _CAPTION + round(ruler.textlength(name, font=picture_font()))
         if x and x + advance > width:
             x, y = 0, y + _CAPTION
         places.append((x, y))
@@ -65,11 +67,11 @@ def legend(names: Sequence[str], colours: Sequence[Colour], width: int) -> NDArr
     draw = ImageDraw.Draw(canvas)
     for name, colour, (x, y) in zip(names, colours, places, strict=True):
         draw.rectangle((x + 2, y + 2, x + _CAPTION - 3, y + _CAPTION - 3), fill=colour)
-        draw.text((x + _CAPTION, y + 1), name, fill="black")
+        draw.text((x + _CAPTION, y + 1), name, fill="black", font=picture_font())
     return np.asarray(canvas)
 
 
 def _text(words: str, width: int) -> NDArray[np.uint8]:
     canvas = Image.new("RGB", (width, _CAPTION), "white")
-    ImageDraw.Draw(canvas).text((2, 1), words, fill="black")
+    ImageDraw.Draw(canvas).text((2, 1), spelled(words), fill="black", font=picture_font())
     return np.asarray(canvas)

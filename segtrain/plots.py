@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segtrain.lettering import readable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -37,7 +39,7 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> NDArra
     labels, numbered = len(names), len(names) <= _WITH_NUMBERS
     cell = max(0.45, 2.8 / labels) if numbered else max(0.1, 9 / labels)  # inches
     font = _FONT if numbered else _SMALL_FONT
-    shown = [_short(name) for name in names]
+    shown = [_short(name) for name in readable(names)]
     side = labels * cell + max(map(len, shown)) * font / 110 + 0.5
     figure = _figure(side + (0 if numbered else 0.8), side + 0.3)
     axes = figure.add_subplot(facecolor="#d9d9d9")
@@ -103,10 +105,11 @@ def _calibration_title(scores: CalibrationScores) -> str:
 
 def precision_recall_picture(curves: PrecisionRecall, class_names: Sequence[str]) -> NDArray[np.uint8]:
     """Draw the curve of each class that the truth holds, best first, with its average precision and best threshold."""
+    shown = readable(class_names)
     found = [
         (float(average), name, best, recall.numpy(), precision.numpy())
         for average, name, best, recall, precision in zip(
-            curves.average_precision, class_names, curves.best, curves.recall, curves.precision, strict=True
+            curves.average_precision, shown, curves.best, curves.recall, curves.precision, strict=True
         )
         if best is not None
     ]

@@ -11,7 +11,19 @@ PACKAGE = ROOT / "segtrain"
 FLOORS = (
     ("config", "catalog", "errors", "files"),
     ("models", "losses", "metrics", "task", "optim", "ema", "running_loss", "operating_point"),
-    ("data", "checkpoint", "runtime", "runlog", "loggers", "console", "pictures", "plots", "profiling", "reports"),
+    (
+        "data",
+        "checkpoint",
+        "runtime",
+        "runlog",
+        "loggers",
+        "console",
+        "pictures",
+        "lettering",
+        "plots",
+        "profiling",
+        "reports",
+    ),
     (
         "trainer",
         "resuming",

@@ -98,5 +98,5 @@ def _overview(groups: Groups) -> str:
 
 def _primary(file: Path) -> str:
     """Show a primary config as it is written, comments included, without what belongs to Hydra alone."""
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     return text.partition("\nhydra:")[0].rstrip() + "\n"

@@ -122,7 +122,7 @@ def leaderboard(ranked: Sequence[Job], monitor: str, file: Path) -> None:
     table = Table(title=f"{len(ranked)} jobs by val/{monitor}", title_justify="left")
     for name in ("rank", "job", "varied", *columns):
         table.add_column(name, justify="left" if name == "varied" else "right")
-    with file.open("w", newline="") as stream:
+    with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["rank", "job", "varied", *columns, "folder", "error"])
         for place, job in enumerate(ranked, 1):

@@ -99,7 +99,8 @@ def named_targets(arguments: Sequence[str], config_dir: Path | None = None) -> l
     pairs = (argument.partition("=") for argument in arguments)
     named = [value for key, _, value in pairs if key.endswith(f".{TARGET}")]
     files = config_dir.rglob("*.yaml") if config_dir else ()
-    return [*named, *(target for file in files for target in re.findall(rf"\b{TARGET}:\s*([\w.]+)", file.read_text()))]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    return [*named, *(target for text in texts for target in re.findall(rf"\b{TARGET}:\s*([\w.]+)", text))]
 
 
 def split_overrides(arguments: Sequence[str], own: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

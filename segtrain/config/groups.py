@@ -77,7 +77,9 @@ class Groups:
         path = next(
             root / group / f"{choice}.yaml" for root in self.roots if (root / group / f"{choice}.yaml").exists()
         )
-        comments = (line.lstrip("# ").rstrip() for line in path.read_text().splitlines() if line.startswith("#"))
+        comments = (
+            line.lstrip("# ").rstrip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
+        )
         return next((comment for comment in comments if not comment.startswith("@package")), "")
 
     def choice_problem(self, override: "Override") -> str | None:

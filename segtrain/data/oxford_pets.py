@@ -123,7 +123,7 @@ def _image_labels(
 
 def _rows(path: Path) -> list[list[str]]:
     try:
-        return [line.split() for line in path.read_text().splitlines() if line.strip()]
+        return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read: {error.strerror}; remove {path.parents[1]} and fetch it again"
