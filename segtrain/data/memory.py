@@ -29,7 +29,7 @@ def remember(kind: str, key: str, value: Any) -> None:
         file = _file(kind, key)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f".{file.name}.{os.getpid()}")
-        partial.write_text(json.dumps(value))
+        partial.write_text(json.dumps(value), encoding="utf-8")
         partial.replace(file)
     except (OSError, RuntimeError) as error:
         log.debug("%s: not kept: %s", kind, error)
