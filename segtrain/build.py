@@ -225,6 +225,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     model = build_model(config, task, channels=train.channels, image_classes=train.image_classes, pretrained=pretrained)
     if resumed is None and config.init_from is not None:
         start_from(model, Path(config.init_from))
+    model.normalize = model.normalize.with_range(train.value_range)
     runtime.place(model)
     optimizer, schedule = build_optimizer(config.optimizer, model, runtime), construct(config.scheduler, "scheduler")
     for source in (train, val):  # now that nothing quick can fail any more: it may read every file
@@ -366,6 +367,7 @@ def make_predictor(
     """Make what `segtrain predict` works with: the model of a checkpoint, and the fitting of its run's config."""
     config = checked_config(job)
     model, task = restore(payload, file)
+    model.normalize = model.normalize.with_range(config.data.leaf.get("value_range"))
     runtime = make_runtime(device, precision, channels_last=config.trainer.channels_last)
     runtime.place(model)
     return ImagePredictor(

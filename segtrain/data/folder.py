@@ -5,11 +5,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segtrain.config.signature import Range
 from segtrain.data.files import find_images
 from segtrain.data.image_labels import read_image_labels
 from segtrain.data.images import image_size, read_image, read_mask
@@ -43,7 +44,8 @@ class Folder:
     ``root/masks/cat``: 1 where the class is, 0 elsewhere; where a file is ``missing``, the class can count as absent,
     or not count at all. ``class_map`` translates other values, ``ignore_index`` are values that do not count.
     ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of every image: columns ``id`` (its
-    path below the images, without suffix) and ``label``. Raises `ConfigError` and `DataError`.
+    path below the images, without suffix) and ``label``. ``value_range`` are the pixel values that are black and white,
+    where they are not 0 and 255 (8 bits), 65535 (16 bits) or 1 (floats). Raises `ConfigError` and `DataError`.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Folder:
         ignore_index: int | Sequence[int] | None = None,
         missing: Missing = "error",
         image_labels: str | None = None,
-        channels: int = 3,
+        channels: Annotated[int, Range(low=1)] = 3,
+        value_range: tuple[float, float] | None = None,
         check: bool = True,
     ) -> None:
         self.mode: Mode = _mode(mode, classes, missing)
         self.class_names = tuple(classes)
         self.channels = channels
+        self.value_range = _value_range(value_range)
         task = make_task(self.mode, classes)
         self.palette = colours_of(task)
         ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
@@ -151,12 +155,21 @@ class Folder:
             log.warning("the files for %s are not checked: data.check=false", self._split)
             return
         pairs = list(self._pairs.values())
-        held = verify_pairs(pairs, self._labels, self.class_names, channels=self.channels)
+        held = verify_pairs(pairs, self._labels, self.class_names, channels=self.channels, value_range=self.value_range)
         absent = self._labels.absent(held[0])
         if self._by_class:
             absent = [name for name, values in zip(self.class_names, held, strict=True) if self._labels.absent(values)]
         if absent:
             log.warning("no mask for %s holds %s", self._split, listing(absent))
+
+
+def _value_range(ends: Sequence[float] | None) -> tuple[float, float] | None:
+    if ends is None:
+        return None
+    low, high = ends
+    if not low < high:
+        raise ConfigError(f"data.value_range: {low:g}, {high:g}, expected black before white, such as [0,4095]")
+    return low, high
 
 
 def _mode(mode: Mode | None, classes: Sequence[str], missing: Missing) -> Mode:

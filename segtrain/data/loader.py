@@ -44,7 +44,11 @@ class AugmentedDataset(Dataset[Any]):
         length = len(source)
         kept = length if limit is None else min(limit, length)
         self.indices = [number * length // kept for number in range(kept)]
-        self.cache = Cache(self._fitted(0), kept, cache_mb) if kept and cache_mb else None
+        self.cache: Cache | None = None
+        if kept and (cache_mb or pipeline.transforms):
+            example = self._fitted(0)
+            self.pipeline = pipeline.suited_to(example.image, source.value_range)
+            self.cache = Cache(example, kept, cache_mb) if cache_mb else None
 
     def __len__(self) -> int:
         return len(self.indices)

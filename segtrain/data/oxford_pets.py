@@ -44,6 +44,7 @@ class OxfordPets:
     class_names = ("pet",)
     palette = palette(2)
     channels = 3
+    value_range = None
 
     def __init__(
         self,

@@ -88,6 +88,10 @@ class Source(Protocol):
         """Channels of an image."""
 
     @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The pixel values that are black and white; None: those of the type of number."""
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """The name of each sample."""
 

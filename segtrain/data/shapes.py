@@ -41,6 +41,7 @@ class Shapes:
     class_names = CLASS_NAMES
     palette = palette(len(CLASS_NAMES))
     channels = 3
+    value_range = None
     image_classes: tuple[str, ...] = ()
     image_labels: tuple[int, ...] = ()
 

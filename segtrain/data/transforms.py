@@ -1,9 +1,10 @@
 """From a decoded pair to a sample: fit it to the image size, then augment it; each step a pure function of its seed."""
 
+import logging
 import os
 import random
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ import albumentations as A
 from segtrain.data.sample import Pixels, RawSample, Sample
 from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
+
+log = logging.getLogger(__name__)
 
 Fit: TypeAlias = Literal["stretch", "pad", "none"]
 Size: TypeAlias = tuple[int, int]
@@ -106,11 +109,35 @@ def _resize(pixels: Pixels, size: Size, interpolation: int) -> Pixels:
 
 
 class Pipeline:
-    """A fitting followed by random transforms."""
+    """A fitting followed by random transforms.
 
-    def __init__(self, fitting: Fitting, transforms: Sequence[A.BasicTransform | A.BaseCompose] = ()) -> None:
+    Transforms take images of 8 bits as they are. Others they get as float32 on a scale of 0..1, which is what they
+    expect of floats: from black to white by ``value_range``, or else from an image's least to its greatest value.
+    """
+
+    def __init__(
+        self,
+        fitting: Fitting,
+        transforms: Sequence[A.BasicTransform | A.BaseCompose] = (),
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
         self.fitting = fitting
+        self.transforms = tuple(transforms)
+        self.value_range = value_range
         self.compose = A.Compose(list(transforms)) if transforms else None
+
+    def suited_to(self, image: Pixels, value_range: tuple[float, float] | None) -> "Pipeline":
+        """Return one for images such as this ``(H, W, C)``, without the changes of colour that cannot take it."""
+        unit = image if image.dtype == np.uint8 else np.zeros(image.shape, np.float32)
+        kept = []
+        for transform in self.transforms:
+            refusal = _refusal(transform, unit)
+            if refusal is None:
+                kept.append(transform)
+            else:
+                log.warning("augment: %s is left out for %d channels: %s", *refusal)
+        return Pipeline(self.fitting, kept, value_range=value_range)
 
     def augment(self, raw: RawSample, seed: Sequence[int]) -> RawSample:
         """Apply the random transforms to a fitted pair; the seed is a few non-negative integers."""
@@ -122,8 +149,33 @@ class Pipeline:
         self.compose.set_random_state(stream, random.Random(int(stream.integers(2**63))))
         # as channels of one mask, some transforms would fill the first class alone with fill_mask
         key = "mask" if raw.mask.ndim == 2 else "masks"
-        result = self.compose(image=raw.image, **{key: raw.mask})
-        return RawSample(result["image"], result[key], raw.id)
+        if raw.image.dtype == np.uint8:
+            result = self.compose(image=raw.image, **{key: raw.mask})
+            return RawSample(result["image"], result[key], raw.id)
+        low, high = self.value_range or (float(raw.image.min()), float(raw.image.max()))
+        span = (high - low) or 1.0  # an image of one value
+        result = self.compose(image=(raw.image.astype(np.float32) - low) / np.float32(span), **{key: raw.mask})
+        return RawSample(_stored(result["image"] * np.float32(span) + low, raw.image.dtype), result[key], raw.id)
+
+
+def _stored(pixels: Pixels, dtype: np.dtype[Any]) -> Pixels:
+    """Bring floats back to the type of number of a file."""
+    if dtype.kind == "f":
+        return pixels.astype(dtype, copy=False)
+    return np.clip(np.rint(pixels), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+def _refusal(transform: A.BasicTransform | A.BaseCompose, image: Pixels) -> tuple[str, int, str] | None:
+    """Try the changes of colour in a transform: name, channels and reason of the first that cannot take an image."""
+    if isinstance(transform, A.BaseCompose):
+        return next((found for inner in transform.transforms if (found := _refusal(inner, image))), None)
+    if not isinstance(transform, A.ImageOnlyTransform):
+        return None
+    try:
+        transform(image=image, force_apply=True)
+    except (TypeError, ValueError, cv2.error) as error:
+        return type(transform).__name__, image.shape[2], str(error).partition("\n")[0]
+    return None
 
 
 def apply(pipeline: Pipeline, raw: RawSample, seed: Sequence[int]) -> Sample:

@@ -1,6 +1,7 @@
 """Looking into pairs of files before training, so that a bad one is named now and not in the third epoch."""
 
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,12 @@ class Finding(NamedTuple):
 
 
 def verify_pairs(
-    pairs: Sequence[Pair], labels: LabelMap, class_names: Sequence[str], *, channels: int = 3
+    pairs: Sequence[Pair],
+    labels: LabelMap,
+    class_names: Sequence[str],
+    *,
+    channels: int = 3,
+    value_range: tuple[float, float] | None = None,
 ) -> list[set[int]]:
     """Check all pairs, and return the values that the first, second, ... mask of each holds.
 
@@ -56,7 +62,8 @@ def verify_pairs(
     problems += [*_strange(masks, labels, class_names), *_palettes_that_differ(masks)]
     if problems:
         raise DataError("\n".join(problems))
-    mention_range(list(images.values()))
+    if value_range is None:
+        mention_range(list(images.values()))
     held: list[set[int]] = [set() for _ in pairs[0].masks]
     for finding in findings:
         for values, facts in zip(held, finding.masks, strict=True):
@@ -115,11 +122,16 @@ def mention_range(images: Sequence[ImageFacts]) -> None:
     full = FULL_RANGE.get(dtype)
     low, high = min(facts.low for facts in images), max(facts.high for facts in images)
     if full and (low < 0 or high > full or high <= full / FEW):
+        ends = f"[{min(low, 0.0):g},{_full_scale(high):g}]"
         log.warning(
-            "pixels are %s from %g to %g, but the model takes 0 to %g for black to white; augmentation works on each "
-            "image's own range",
-            *(dtype, low, high, full),
+            "pixels are %s from %g to %g, but the model takes 0 to %g for black to white; set data.value_range=%s",
+            *(dtype, low, high, full, ends),
         )
+
+
+def _full_scale(high: float) -> float:
+    """Guess the white that pixel values up to ``high`` were made for: of that many bits, if whole."""
+    return 2 ** math.ceil(math.log2(high + 1)) - 1 if high > 1 and high == round(high) else high
 
 
 def first_few(problems: Sequence[str]) -> list[str]:

@@ -52,3 +52,22 @@ def test_its_config_rebuilds_it_and_nothing_enters_the_state_dict():
 def test_a_std_of_zero_is_refused():
     with pytest.raises(ValueError, match="positive std"):
         Normalize([0.5], [0.0])
+
+
+def test_two_ends_of_a_range_become_0_and_1():
+    image = torch.tensor([-1000.0, 0.0, 3000.0]).view(1, 1, 1, 3)
+    normalize = Normalize([0.5], [0.25], input_range=[-1000, 3000])
+    assert normalize(image).flatten().tolist() == pytest.approx([-2, -1, 2])  # 0, 0.25 and 1, less 0.5, by 0.25
+    assert torch.equal(Normalize(**normalize.config())(image), normalize(image))
+
+
+def test_a_range_from_0_is_the_same_as_its_end_alone():
+    image = torch.rand(1, 3, 4, 4) * 4095
+    assert torch.equal(
+        Normalize(MEAN, STD, input_range=[0, 4095])(image), Normalize(MEAN, STD, input_range=4095)(image)
+    )
+
+
+def test_ends_that_descend_are_refused():
+    with pytest.raises(ValueError, match="two ascending values"):
+        Normalize(MEAN, STD, input_range=[255, 0])
