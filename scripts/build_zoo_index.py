@@ -80,8 +80,8 @@ def describe(name: str) -> tuple[Any, ...] | str:
         return "its strides are no powers of two"
     params = sum(parameter.numel() for parameter in encoder.parameters())
     normalisation = [_rounded(encoder.mean), _rounded(encoder.std)]
-    dilates = found.plain or all(found.dilates(found.choose(5), stride) for stride in (8, 16))
-    kinds = (found.size_multiple, found.tile, int(found.plain), int(dilates))
+    kept = [stride for stride in (8, 16) if found.plain or found.dilation(found.choose(5), stride)]
+    kinds = (found.size_multiple, found.tile, int(found.plain), min(kept, default=0))
     return params, macs, encoder.strides, encoder.out_channels, *kinds, normalisation
 
 

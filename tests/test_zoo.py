@@ -23,7 +23,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 def row(name="net", *, params=10**7, macs=10**9, licences=("mit",), strides=(1, 2, 4, 8, 16, 32), **kinds):
     tags = tuple(Tag(f"tag{i}", *IMAGENET, licence) for i, licence in enumerate(licences))
-    kinds = {"size_multiple": 32, "tile": None, "plain": False, "dilates": True, **kinds}
+    kinds = {"size_multiple": 32, "tile": None, "plain": False, "dilates": 8, **kinds}
     channels = tuple(3 * 2**i for i in range(len(strides)))
     return Row(name, params, macs, strides, channels, *IMAGENET, tags=tags, **kinds)
 
@@ -119,9 +119,9 @@ def test_architectures_are_listed_with_their_sentence(capsys):
 )
 def test_filters_choose_and_sort(words, expected):
     rows = [
-        row("c", params=1_000_000, macs=10**8, licences=(), dilates=False),
+        row("c", params=1_000_000, macs=10**8, licences=(), dilates=0),
         row("a", params=30_000_000, licences=("apache-2.0", "mit")),
-        row("b", params=20_000_000, macs=2 * 10**9, licences=("apache-2.0",), plain=True, dilates=False),
+        row("b", params=20_000_000, macs=2 * 10**9, licences=("apache-2.0",), plain=True, dilates=0),
     ]
     assert chosen(rows, *words) == expected
 
@@ -167,7 +167,15 @@ def test_mistakes_are_one_line_and_exit_with_2(capsys, words, part):
     assert part in error
 
 
-KINDS = ["test_resnet", "test_convnext", "test_vit", "efficientvit_m0", "ghostnet_100"]
+KINDS = [
+    "test_resnet",
+    "test_convnext",
+    "test_vit",
+    "efficientvit_m0",
+    "ghostnet_100",
+    "legacy_seresnet18",
+    "lowformer_b0",
+]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -18,9 +18,9 @@ _SORTS: Mapping[str, Callable[[Row], Any]] = {
 }
 _DEMANDS: Mapping[str, Callable[[Row], bool]] = {
     "dpt": lambda row: row.plain,
-    "deeplabv3": lambda row: row.dilates,
-    "deeplabv3plus": lambda row: row.dilates and 4 in row.strides,
-    "pan": lambda row: row.dilates,
+    "deeplabv3": lambda row: 0 < row.dilates <= 8,
+    "deeplabv3plus": lambda row: row.dilates > 0 and 4 in row.strides,
+    "pan": lambda row: row.dilates > 0,
     "fpn": lambda row: len(row.strides) >= 4,
     "pspnet": lambda row: any(1 < stride <= 8 for stride in row.strides),
     "upernet": lambda row: sum(stride >= 4 for stride in row.strides) >= 2,

@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
     ``macs`` are multiply-accumulates for an image of 256x256. It takes images whose sides are multiples of
     ``size_multiple``; with a ``tile``, of exactly that size. ``plain`` transformers have one stride by themselves;
-    what ``dilates`` can keep a stride of 8 or 16.
+    ``dilates`` is the finest stride, 8 or 16, that dilation can keep, or 0 where there is none.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Row(NamedTuple):
     size_multiple: int
     tile: int | None
     plain: bool
-    dilates: bool
+    dilates: int
     tags: tuple[Tag, ...]
 
 
@@ -79,7 +79,7 @@ def _row(arch: str) -> Row:
     mean, std = _TABLE["statistics"][columns.pop("statistics")]
     tags = [_tag(*tag) for tag in columns.pop("tags")]
     columns |= {key: tuple(columns[key]) for key in ("strides", "channels")}
-    columns |= {key: bool(columns[key]) for key in ("plain", "dilates")}
+    columns["plain"] = bool(columns["plain"])
     return Row(name=arch, mean=tuple(mean), std=tuple(std), tags=tuple(tags), **columns)
 
 

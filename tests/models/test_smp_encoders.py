@@ -10,6 +10,7 @@ import torch
 from segmentation_models_pytorch.encoders import encoders as their_encoders
 from torch import nn
 
+from segtrain.catalog import index
 from segtrain.catalog.names import resolve
 from segtrain.errors import ConfigError
 from segtrain.models.encoders import TimmEncoder
@@ -36,7 +37,22 @@ QUICK = [
     "xception",
     "mit_b0",
 ]
-DILATED = ["resnet18", "dpn68", "mobilenet_v2", "efficientnet-b1", "timm-tf_efficientnet_lite0"]
+DILATED = [
+    "resnet18",
+    "timm-skresnet18",
+    "se_resnet50",
+    "dpn68",
+    "mobilenet_v2",
+    "mobileone_s0",
+    "efficientnet-b0",
+    "efficientnet-b1",
+    "timm-efficientnet-b0",
+    "timm-tf_efficientnet_lite0",
+]
+NOT_DILATED = ("vgg", "densenet", "inception", "xception", "mit_b")
+"""They refuse it: what is between the maps of these is pooling, or attention."""
+REFUSED = [name for name in their_encoders if name.startswith(NOT_DILATED[:-1])]
+THEIRS_DILATED = [name for name in their_encoders if not name.startswith(NOT_DILATED)]
 NAMES = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in their_encoders if name not in QUICK)]
 
 
@@ -86,9 +102,46 @@ def test_the_maps_equal_those_of_smp(name):
     assert_same_maps(ours, theirs)
 
 
-@pytest.mark.parametrize("name", DILATED)
-def test_dilated_maps_equal_those_of_smp(name):
-    assert_same_maps(*build_pair(name, output_stride=16))
+DILATED_NAMES = [name if name in DILATED else pytest.param(name, marks=pytest.mark.slow) for name in THEIRS_DILATED]
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("name", DILATED_NAMES)
+def test_dilated_maps_equal_those_of_smp(name, output_stride):
+    ours, theirs = build_pair(name, output_stride=output_stride)
+    assert ours.strides[-1] == output_stride
+    assert_same_maps(ours.double(), theirs.double())
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("name", DILATED_NAMES)
+def test_every_encoder_that_smp_dilates_is_dilated_under_its_name(name, output_stride):
+    with torch.device("meta"):
+        assert TimmEncoder(name, weights=None, output_stride=output_stride).strides[-1] == output_stride
+
+
+def test_the_table_says_that_every_encoder_which_smp_dilates_can_be():
+    assert len(THEIRS_DILATED) == 55
+    assert [name for name in THEIRS_DILATED if index.lookup(name).dilates != 8] == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in their_encoders if name.startswith(NOT_DILATED) and "mit" not in name]
+)
+def test_what_smp_refuses_to_dilate_is_refused(name):
+    with pytest.raises(ValueError, match="not support dilated mode"):
+        smp.encoders.get_encoder(name, weights=None, output_stride=16)
+    with torch.device("meta"), pytest.raises(ConfigError, match=f"{name} cannot be dilated to 16; set encoder.outp"):
+        TimmEncoder(name, weights=None, output_stride=16)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_stages_that_timm_cannot_dilate_equal_those_of_smp_under_the_name_alone(output_stride):
+    torch.manual_seed(0)
+    theirs = smp.encoders.get_encoder("se_resnet50", weights=None, output_stride=output_stride).double().eval()
+    ours = TimmEncoder("se_resnet50", weights=None, output_stride=output_stride).double().eval()
+    ours.model.load_state_dict(theirs.state_dict())
+    assert_same_maps(ours, theirs)
 
 
 def test_two_stages_can_be_dilated():

@@ -1,4 +1,4 @@
-"""Maps from any place of a model that runs its modules one after another; dilation where timm has none."""
+"""Maps from any place of a model that runs its modules one after another; with dilation."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from segtrain.errors import ConfigError
+from segtrain.models.encoders.dilation import dilate_convolutions
 
 _PROBE = 64  # pixels, of the image that shows how a model is wired
 
@@ -80,7 +81,7 @@ def dilate(chain: Chain, output_stride: int, *, in_channels: int = 3) -> None:
         return
     for step, stride in _strides_of_steps(chain, strides):
         if stride > output_stride:
-            _dilate_convolutions(chain.get_submodule(step), stride // output_stride)
+            dilate_convolutions(chain.get_submodule(step), stride // output_stride)
     _, dilated = measure(chain, in_channels)
     doubling = strides == tuple(2 ** (i + 1) for i in range(len(strides)))
     if not doubling or dilated != tuple(min(stride, output_stride) for stride in strides):
@@ -98,15 +99,6 @@ def _strides_of_steps(chain: Chain, strides: Sequence[int]) -> Iterator[tuple[st
         yield step, stride
         if step in chain.taps:
             stride = next(coming, stride)
-
-
-def _dilate_convolutions(module: nn.Module, rate: int) -> None:
-    for conv in module.modules():
-        if isinstance(conv, nn.Conv2d):
-            height, width = conv.kernel_size
-            conv.stride = (1, 1)
-            conv.dilation = (rate, rate)
-            conv.padding = (height // 2 * rate, width // 2 * rate)
 
 
 def measure(model: nn.Module, in_channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import timm
 import torch
@@ -13,7 +13,10 @@ from segtrain.catalog import index, names
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models.encoders import mix_transformer, variants  # noqa: F401 - they register their models with timm
+from segtrain.models.encoders.dilation import dilate_stages
 from segtrain.models.encoders.padding import with_exact_strides
+
+Dilation: TypeAlias = Literal["timm", "stages"]
 
 _SIZE_OPTIONS: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 """What makes timm's transformers take images of any size; the first that a model accepts is used."""
@@ -47,13 +50,21 @@ class Outline:
         last = {stride: i for i, stride in enumerate(self.strides) if 1 < stride <= 2**depth}
         return tuple(last.values())
 
-    def dilates(self, maps: Sequence[int], output_stride: int) -> bool:
-        """Whether timm can replace the strides beyond ``output_stride`` of these features by dilations."""
+    def dilation(self, maps: Sequence[int], output_stride: int) -> Dilation | None:
+        """Find what can replace the strides beyond ``output_stride`` of these features by dilations, if anything can.
+
+        That is ``timm``, or, for what it cannot dilate, ``stages``: `dilate_stages`.
+        """
+        wanted = [min(self.strides[i], output_stride) for i in maps]
         try:
             model = build_meta(self.arch, **self.options, out_indices=maps, output_stride=output_stride)
+            return "timm" if model.feature_info.reduction() == wanted else None
         except (TypeError, AssertionError):
-            return False
-        return bool(model.feature_info.reduction() == [min(self.strides[i], output_stride) for i in maps])
+            model = build_meta(self.arch, **self.options, out_indices=maps)
+        if self.tile is not None or not dilate_stages(model, output_stride):
+            return None
+        size = 2 * self.size_multiple
+        return "stages" if maps_fit(model, wanted, size, size) else None
 
     def with_power_of_two_stride(self) -> "Outline":
         """Give a plain transformer a patch of 16 pixels where its own fits no pyramid (Beyer et al. 2023, FlexiViT)."""
@@ -114,26 +125,27 @@ def find_sizes(arch: str, strides: Sequence[int], options: dict[str, Any]) -> tu
     Raises ``ConfigError`` where its maps never have the strides that timm states.
     """
     model = build_meta(arch, **options)
+    reduction = model.feature_info.reduction()
     native, stride = model.pretrained_cfg["input_size"][-1], max(strides)
     for multiple in (stride, 2 * stride, native // 2, native):
-        if multiple % stride == 0 and _maps_fit(model, 3 * multiple, 2 * multiple):
+        if multiple % stride == 0 and maps_fit(model, reduction, 3 * multiple, 2 * multiple):
             return multiple, None
     try:
         fixed = build_meta(arch, **options, img_size=2 * native)
     except TypeError:
         fixed = None
-    if fixed is None or not _maps_fit(fixed, 2 * native, 2 * native):
+    if fixed is None or not maps_fit(fixed, reduction, 2 * native, 2 * native):
         raise ConfigError(f"encoder.name: {arch} cannot be an encoder: its maps have not the strides that timm states")
     return native, native
 
 
-def _maps_fit(model: Any, height: int, width: int) -> bool:
-    """Have a model on the meta device take an image of that size, and compare its maps with what it states."""
+def maps_fit(model: Any, strides: Sequence[int], height: int, width: int) -> bool:
+    """Have a model on the meta device take an image of that size, and see whether its maps have these strides."""
     try:
         maps = in_channels_first(model, model(torch.empty(1, 3, height, width, device="meta")))
     except Exception:  # each family of models has its own way to refuse
         return False
-    stated = zip(model.feature_info.channels(), model.feature_info.reduction(), strict=True)
+    stated = zip(model.feature_info.channels(), strides, strict=True)
     return [tuple(m.shape) for m in maps] == [(1, c, height // s, width // s) for c, s in stated]
 
 

@@ -14,6 +14,7 @@ from segtrain.errors import ConfigError
 from segtrain.models.contract import Demands, Encoder
 from segtrain.models.encoders import weights as weight_files
 from segtrain.models.encoders.chain import cut, dilate, measure
+from segtrain.models.encoders.dilation import dilate_stages
 from segtrain.models.encoders.freezing import frozen_modules, stage_parameters
 from segtrain.models.encoders.outline import Outline, in_channels_first, outline
 from segtrain.models.encoders.padding import with_exact_strides
@@ -37,8 +38,9 @@ class TimmEncoder(Encoder):
     ``taps`` take the maps elsewhere: the names of timm's modules whose outputs they are, finest first, in a model that
     runs its modules one after another; ``output_stride`` then dilates whole stages, first layers included.
 
-    ``output_stride`` makes strides beyond it dilations. ``freeze`` holds all of the encoder, or its first so many
-    stages, still: parameters, statistics, dropout and stochastic depth; until epoch ``unfreeze_at_epoch`` (from 0).
+    ``output_stride`` makes strides beyond it dilations, as timm does it or, where it has none, of whole stages.
+    ``freeze`` holds all of the encoder, or its first so many stages, still: parameters, statistics, dropout and
+    stochastic depth; until epoch ``unfreeze_at_epoch`` (from 0).
     ``demands`` is what holds where ``depth`` and ``output_stride`` are ``None``.
 
     Raises ``ConfigError`` for what timm lacks, for weights that do not fit, and for options that the model cannot have.
@@ -121,16 +123,20 @@ class TimmEncoder(Encoder):
                 f"{sorted(set(found.strides))}; take encoder.depth={(min(found.strides) - 1).bit_length()} or more"
             )
         options = {**found.options, "out_indices": maps, "in_chans": in_channels}
-        if output_stride < found.strides[maps[-1]]:
-            if not found.dilates(maps, output_stride):
-                raise ConfigError(
-                    f"encoder.output_stride: {self.name} cannot be dilated to {output_stride}; set "
-                    "encoder.output_stride=32, or take an encoder that can be, such as encoder=resnet50"
-                )
+        strides = [found.strides[i] for i in maps]
+        dilation = found.dilation(maps, output_stride) if output_stride < strides[-1] else None
+        if output_stride < strides[-1] and dilation is None:
+            raise ConfigError(
+                f"encoder.output_stride: {self.name} cannot be dilated to {output_stride}; set "
+                "encoder.output_stride=32, or take an encoder that can be, such as encoder=resnet50"
+            )
+        if dilation == "timm":
             options["output_stride"] = output_stride
         self.model = self._load(features_only=True, **options)
+        if dilation == "stages":
+            dilate_stages(self.model, output_stride)
         _drop_unused_blocks(self.model)
-        self.strides = (1, *self.model.feature_info.reduction())
+        self.strides = (1, *(min(stride, output_stride) for stride in strides))
         self.out_channels = (in_channels, *self.model.feature_info.channels())
         if found.size_multiple == max(found.strides):  # what it takes depends on nothing but its strides
             self.size_multiple = max(self.strides)
