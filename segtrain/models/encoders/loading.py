@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from segtrain.errors import ConfigError
-from segtrain.models.encoders.weight_sources import ALTERNATIVES, first_line
+from segtrain.models.encoders.weight_files import unreadable
+from segtrain.models.encoders.weight_sources import ALTERNATIVES
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,7 @@ def checked_loading(path: Path, *, encoder: str) -> Iterator[list[Load]]:
     try:
         yield loads
     except Exception as error:  # safetensors, pickle, zip and timm's key mapping each have their own
-        raise ConfigError(
-            f"{path}: cannot be read as weights of {encoder} ({type(error).__name__}: {first_line(error)}); "
-            f"take {ALTERNATIVES}"
-        ) from error
+        raise unreadable(path, error, encoder=encoder) from error
     finally:
         nn.Module.load_state_dict = original  # type: ignore[method-assign]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.models import get_pretrained_cfg, is_model_pretrained
 from torch import nn
 
@@ -13,6 +14,7 @@ from segtrain.errors import ConfigError
 from segtrain.models.encoders import weight_sources
 from segtrain.models.encoders.loading import check_complete, checked_loading
 from segtrain.models.encoders.stem import adapt_stem
+from segtrain.models.encoders.weight_files import check_finite, plain_weights
 from segtrain.models.encoders.weight_sources import ALTERNATIVES, FOLDER, RANDOM, SUFFIXES
 
 
@@ -28,15 +30,22 @@ def load_model(weights: str | None, *, arch: str, tag: str, in_chans: int = 3, *
         return timm.create_model(name, in_chans=in_chans, **options)
     tag, path = locate(weights, arch=arch, tag=tag)
     name = _full_name(arch, tag)
-    source = {"file": str(path), "custom_load": False}
-    with checked_loading(path, encoder=arch) as loads:
+    with plain_weights(path, _tensor_names(name), encoder=arch) as file, checked_loading(path, encoder=arch) as loads:
+        source = {"file": str(file), "custom_load": False}
         model: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, **options)
     check_complete(model, loads, path, encoder=arch)
+    check_finite(model.state_dict(), path)
     if in_chans == 3:
         return model
     adapted: nn.Module = timm.create_model(name, in_chans=in_chans, **options)
     adapt_stem(model, adapted, encoder=arch)
     return adapted
+
+
+def _tensor_names(name: str) -> list[str]:
+    """List the tensors of timm's model but for its classifier, which a file may lack."""
+    with torch.device("meta"):
+        return list(timm.create_model(name, num_classes=0).state_dict())
 
 
 def locate(weights: str, *, arch: str, tag: str) -> tuple[str, Path]:
@@ -45,7 +54,7 @@ def locate(weights: str, *, arch: str, tag: str) -> tuple[str, Path]:
     ``tag`` is the one that goes with the encoder's name, empty for timm's default. Raises ``ConfigError`` for a missing
     or damaged file, unknown weights, and weights that cannot be downloaded.
     """
-    if weights.endswith(SUFFIXES) or "/" in weights:
+    if weights.endswith(SUFFIXES) or "/" in weights or Path(weights).is_file():
         path = Path(weights).expanduser()
         _check_exists(path)
         return _tag_in(path, arch) or tag, path
