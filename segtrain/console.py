@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 log = logging.getLogger("segtrain")
 T = TypeVar("T")
@@ -19,11 +19,17 @@ T = TypeVar("T")
 out = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 """The one console; whatever is printed while a bar is shown goes through it."""
 
+IN_BAR = "in_bar"
+"""Set on a log record whose words a bar on the terminal shows already: it is for files alone."""
+
+_WIDE = 110  # characters of a line that has room for all that is known of a step
 _MANY = 8  # classes that have a line each
 
 
 class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, IN_BAR, False):
+            return
         style = "yellow" if record.levelno >= logging.WARNING else None
         out.print(self.format(record), style=style, markup=False, soft_wrap=True)
 
@@ -68,15 +74,15 @@ class Display:
         if not out.is_terminal:
             yield
             return
+        one_line = Column(no_wrap=True, overflow="crop")
         columns = (
-            "{task.description}",
-            BarColumn(),
-            MofNCompleteColumn(),
-            "{task.fields[status]}",
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", table_column=one_line),
+            BarColumn(bar_width=None, table_column=Column(min_width=4, ratio=1)),
+            MofNCompleteColumn(table_column=one_line),
+            TimeRemainingColumn(compact=True, table_column=one_line),
+            TextColumn("{task.fields[status]}", table_column=one_line),
         )
-        parts = [TextColumn(column) if isinstance(column, str) else column for column in columns]
-        with Progress(*parts, console=out, transient=True) as self.bars:
+        with Progress(*columns, console=out, transient=True, expand=True) as self.bars:
             self.steps = self.bars.add_task(label, total=total_steps, completed=step, status="")
             yield
         self.bars = None
@@ -88,15 +94,20 @@ class Display:
 
     def training(self, epoch: int, step: int, total_steps: int, values: Mapping[str, float]) -> None:
         """Show the values of a log interval: in the bar, or as a line."""
-        status = (
-            f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  {values['images_per_second']:.1f} images/s  "
-            f"data {values['data_share']:.0%}  {_memory()}"
-        )
+        parts = [
+            f"loss {values['loss']:.4f}",
+            f"{values['images_per_second']:.1f} images/s",
+            f"lr {values['lr']:.2e}",
+            f"data {values['data_share']:.0%}",
+            _memory(),
+        ]
         if self.bars:
+            status = "  ".join(parts if out.width >= _WIDE else parts[:2])
             self.bars.update(self.steps, description=f"epoch {epoch + 1}", status=status)
-        else:
-            left = _remaining(step, total_steps, values["steps_per_second"])
-            log.info("epoch %d  step %d/%d  %s  %s left", epoch + 1, step, total_steps, status, left)
+        left = _remaining(step, total_steps, values["steps_per_second"])
+        line = "epoch %d  step %d/%d  %s  %s left"
+        shown = {IN_BAR: self.bars is not None}
+        log.info(line, epoch + 1, step, total_steps, "  ".join(parts), left, extra=shown)
 
     def progress(self, items: Iterable[T], label: str, total: int) -> Iterator[T]:
         """Pass items on under a bar of their own."""

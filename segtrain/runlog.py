@@ -49,6 +49,9 @@ class RunLog:
             self.restart_clock()
             yield
         best = read_scores(self.folder).get("val", {})
+        if best:
+            epoch = f"epoch {best['epoch']}, " if "epoch" in best else ""
+            show_scores(f"best validation: {epoch}step {best['step']}", best)
         self.logger.finish(self.choices, {f"best/{name}": value for name, value in _numbers(best).items()})
 
     def restart_clock(self) -> None:
@@ -74,15 +77,15 @@ class RunLog:
     def validation(
         self, step: int, epoch: int, scores: Mapping[str, Any], *, losses: Mapping[str, float | None], is_best: bool
     ) -> None:
-        """Write the scores of a validation; the best ones become the ``val`` entry of scores.json."""
+        """Write the scores of a validation, in a line for people; the best become the ``val`` entry of scores.json."""
         self._append({"split": "val", "step": step, "epoch": epoch, **losses, **scores})
         per_class = {f"val_iou/{name}": row["iou"] for name, row in scores["per_class"].items()}
         values = {f"val/{name}": value for name, value in _numbers({**scores, **losses}).items()}
         self.logger.scalars(step, {**values, **_numbers(per_class)})
-        title = f"validation after epoch {epoch + 1}, step {step}" + (" (best so far)" if is_best else "")
-        show_scores(title, scores)
+        line = headline({**scores, "loss": losses["loss"]})
+        log.info("epoch %d: val %s%s", epoch + 1, line, " (best)" if is_best else "")
         if is_best:
-            write_scores(self.folder, "val", {**scores, "loss": losses["loss"], "step": step})
+            write_scores(self.folder, "val", {**scores, "loss": losses["loss"], "epoch": epoch + 1, "step": step})
 
     def overview(self, picture: NDArray[np.uint8]) -> None:
         """Write overview.png."""
@@ -130,8 +133,13 @@ def show_scores(title: str, scores: Mapping[str, Any]) -> None:
     out.print(score_table(title, scores))
     for line in score_notes(scores):
         out.print(line, markup=False, soft_wrap=True)
-    named = {name: _short(scores[name]) for name in ("iou", "f1", "accuracy", "label_accuracy") if name in scores}
-    log.info("%s: %s", title, ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in named.items()))
+    log.info("%s: %s", title, headline(scores))
+
+
+def headline(scores: Mapping[str, Any]) -> str:
+    """Say the scores of a split in a line."""
+    named = [name for name in ("iou", "f1", "accuracy", "label_accuracy", "loss") if name in scores]
+    return ", ".join(f"{name.replace('_', ' ')} {_short(scores[name])}" for name in named)
 
 
 def _short(value: float | None) -> str:

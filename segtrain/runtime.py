@@ -33,6 +33,14 @@ class Runtime:
     channels_last: bool = True
 
     @property
+    def device_name(self) -> str:
+        """What to call the device: a GPU by its product, a CPU by its threads."""
+        if self.device.type == "cuda":
+            return f"{self.device} ({torch.cuda.get_device_name(self.device)})"
+        threads = torch.get_num_threads()
+        return f"{self.device}" + (f" ({threads} threads)" if self.device.type == "cpu" else "")
+
+    @property
     def memory_format(self) -> torch.memory_format:
         """The layout of images and weights."""
         return torch.channels_last if self.channels_last else torch.contiguous_format

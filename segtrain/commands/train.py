@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import filterfalse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -20,6 +20,11 @@ from segtrain.config.compose import Composed, compose, named_targets, overlay, o
 from segtrain.config.signature import MISSING, TARGET, with_texts
 from segtrain.errors import ConfigError, SegtrainError, StorageError
 from segtrain.files import refusal, write_text
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from segtrain.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -195,19 +200,68 @@ def _train(planned: Run, made: Sequence[Path]) -> dict[str, Any]:
     (planned.folder / "checkpoints").mkdir(exist_ok=True)
     with logging_to(planned.folder / "train.log"):
         log.info("run folder %s", planned.folder)
+        warn_of_freezing(planned.job)
         try:
             trainer = build_trainer(planned.job, planned.folder, resumed=planned.resumed)
         except SegtrainError:
             take_back(planned.folder, made)
             raise
         write_request(planned)
+        tell_what_trains(trainer)
         if trainer.finished:
             limit = "trainer.max_steps" if trainer.options.max_steps else "trainer.epochs"
             log.info("nothing to do: the run is at step %d of %d; raise %s", trainer.place, trainer.total_steps, limit)
         else:
             trainer.fit()
+            tell_what_is_next(trainer)
         log.info("done: %s", planned.folder)
     return dict(read_scores(planned.folder).get("val", {}))
+
+
+def warn_of_freezing(job: Mapping[str, Any]) -> None:
+    """Say where what is set of the encoder's freezing cannot be meant."""
+    encoder = job["encoder"]
+    is_frozen, thaws = encoder.get("freeze"), encoder.get("unfreeze_at_epoch")
+    has_weights = encoder.get("weights", MISSING) is not None or job["init_from"] or job["resume"]
+    if is_frozen and not has_weights:
+        log.warning(
+            "encoder.freeze=%s: holds random weights still; set encoder.weights=imagenet", str(is_frozen).lower()
+        )
+    if thaws is not None and not is_frozen:
+        log.warning("encoder.unfreeze_at_epoch=%s: nothing is frozen until then; add encoder.freeze=true", thaws)
+
+
+def tell_what_trains(trainer: "Trainer") -> None:
+    """Say what is trained, where and how, on what, and for how long."""
+    parameters = list(trainer.model.parameters())
+    total, trained = (sum(p.numel() for p in some) for some in (parameters, filter(_learns, parameters)))
+    runtime = trainer.runtime
+    log.info(
+        "%s in %s, %.2f million parameters%s",
+        runtime.device_name,
+        runtime.precision,
+        total / 1e6,
+        f", of which {trained / 1e6:.2f} learn" if trained < total else "",
+    )
+    train, val = trainer.train, trainer.val
+    size = trainer.description["config"]["data"]["image_size"]
+    height, width = size if isinstance(size, Sequence) else (size, size)
+    log.info("%d images to train on, %d to validate, at %dx%d", len(train.dataset), len(val.dataset), height, width)
+    log.info("%d steps an epoch, %d in all", trainer.steps_per_epoch, trainer.total_steps)
+
+
+def _learns(parameter: "nn.Parameter") -> bool:
+    return parameter.requires_grad
+
+
+def tell_what_is_next(trainer: "Trainer") -> None:
+    """Say why a run has ended, where it did before its last step, and what can be done with it."""
+    if trainer.out_of_patience:
+        waited, steps = trainer.state.waited, (trainer.place, trainer.total_steps)
+        log.info("stopped at step %d of %d: %d validations brought nothing better (trainer.patience)", *steps, waited)
+    folder = shlex.quote(str(trainer.log.folder))
+    log.info("to score it: segtrain eval ckpt=%s", folder)
+    log.info("to use it: segtrain predict ckpt=%s input=photos output=masks", folder)
 
 
 def write_request(planned: Run) -> None:
