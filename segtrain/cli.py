@@ -54,6 +54,12 @@ def _split_command(words: list[str]) -> tuple[str | None, list[str]]:
     return words[0], words[1:]
 
 
+def let_import_from(folder: Path) -> None:
+    """Let a user's own ``my_package.MyDecoder`` be found there, after everything that is installed."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; raises SegtrainError for what the user can mend."""
     parser = _parser()
@@ -64,6 +70,8 @@ def run(arguments: Sequence[str]) -> int:
     if found.version:
         show(f"segtrain {__version__}")
         return 0
+    if found.config_dir is not None:
+        let_import_from(found.config_dir.absolute().parent)
     command, words = _split_command(found.words)
     if found.help:
         show(manual.page(command, Groups.find(found.config_dir)))
@@ -98,7 +106,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def entry_point() -> NoReturn:
-    """Run the command line of this process."""
+    """Run the command line of this process; a script lacks the current folder, which ``python -m`` can import from."""
+    let_import_from(Path.cwd())
     _start_over_in_utf8()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

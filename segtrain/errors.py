@@ -1,5 +1,8 @@
 """What the user can do something about; everything else keeps its traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SegtrainError(Exception):
     """Something outside this code: the command line prints the message without a traceback and exits with that code."""
@@ -33,3 +36,23 @@ class Interrupted(SegtrainError):  # noqa: N818 - not an error: the run did what
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+class Problems:
+    """Mistakes that are found one after another and said together, a line each."""
+
+    def __init__(self) -> None:
+        self._errors: list[SegtrainError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep a mistake for later; what follows it in the block is passed over."""
+        try:
+            yield
+        except SegtrainError as error:
+            self._errors.append(error)
+
+    def raise_any(self) -> None:
+        """Raise one error of the first one's kind with all lines, if there were any."""
+        if self._errors:
+            raise type(self._errors[0])("\n".join(map(str, self._errors)))

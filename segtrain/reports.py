@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segtrain.errors import DataError
+from segtrain.errors import DataError, Problems
 from segtrain.files import read_text, write_picture, write_text
 from segtrain.metrics import METRICS, REDUCTIONS, Counts, class_mean, f1, iou
 from segtrain.pictures import stack
@@ -116,7 +116,13 @@ def find_reports(paths: Sequence[Path], split: str | None) -> list[Path]:
     Unless one is asked for, that is test, val, train or another, the first that all runs hold. Raises DataError with
     the command to type where a run lacks it.
     """
-    held = {path: _held_reports(path) for path in paths if not (path / REPORT).is_file()}
+    held: dict[Path, list[str]] = {}
+    problems = Problems()
+    for path in paths:
+        with problems.noted():
+            if not (path / REPORT).is_file():
+                held[path] = _held_reports(path)
+    problems.raise_any()
     names = list(dict.fromkeys([*_SPLITS, *(name for found in held.values() for name in found)]))
     common = [name for name in names if all(name in found for found in held.values())]
     anywhere = [name for name in names if any(name in found for found in held.values())]

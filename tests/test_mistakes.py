@@ -192,7 +192,6 @@ COMMAND_LINES = cases(
     ("eval of nothing", "eval", "ckpt: missing", "add ckpt=..."),
     ("eval of no file", "eval ckpt=nope", "nope: no such file or folder, expected a checkpoint", "give outputs/"),
     ("resume of no file", "resume=nope", "nope: no such file or folder, expected a checkpoint", "give outputs/"),
-    ("predict from no file", "predict ckpt=a input=b output=c", "input=b: no such file or folder", "correct input=..."),
 )
 
 
@@ -216,6 +215,10 @@ def test_a_device_that_is_not_there_is_explained(refused):
             ["data=shape", "archh", "seed", "optimizer.lr", "trainer.epochs"],
         ),
         ("predict", ["ckpt", "input", "output"]),
+        ("predict junk.pt none masks", ["junk.pt", "input=none"]),
+        ("compare no_a no_b", ["no_a", "no_b"]),
+        ("score no_masks no_truth classes=[a]", ["pred=no_masks", "truth=no_truth"]),
+        ("score no_masks no_truth mode=multilabel classes=[a,b]", ["pred=no_masks", "truth=no_truth"]),
         (f"data=folder {RUN} arch.norm=x", ["arch.norm", "data.root", "data.classes"]),
         ("seed=[1 arch= fpn", ["seed=[1", "fpn"]),
         ("--cfgg --foo", ["--cfgg", "--foo"]),

@@ -1,13 +1,17 @@
 """A class of the user's own, without a fork: trained, and used afterwards by whoever names it again."""
 
+import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from segtrain import load_model
-from segtrain.cli import main
+from segtrain.cli import let_import_from, main
 from segtrain.errors import CheckpointError
 from tests.conftest import TINY
 
@@ -60,3 +64,38 @@ def test_in_python_the_class_is_named_too(plugin):
     with pytest.raises(CheckpointError, match="which is not one of"):
         load_model(plugin / "run")
     assert load_model(plugin / "run", trust=["their_package.Coarse"]).decoder.out_channels == 4
+
+
+SCRIPT = """
+import os
+import subprocess
+import sys
+from pathlib import Path
+sys.path[:] = [path for path in sys.path if path]  # a console script has its own folder there, not the current one
+from segtrain.cli import entry_point
+sys.argv = ["segtrain", *sys.argv[1:]]
+entry_point()
+"""
+
+
+@pytest.mark.parametrize(
+    ("current", "config_dir"),
+    [("elsewhere", "../conf"), (".", "far/away/conf")],
+    ids=["beside the folder of YAML", "in the current folder"],
+)
+def test_the_installed_script_finds_the_class(plugin, tmp_path, current, config_dir):
+    (plugin / "elsewhere").mkdir(exist_ok=True)
+    shutil.copytree(plugin / "conf", plugin / "far" / "away" / "conf", dirs_exist_ok=True)
+    words = ["--config-dir", config_dir, *TINY, "arch=mine", "trainer.max_steps=1", f"hydra.run.dir={tmp_path}/run"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    command = [sys.executable, "-c", SCRIPT, *words]
+    done = subprocess.run(command, cwd=plugin / current, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_installed_comes_before_the_current_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    let_import_from(tmp_path)
+    let_import_from(tmp_path)
+    assert sys.path.count(str(tmp_path)) == 1
+    assert sys.path[-1] == str(tmp_path)

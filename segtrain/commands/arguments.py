@@ -44,13 +44,15 @@ _SPLITS = ("train", "val", "test")
 def name_words(words: Sequence[str], command: str) -> list[str]:
     """Give the words that are no ``key=value``, or name what exists, those keys that have none yet, in order.
 
-    A key that gets no word is left for the check of the config. Raises ConfigError for words without a key.
+    Raises ConfigError for words without a key and for keys that get none; without any such words, as the config says.
     """
     places = [word for word in words if _is_place(word)]
     options = [word for word in words if not _is_place(word)]
     free = [key for key in OWN_KEYS[command] if not any(option.startswith(f"{key}=") for option in options)]
     if beyond := places[len(free) :]:
         raise ConfigError("\n".join(_without_a_key(word, command) for word in beyond))
+    if places and (left := free[len(places) :]):
+        raise ConfigError("\n".join(f"{key}: missing; write {EXAMPLES[command]}" for key in left))
     named = [f"{key}={quote(place)}" for key, place in zip(free, places, strict=False)]
     return [*named, *options]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from segtrain.commands.arguments import Arguments, name_words, show
-from segtrain.commands.checkpoints import open_checkpoint
+from segtrain.commands.checkpoints import Opened, open_checkpoint
 from segtrain.commands.folders import make_folder
 from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import check_changes, compose, split_overrides
@@ -15,13 +15,15 @@ from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
 from segtrain.data.files import SUFFIXES, find_images
 from segtrain.data.mask_pairs import OVERLAYS
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError, DataError, Problems
 
 log = logging.getLogger(__name__)
 
 
 def run(arguments: Arguments) -> int:
     """Predict, or print the config; keys that predict.yaml does not have change the run's own."""
+    from segtrain.console import start_logging
+
     words = name_words(arguments.overrides, "predict")
     own, changes = split_overrides(words, (*PredictConfig.__dataclass_fields__, "hydra"))
     check_changes("predict", changes, config_dir=arguments.config_dir)
@@ -30,10 +32,14 @@ def run(arguments: Arguments) -> int:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0
     config = to_config(job, PredictConfig)
-    if Path(config.output).resolve() == Path(config.input).resolve():
-        raise ConfigError(f"output={config.output}: is the input; choose another output=...")
-    images = without_output(list_images(Path(config.input)), config)
-    failed = predict(config, images, changes, arguments.config_dir)
+    start_logging()
+    problems = Problems()
+    with problems.noted():
+        names = name_images(config)
+    with problems.noted():
+        opened = open_checkpoint(Path(config.ckpt), changes, config_dir=arguments.config_dir)
+    problems.raise_any()
+    failed = predict(config, names, opened)
     if failed:
         raise DataError("\n".join(failed))
     return 0
@@ -68,27 +74,23 @@ def without_output(images: list[Path], config: PredictConfig) -> list[Path]:
     return kept
 
 
-def predict(
-    config: PredictConfig, images: list[Path], changes: tuple[str, ...] = (), config_dir: Path | None = None
-) -> list[str]:
-    """Write a mask and an overlay for each image; returns the reasons of those that could not be read."""
-    from segtrain.console import Display, start_logging
+def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) -> list[str]:
+    """Write a mask and an overlay for each image by its name; returns the reasons of those that could not be read."""
+    from segtrain.console import Display
 
-    start_logging()
-    names = _names(config, images)
-    file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
     import_heavy("segtrain.build")
     from segtrain.build import make_predictor
     from segtrain.data.images import read_image
     from segtrain.data.scale import warn_of_shrunk
     from segtrain.predictor import write_labels, write_overlay
 
+    file, payload, job = opened
     predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)
     make_folder(Path(config.output), key="output")
     failed = []
     shrunk: dict[str, str] = {}
     display = Display()
-    with display.running(0, len(images), label="predicting"):
+    with display.running(0, len(names), label="predicting"):
         for name, image_path in names.items():
             display.stepped()
             try:
@@ -105,12 +107,15 @@ def predict(
                 picture = Path(config.output) / OVERLAYS / f"{name}.jpg"
                 write_overlay(image, labels, predictor.palette, picture, alpha=config.overlay)
     warn_of_shrunk(shrunk)
-    log.info("masks of %d images written to %s", len(images) - len(failed), config.output)
+    log.info("masks of %d images written to %s", len(names) - len(failed), config.output)
     return failed
 
 
-def _names(config: PredictConfig, images: list[Path]) -> dict[str, Path]:
-    """Find the images by the names that their masks get; raises ConfigError where two would share one."""
+def name_images(config: PredictConfig) -> dict[str, Path]:
+    """Find the images by the names that their masks get; raises SegtrainError for none, or two of one name."""
+    if Path(config.output).resolve() == Path(config.input).resolve():
+        raise ConfigError(f"output={config.output}: is the input; choose another output=...")
+    images = without_output(list_images(Path(config.input)), config)
     root = Path(config.input) if Path(config.input).is_dir() else Path(config.input).parent
     names: dict[str, Path] = {}
     for image in images:

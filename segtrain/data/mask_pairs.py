@@ -7,7 +7,7 @@ from typing import NamedTuple
 from segtrain.data.files import SUFFIXES, folders_in
 from segtrain.data.labels import listing
 from segtrain.data.pairs import find_files
-from segtrain.errors import DataError
+from segtrain.errors import DataError, Problems
 
 OVERLAYS = "overlays/"
 """Where `segtrain predict` puts pictures beside its masks."""
@@ -29,7 +29,12 @@ def pair_masks(pred: Path, truth: Path) -> tuple[list[MaskPair], int]:
 
     Raises DataError where a folder is missing or empty, or a truth has no prediction.
     """
-    preds, truths = _masks(pred, "pred"), _masks(truth, "truth")
+    problems = Problems()
+    with problems.noted():
+        preds = _masks(pred, "pred")
+    with problems.noted():
+        truths = _masks(truth, "truth")
+    problems.raise_any()
     missing = sorted(truths.keys() - preds.keys())
     extra = sorted(name for name in preds.keys() - truths.keys() if not name.startswith(OVERLAYS))
     if missing:
@@ -46,7 +51,12 @@ def pair_class_masks(pred: Path, truth: Path, classes: Sequence[str], *, complet
 
     Raises DataError where a folder is missing, or a prediction, or a true mask though they should be ``complete``.
     """
-    preds, truths = (_masks_of_classes(folder, key, classes) for folder, key in ((pred, "pred"), (truth, "truth")))
+    problems = Problems()
+    with problems.noted():
+        preds = _masks_of_classes(pred, "pred", classes)
+    with problems.noted():
+        truths = _masks_of_classes(truth, "truth", classes)
+    problems.raise_any()
     names = sorted(set().union(*truths))
     for name, said, true in zip(classes, preds, truths, strict=True):
         _refuse_missing(names, said, pred / name, "predict them")
