@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from segtrain import __version__, checkpoint
 from segtrain.checkpoint import Checkpoints
+from segtrain.config.choices import choices
 from segtrain.config.schema import Leaf, OptimizerConfig, Precision, Split, TrainConfig
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
@@ -260,17 +261,8 @@ def start_from(model: Segmenter, path: Path) -> None:
 
 def build_log(config: TrainConfig, job: Mapping[str, Any], folder: Path) -> RunLog:
     """Open the run's log."""
-    choices = {
-        "arch": config.arch.leaf[TARGET].rpartition(".")[2],
-        "encoder": str(config.encoder.get("name", config.encoder[TARGET])),
-        "loss": config.loss.leaf[TARGET].rpartition(".")[2],
-        "optimizer": config.optimizer.leaf[TARGET].rpartition(".")[2],
-        "lr": config.optimizer.lr,
-        "batch_size": config.data.batch_size,
-        "seed": config.seed,
-    }
     text = yaml.safe_dump(dict(job), sort_keys=False)
-    return RunLog(folder, construct(config.logger, "logger", folder=folder), config=text, choices=choices)
+    return RunLog(folder, construct(config.logger, "logger", folder=folder), config=text, choices=choices(config))
 
 
 def describe(

@@ -1,9 +1,10 @@
 """Files written whole or not at all, text always as UTF-8, and disks that take no more."""
 
+import csv
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,13 @@ def write_text(path: Path, text: str) -> None:
 def read_text(path: Path) -> str:
     """Read what `write_text` wrote."""
     return path.read_bytes().decode("utf-8", "surrogateescape")
+
+
+def write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows, the first of which holds the names of the columns, as CSV."""
+    stream = StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    write_text(file, stream.getvalue())
 
 
 def write_picture(path: Path, picture: "NDArray[np.uint8]", **options: Any) -> None:

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from segtrain.config.schema import ScoringConfig
 from segtrain.contours import Contours, intervals
-from segtrain.files import write_picture
+from segtrain.files import write_picture, write_table
 from segtrain.metrics import Calibration, CalibrationScores, Counts, Curves, PrecisionRecall
 from segtrain.operating_point import OperatingPoint
 from segtrain.plots import precision_recall_picture, reliability_picture
-from segtrain.reports import write_table
 from segtrain.task import Task, make_task
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.errors import DataError, Problems
-from segtrain.files import read_text, write_picture, write_text
+from segtrain.files import read_text, write_picture, write_table, write_text
 from segtrain.metrics import METRICS, REDUCTIONS, Counts, class_mean, f1, iou
 from segtrain.pictures import stack
 from segtrain.plots import confusion_picture
@@ -161,13 +161,6 @@ def write_confusion(folder: Path, matrix: Tensor, task: Task) -> NDArray[np.uint
     picture = stack(pictures)
     write_picture(folder / "confusion.png", picture)
     return picture
-
-
-def write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write rows, the first of which holds the names of the columns, as CSV."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    write_text(file, stream.getvalue())
 
 
 def _written(value: float) -> object:

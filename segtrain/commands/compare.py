@@ -43,8 +43,9 @@ def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     from segtrain import comparison
     from segtrain.commands.compare_pictures import draw_changes
     from segtrain.console import out, start_logging
+    from segtrain.files import write_table
     from segtrain.metrics.bootstrap import FEW
-    from segtrain.reports import find_reports, read_report, write_table
+    from segtrain.reports import find_reports, read_report
 
     start_logging()
     folders = find_reports([Path(config.a), Path(config.b)], config.split)

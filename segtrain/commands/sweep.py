@@ -1,27 +1,31 @@
 """``segtrain -m``: run every combination of the given values in this process, and rank them."""
 
-import csv
 import gc
 import logging
 import math
 import sys
+import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from segtrain.commands.arguments import Arguments, show
-from segtrain.commands.folders import make_folder
+from segtrain.commands.folders import make_folder, numbered
 from segtrain.commands.train import plan, train
 from segtrain.config.compose import compose, expand_sweep, overrides_of
 from segtrain.config.schema import TrainConfig
 from segtrain.config.spine import check_leaves, to_config
 from segtrain.config.words import quote
-from segtrain.console import out
+from segtrain.console import out, start_logging
 from segtrain.errors import ConfigError, Interrupted, SegtrainError
+from segtrain.files import write_table
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +34,21 @@ _SCORES = ("iou", "iou_imagewise", "f1", "accuracy", "loss")
 
 @dataclass
 class Job:
-    """One combination: what varies in it, its whole command line, and how it ended."""
+    """One combination, numbered from 1: its words, those that vary in it, its folder, and how it ended."""
 
     number: int
+    words: tuple[str, ...]
     varied: tuple[str, ...]
-    overrides: tuple[str, ...]
     folder: Path
     scores: dict[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    seconds: float | None = None
     error: str = ""
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """Its whole command line."""
+        return (*self.words, f"hydra.run.dir={quote(str(self.folder))}")
 
     def rank(self, monitor: str) -> float:
         """Return what to sort by: the best first, jobs without a score last."""
@@ -53,18 +64,22 @@ def run(arguments: Arguments) -> int:
     if arguments.cfg:
         show("\n".join(" ".join(job.overrides) for job in jobs))
         return 0
-    check_jobs(jobs, arguments.config_dir)
-    make_folder(jobs[0].folder.parent, key="hydra.sweep.dir")
-    monitor = plan(jobs[0].overrides, arguments.config_dir).job["trainer"]["monitor"].removeprefix("val/")
+    configs = check_jobs(jobs, arguments.config_dir)
+    start_logging()
+    folder = make_sweep_folder(jobs[0].folder.parent, is_chosen=bool(overrides_of(jobs[0].words, "hydra.sweep.dir")))
+    monitor = configs[0].trainer.monitor.removeprefix("val/")
+    has_one_loss = all(config.loss == configs[0].loss for config in configs)
+    if monitor == "loss" and not has_one_loss:
+        log.warning("the jobs have different losses, whose values cannot be compared: take trainer.monitor=val/iou")
     for job in jobs:
-        log.info("job %d of %d: %s", job.number + 1, len(jobs), " ".join(job.varied))
+        job.folder = folder / str(job.number)
+        log.info("job %d of %d: %s", job.number, len(jobs), " ".join(job.varied))
         run_job(job, arguments.config_dir)
         gc.collect()  # a model and its optimizer refer to each other; the next job needs their memory
-    ranked = sorted(jobs, key=lambda job: job.rank(monitor))
-    leaderboard(ranked, monitor, jobs[0].folder.parent / "leaderboard.csv")
-    failed = [job for job in jobs if job.error]
-    for job in failed:
-        sys.stderr.write(f"segtrain: job {job.number + 1} ({' '.join(job.varied)}) failed: {job.error}\n")
+    leaderboard(jobs, monitor, folder / "leaderboard.csv", has_one_loss=has_one_loss)
+    failed = [str(job.number) for job in jobs if job.error]
+    if failed:
+        sys.stderr.write(f"segtrain: {len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; see above\n")
     return 1 if failed else 0
 
 
@@ -74,9 +89,8 @@ def plan_jobs(arguments: Arguments) -> list[Job]:
     folder = sweep_folder(*expanded[0], arguments.config_dir)
     jobs = []
     problems: dict[str, None] = {}
-    for number, (words, varied) in enumerate(expanded):
-        own = folder / str(number)
-        job = Job(number, varied, (*words, f"hydra.run.dir={quote(str(own))}"), own)
+    for number, (words, varied) in enumerate(expanded, 1):
+        job = Job(number, words, varied, folder / str(number))
         try:
             plan(job.overrides, arguments.config_dir)
         except SegtrainError as error:
@@ -94,41 +108,69 @@ def sweep_folder(words: Sequence[str], varied: Sequence[str], config_dir: Path |
     return composed.run_dir if named and not overrides_of(words, "hydra.sweep.dir") else composed.sweep_dir
 
 
-def check_jobs(jobs: Sequence[Job], config_dir: Path | None) -> None:
-    """Raise ConfigError with the mistakes that only the signatures of what would be built show, in any job."""
+def make_sweep_folder(folder: Path, *, is_chosen: bool) -> Path:
+    """Make the folder of a sweep; unless the user chose it, one that no other sweep of the same second has."""
+    if is_chosen:
+        make_folder(folder, key="hydra.sweep.dir")
+        return folder
+    make_folder(folder.parent, key="hydra.sweep.dir")
+    for free in numbered(folder):
+        with suppress(FileExistsError):
+            free.mkdir()
+            break
+    return free
+
+
+def check_jobs(jobs: Sequence[Job], config_dir: Path | None) -> list[TrainConfig]:
+    """Return the configs of all jobs; raises ConfigError with the mistakes that only signatures show, in any job."""
     configs = [to_config(plan(job.overrides, config_dir).job, TrainConfig) for job in jobs]
     problems = dict.fromkeys(problem for config in configs for problem in check_leaves(config))
     if problems:
         raise ConfigError("\n".join(problems))
+    return configs
 
 
 def run_job(job: Job, config_dir: Path | None) -> None:
     """Train one job; a failure is reported at once and does not stop the others, a signal does."""
+    started = time.monotonic()
     try:
-        job.scores = train(plan(job.overrides, config_dir))
+        job.scores, job.parameters = train(plan(job.overrides, config_dir))
+        job.seconds = time.monotonic() - started
     except Interrupted:
         raise
     except SegtrainError as error:
         job.error = str(error).splitlines()[0]
-        log.error("job %d failed: %s", job.number + 1, error)
+        log.error("job %d failed: %s", job.number, error)
     except Exception as error:  # a bug, or a device out of memory: the other jobs may still succeed
         job.error = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        log.error("job %d failed:\n%s", job.number + 1, traceback.format_exc())
+        log.error("job %d failed:\n%s", job.number, traceback.format_exc())
 
 
-def leaderboard(ranked: Sequence[Job], monitor: str, file: Path) -> None:
-    """Print the jobs from best to worst, and write them as CSV."""
-    columns = [monitor, *(name for name in _SCORES if name != monitor)]
-    table = Table(title=f"{len(ranked)} jobs by val/{monitor}", title_justify="left")
-    for name in ("rank", "job", "varied", *columns):
-        table.add_column(name, justify="left" if name == "varied" else "right")
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["rank", "job", "varied", *columns, "folder", "error"])
-        for place, job in enumerate(ranked, 1):
-            values = [job.scores.get(name) for name in columns]
-            writer.writerow([place, job.number, " ".join(job.varied), *values, job.folder, job.error])
-            shown = ["failed" if job.error else f"{value:.4f}" if value is not None else "-" for value in values]
-            table.add_row(str(place), str(job.number), " ".join(job.varied), *shown)
+def leaderboard(jobs: Sequence[Job], monitor: str, file: Path, *, has_one_loss: bool) -> None:
+    """Print the jobs from best to worst, and write them as CSV; losses only where they are of one kind."""
+    columns = [name for name in dict.fromkeys((monitor, *_SCORES)) if has_one_loss or name != "loss"]
+    table = Table(title=f"{len(jobs)} jobs by val/{monitor}", title_justify="left")
+    for name in ("rank", "job", "varied", *columns, "parameters", "time"):
+        table.add_column(name, justify="left" if name == "varied" else "right", overflow="fold")
+    rows: list[Sequence[object]] = [("rank", "job", "varied", *columns, "parameters", "seconds", "folder", "error")]
+    for place, job in enumerate(sorted(jobs, key=lambda job: job.rank(monitor)), 1):
+        values = [job.scores.get(name) for name in columns]
+        named = (place, job.number, " ".join(job.varied))
+        rows.append((*named, *values, job.parameters, _rounded(job.seconds), job.folder, job.error))
+        shown = ["failed" if job.error else f"{value:.4f}" if value is not None else "-" for value in values]
+        table.add_row(*(escape(str(cell)) for cell in named), *shown, _millions(job.parameters), _minutes(job.seconds))
+    write_table(file, rows)
     out.print(table)
     log.info("written to %s", file)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def _millions(parameters: int | None) -> str:
+    return "-" if parameters is None else f"{parameters / 1e6:.2f} M"
+
+
+def _minutes(seconds: float | None) -> str:
+    return "-" if seconds is None else str(timedelta(seconds=round(seconds)))

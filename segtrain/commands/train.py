@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import filterfalse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -136,8 +136,15 @@ def _refuse_used(folder: Path) -> Path:
     return folder
 
 
-def train(planned: Run) -> dict[str, Any]:
-    """Train in this process; returns the scores of the best validation."""
+class Trained(NamedTuple):
+    """How a run ended: the scores of its best validation, and how many parameters the model has."""
+
+    scores: dict[str, Any]
+    parameters: int
+
+
+def train(planned: Run) -> Trained:
+    """Train in this process."""
     with claimed(planned) as (run, made), telling_what_is_kept(run.folder, made):
         return _train(run, made)
 
@@ -188,7 +195,7 @@ def telling_what_is_kept(folder: Path, made: Sequence[Path]) -> Iterator[None]:
         raise StorageError(f"{folder}: cannot be written ({found.strerror}); {kept}") from error
 
 
-def _train(planned: Run, made: Sequence[Path]) -> dict[str, Any]:
+def _train(planned: Run, made: Sequence[Path]) -> Trained:
     import_heavy("segtrain.build")
     from segtrain.build import build_trainer
     from segtrain.console import logging_to, start_logging
@@ -215,7 +222,8 @@ def _train(planned: Run, made: Sequence[Path]) -> dict[str, Any]:
             trainer.fit()
             tell_what_is_next(trainer)
         log.info("done: %s", planned.folder)
-    return dict(read_scores(planned.folder).get("val", {}))
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    return Trained(dict(read_scores(planned.folder).get("val", {})), parameters)
 
 
 def warn_of_freezing(job: Mapping[str, Any]) -> None:
