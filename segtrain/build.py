@@ -112,6 +112,7 @@ def build_feed(
         if own_size
         else AugmentedDataset(source, pipeline, seed=seed, limit=limit, cache_mb=config.data.cache_mb)
     )
+    dataset.suit_pipeline()
     return Feed(
         dataset,
         batch_size=config.data.batch_size,

@@ -88,12 +88,12 @@ class Scorer:
 
     def _read_files(self, pred_file: Path, truth_file: Path | None) -> tuple[Labels, Labels]:
         """Read the labels of a prediction and its truth, ``(H, W)``."""
-        pred = read_mask(pred_file)
+        pred = read_mask(pred_file, by_colour=self.pred_labels.by_colour)
         prediction = self.pred_labels(pred)
         if truth_file is None:
             target = np.full_like(prediction, self.missing)
         else:
-            truth = read_mask(truth_file)
+            truth = read_mask(truth_file, by_colour=self.truth_labels.by_colour)
             if pred.shape != truth.shape:
                 raise DataError(_wrong_size(pred_file, pred.shape, truth_file, truth.shape))
             target = self.truth_labels(truth)
@@ -184,11 +184,11 @@ def _refuse(problems: Sequence[str], strange: Sequence[StrangeValuesError], scor
 def _remedy(kind: str, values: Collection[int], labels: LabelMap, task: Task) -> str:
     """Say what to type when the masks of a folder hold these values."""
     if kind == "truth" or len(values) > max(MANY, 2 * task.num_labels):
-        return labels.remedy(values, task.class_names).replace("data.", "")
+        return labels.remedy(dict.fromkeys(values, 1), task.class_names).replace("data.", "")
     held = sorted(values)
     if len(held) == task.num_labels:
         return f"add {_as_map(held, range(len(held)))}"
-    known = [str(labels.pairs().get(value, "?")) for value in held]
+    known = ["?" if labels.label_of(value) is None else str(labels.label_of(value)) for value in held]
     named = "" if task.classes_overlap else "name each value in classes, or "
     return f"{named}say what each stands for, a label in place of ?: {_as_map(held, known)}"
 

@@ -299,7 +299,7 @@ DATA_FILES = cases(
         "colours",
         lambda p: paint(p / "masks/2.png", np.full((32, 40, 3), (0, 90, 7))),
         "the mask holds colours",
-        "8-bit gray",
+        "{0-90-7: ?}",
     ),
     ("truncated image", lambda p: truncate(p / "images/2.jpg"), "2.jpg: cannot be decoded", "restore or remove it"),
     ("unreadable mask", lambda p: truncate(p / "masks/2.png", 5), "2.png: not an image", "restore or remove it"),

@@ -366,7 +366,12 @@ MISTAKES = {
     ),
     "no names": (lambda: None, ["classes=[]"], "classes: no names", "'classes=[background,cat,dog]'"),
     "a name twice": (lambda: None, ["classes=[a,b,a]"], "classes: a more than once", "rename one"),
-    "label out of range": (lambda: None, [CLASSES, "class_map={0: 9}"], "class_map: 0 -> 9, expected values", "0..3"),
+    "label out of range": (
+        lambda: None,
+        [CLASSES, "class_map={0: 9}"],
+        "class_map: 0 -> 9, expected labels 0..3",
+        "0..3",
+    ),
     "predicted label out of range": (lambda: None, [CLASSES, "pred_map={0: 9}"], "pred_map: 0 -> 9, expected", "0..3"),
     "ignored value": (
         lambda: None,
@@ -374,7 +379,7 @@ MISTAKES = {
         "ignore_index: [-1], expected",
         "mask values 0..65535",
     ),
-    "map of names": (lambda: None, [CLASSES, "class_map={a: 0}"], "class_map: expected an integer for each key", "'a'"),
+    "map of names": (lambda: None, [CLASSES, "class_map={a: 0}"], "class_map: a, expected values 0..65535", "other"),
     "tool": (lambda: None, [*KNOWN, "as=mmsegg"], "as: expected one of segtrain, smp, mmseg", "did you mean 'mmseg'?"),
     "policy": (
         lambda: None,
@@ -433,3 +438,15 @@ def test_the_config_is_shown_with_the_key_as_it_is_typed(capsys):
 def test_reports_are_strict_json(pairs):
     assert score(CLASSES, "ignore_index=255", "as=torchvision", "output=out") == 0
     json.loads(Path("out/report.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_colours_and_words_are_mapped_in_files_that_are_scored(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    colours = np.array([(0, 0, 0), (0, 128, 0)], np.uint8)
+    labels = np.resize(np.array([0, 1], np.uint8), (40, 50))
+    for folder, pixels in (("coloured", colours[labels]), ("predicted", np.where(labels == 1, 9, 200))):
+        Path(folder).mkdir()
+        paint(f"{folder}/a.png", pixels)
+    words = "score predicted coloured classes=[background,cat]"
+    assert main([*words.split(), "class_map={0-0-0: 0, 0-128-0: 1}", "pred_map={9: 1, other: 0}"]) == 0
+    assert "iou 1.0000" in capsys.readouterr().out

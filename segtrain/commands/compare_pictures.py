@@ -1,7 +1,7 @@
 """The pictures of ``segtrain compare``: what both models made of the images that changed most."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -80,7 +80,7 @@ def _view_of_masks(report: Report) -> View:
     pred, truth = Path(about["pred"]), Path(about["truth"])
     names = task.class_names if task.classes_overlap else ()
     truth_labels, pred_labels = (
-        LabelMap(task.value_names, class_map=_label_of_value(about.get(key))) for key in ("truth_map", "pred_map")
+        LabelMap(task.value_names, class_map=about.get(key)) for key in ("truth_map", "pred_map")
     )
     missing = STANDS_FOR.get(about.get("missing", "error"), IGNORE_INDEX)
     scorer = Scorer(task=task, truth_labels=truth_labels, pred_labels=pred_labels, missing=missing)
@@ -98,8 +98,3 @@ def _view_of_masks(report: Report) -> View:
         return Shown(None, target, prediction)
 
     return view
-
-
-def _label_of_value(written: Mapping[str, int] | None) -> dict[int, int] | None:
-    """Take back what JSON made of the keys."""
-    return None if written is None else {int(value): label for value, label in written.items()}

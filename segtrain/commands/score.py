@@ -19,6 +19,7 @@ from segtrain.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from segtrain.data.class_map import ClassMap
     from segtrain.data.labels import LabelMap
     from segtrain.data.mask_pairs import MaskPair
     from segtrain.metrics.conventions import Number
@@ -77,7 +78,8 @@ def prepare(config: ScoreConfig) -> "tuple[Scorer, list[MaskPair]]":
 
     refuse_contradictions(config)
     pred, truth = Path(config.pred), Path(config.truth)
-    names, class_map = config.classes, config.class_map
+    names = config.classes
+    class_map: ClassMap | None = config.class_map
     if config.mode == "multilabel":
         names = class_folders(truth) if names is None else names
         pairs, extra = pair_class_masks(pred, truth, names, complete=config.missing == "error")
@@ -129,7 +131,7 @@ def refuse_output(config: ScoreConfig, folder: Path) -> None:
         raise ConfigError(f"output={folder}: holds the scores of a model, expected another folder; choose another")
 
 
-def make_scorer(config: ScoreConfig, names: Sequence[str], class_map: Mapping[int, int] | None) -> "Scorer":
+def make_scorer(config: ScoreConfig, names: Sequence[str], class_map: "ClassMap | None") -> "Scorer":
     """Say what the values in the files stand for."""
     from segtrain.data.folder import STANDS_FOR
     from segtrain.scoring import Scorer
@@ -154,7 +156,7 @@ def make_scorer(config: ScoreConfig, names: Sequence[str], class_map: Mapping[in
     )
 
 
-def _label_map(names: Sequence[str], ignore: Sequence[int], pairs: Mapping[int, int] | None, *, key: str) -> "LabelMap":
+def _label_map(names: Sequence[str], ignore: Sequence[int], pairs: "ClassMap | None", *, key: str) -> "LabelMap":
     from segtrain.data.labels import LabelMap
 
     try:
@@ -167,7 +169,7 @@ def _ignored(config: ScoreConfig) -> list[int]:
     return [config.ignore_index] if isinstance(config.ignore_index, int) else list(config.ignore_index or ())
 
 
-def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> tuple[list[str], dict[int, int]]:
+def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "tuple[list[str], ClassMap]":
     """Name classes by number: the labels of the class map, or else the values that the truth holds, in order."""
     from segtrain.console import Display
     from segtrain.data.labels import UNKNOWN
@@ -175,7 +177,8 @@ def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> tuple[lis
     from segtrain.task import IGNORE_INDEX
 
     if config.class_map is not None:
-        highest = max(label for label in (1, *config.class_map.values()) if label != IGNORE_INDEX)
+        labels = [label for label in config.class_map.values() if isinstance(label, int) and label != IGNORE_INDEX]
+        highest = max(1, *labels)
         return [str(label) for label in range(highest + 1)], config.class_map
     display = Display()
     with display.running(0, len(pairs), label="looking for classes"):

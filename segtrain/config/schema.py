@@ -177,8 +177,8 @@ class ScoreConfig:
     classes: list[str] | None
     missing: Literal["error", "absent", "ignore"]
     ignore_index: int | list[int] | None
-    class_map: dict[int, int] | None
-    pred_map: dict[int, int] | None
+    class_map: dict[int | str, int | str] | None
+    pred_map: dict[int | str, int | str] | None
     as_: Literal["segtrain", "smp", "mmseg", "torchvision"]
     absent: Literal["exclude", "one", "zero"]
     bootstrap: Natural

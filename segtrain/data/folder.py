@@ -42,7 +42,8 @@ class Folder:
     by ``seed`` and name, is set aside. ``classes`` names the mask values 0..n-1; a single class is value 1, against
     background 0. For classes that overlap, ``mode`` multilabel takes a mask of each class from a folder of its name,
     ``root/masks/cat``: 1 where the class is, 0 elsewhere; where a file is ``missing``, the class can count as absent,
-    or not count at all. ``class_map`` translates other values, ``ignore_index`` are values that do not count.
+    or not count at all. ``class_map`` translates other values, ranges of them (``0-127``), colours (``128-64-0``) and
+    all the rest (``other``); ``ignore_index`` are values that do not count.
     ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of every image: columns ``id`` (its
     path below the images, without suffix) and ``label``. ``value_range`` are the pixel values that are black and white,
     where they are not 0 and 255 (8 bits), 65535 (16 bits) or 1 (floats). Raises `ConfigError` and `DataError`.
@@ -60,7 +61,7 @@ class Folder:
         val_fraction: float = 0.1,
         test_fraction: float = 0.0,
         seed: int = 0,
-        class_map: Mapping[int, int] | None = None,
+        class_map: Mapping[int | str, int | str] | None = None,
         ignore_index: int | Sequence[int] | None = None,
         missing: Missing = "error",
         image_labels: str | None = None,
@@ -119,10 +120,10 @@ class Folder:
         return [None if file is None else self._read_file(file) for file in pair.masks]
 
     def _read_file(self, file: Path) -> NDArray[np.uint8]:
-        mask = read_mask(file)
+        mask = read_mask(file, by_colour=self._labels.by_colour)
         labels = self._labels(mask)
         if (labels == UNKNOWN).any():
-            values = self._labels.unknown(np.unique(mask).tolist())
+            values = map(self._labels.text, self._labels.unknown(np.unique(mask).tolist()))
             raise DataError(f"{file}: mask holds {listing(values)}, expected {self._labels.expected}")
         return labels
 

@@ -42,6 +42,10 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it can
 Colours: TypeAlias = NDArray[np.uint8]
 
 
+class ColourMaskError(DataError):
+    """A mask that holds colours where label values were expected."""
+
+
 class Decoded(NamedTuple):
     """Pixels ``(H, W)`` or ``(H, W, C)`` as stored; the first ``colours`` channels are gray or RGB; None: bands."""
 
@@ -63,27 +67,42 @@ def read_image(path: Path, *, channels: int = 3, mask_shape: tuple[int, ...] | N
     return turn(pixels, decoded.orientation) if applies(decoded.orientation, pixels.shape[:2], mask_shape) else pixels
 
 
-def read_mask(path: Path) -> Pixels:
+def read_mask(path: Path, *, by_colour: bool = False) -> Pixels:
     """Read a mask as ``(H, W)`` of uint8 or uint16: the values in the file, indices into the palette where it has one.
 
-    Raises `DataError` where the file is missing, damaged or holds colours.
+    ``by_colour`` asks for the colours instead, of a palette too, as `segtrain.data.class_map.pack` makes numbers of
+    them. Raises `DataError` where the file is missing, damaged or holds colours that were not asked for.
     """
-    return decode_mask(path)[0]
+    return decode_mask(path, by_colour=by_colour)[0]
 
 
-def decode_mask(path: Path) -> tuple[Pixels, Colours | None]:
+def decode_mask(path: Path, *, by_colour: bool = False) -> tuple[Pixels, Colours | None]:
     """Do what `read_mask` does, and give the palette ``(values, 3)`` where the file has one."""
     data = _read_bytes(path)
     pixels, orientation, palette = _decode_stored_mask(path, data)
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = pixels[..., 0]  # gray with transparency
+    if by_colour:
+        return turn(_packed(pixels, palette, path), orientation), None
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[..., :1] == pixels[..., :3]).all():
         pixels = pixels[..., 0]  # gray in three channels
     if pixels.ndim != 2:
-        raise DataError(
-            f"{path}: the mask holds colours, expected one channel of label values; save it as 8-bit gray or indexed"
+        raise ColourMaskError(
+            f"{path}: the mask holds colours, expected one channel of label values; save it as 8-bit gray or indexed, "
+            "or map colours, such as class_map={0-0-0: 0, 128-0-0: 1}"
         )
     return turn(_as_labels(pixels, path), orientation), palette
+
+
+def _packed(pixels: Pixels, palette: Colours | None, path: Path) -> Pixels:
+    """Make one number of each pixel's colour: ``(H, W)`` of uint32."""
+    if palette is not None:
+        pixels = palette[pixels]
+    pixels = pixels if pixels.ndim == 3 else np.repeat(_as_labels(pixels, path)[..., None], 3, axis=2)
+    if pixels.dtype != np.uint8:
+        raise DataError(f"{path}: the mask holds {pixels.dtype}, expected colours of 8 bits; save it so")
+    red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
+    return (red << 16) | (green << 8) | blue
 
 
 def image_size(path: Path, *, mask_shape: tuple[int, ...] | None = None) -> tuple[int, int]:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from segtrain.data.images import JPEG, PNG, decode_image, decode_mask, refuse_corrupt_jpeg
 from segtrain.data.memory import recall, remember
 from segtrain.data.orientation import applies, orientation_in
+from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 
 _FORMAT = 1
@@ -72,16 +74,23 @@ def look_into_image(path: Path) -> ImageFacts:
     return facts if pixels.dtype == np.uint8 else facts._replace(low=float(pixels.min()), high=float(pixels.max()))
 
 
-def look_into_mask(path: Path) -> MaskFacts:
+def look_into_mask(path: Path, *, by_colour: bool = False) -> MaskFacts:
     """Read a whole mask; raises `DataError` as `read_mask` does."""
-    pixels, palette = decode_mask(path)
-    found = np.bincount(pixels.ravel())
-    held = np.flatnonzero(found).tolist()
+    pixels, palette = decode_mask(path, by_colour=by_colour)
+    values, found = np.unique(pixels, return_counts=True) if by_colour else _count(pixels)
+    held = values.tolist()
     colours = (
         {} if palette is None else {value: tuple(palette[value].tolist()) for value in held if value < len(palette)}
     )
     height, width = pixels.shape
-    return MaskFacts((height, width), {value: int(found[value]) for value in held}, colours)
+    return MaskFacts((height, width), dict(zip(held, found.tolist(), strict=True)), colours)
+
+
+def _count(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """List the values of label maps and how often each is there, which is quicker than sorting all pixels."""
+    counts = np.bincount(pixels.ravel())
+    values = np.flatnonzero(counts)
+    return values, counts[values]
 
 
 def _read(path: Path) -> bytes:
@@ -131,9 +140,11 @@ class Inspector:
         """Do what `look_into_image` does."""
         return ImageFacts(*self._facts(path, "image", lambda: list(look_into_image(path))))
 
-    def mask(self, path: Path) -> MaskFacts:
+    def mask(self, path: Path, *, by_colour: bool = False) -> MaskFacts:
         """Do what `look_into_mask` does."""
-        shape, counts, colours = self._facts(path, "mask", lambda: _plain(look_into_mask(path)))
+        kind = "colours" if by_colour else "mask"
+        found = self._facts(path, kind, lambda: _plain(look_into_mask(path, by_colour=by_colour)))
+        shape, counts, colours = found
         return MaskFacts((shape[0], shape[1]), dict(counts), {value: tuple(rgb) for value, rgb in colours})
 
     def _facts(self, path: Path, kind: str, look: Callable[[], list[Any]]) -> list[Any]:

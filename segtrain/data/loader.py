@@ -44,11 +44,12 @@ class AugmentedDataset(Dataset[Any]):
         length = len(source)
         kept = length if limit is None else min(limit, length)
         self.indices = [number * length // kept for number in range(kept)]
-        self.cache: Cache | None = None
-        if kept and (cache_mb or pipeline.transforms):
-            example = self._fitted(0)
-            self.pipeline = pipeline.suited_to(example.image, source.value_range)
-            self.cache = Cache(example, kept, cache_mb) if cache_mb else None
+        self.cache = Cache(self._fitted(0), kept, cache_mb) if kept and cache_mb else None
+
+    def suit_pipeline(self) -> None:
+        """Leave out the changes of colour that the first image cannot take; said once, before there are workers."""
+        if self.pipeline.transforms and self.indices:
+            self.pipeline = self.pipeline.suited_to(self._kept(0).image, self.source.value_range)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -68,7 +68,7 @@ class OxfordPets:
         self.image_labels: tuple[int, ...] = ()
         if image_labels:
             self.image_classes, self.image_labels = _image_labels(image_labels, parts[split], annotations)
-        trimap = {1: 1, 2: 0, 3: BORDER_LABEL[border]}  # pet, background, border
+        trimap: dict[int | str, int | str] = {1: 1, 2: 0, 3: BORDER_LABEL[border]}  # pet, background, border
         self._labels = LabelMap(("background", "pet"), class_map=trimap)
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segtrain.data.labels import VALUES, LabelMap
+from segtrain.data.labels import LabelMap
 from segtrain.data.memory import recall, remember
 from segtrain.data.sample import Source
 from segtrain.losses.class_weights import PixelCounts
@@ -74,7 +74,7 @@ def fingerprint_masks(files: Iterable[Path], labels: LabelMap) -> str | None:
 
     None where a file cannot be looked at; reading it says why.
     """
-    digest = hashlib.sha256(labels(np.arange(VALUES)).tobytes())
+    digest = hashlib.sha256(labels.table.tobytes())
     try:
         for file in files:
             status = file.stat()

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segtrain.data.images import fits
+from segtrain.data.class_map import pack
+from segtrain.data.images import ColourMaskError, fits
 from segtrain.data.inspection import ImageFacts, Inspector, MaskFacts
-from segtrain.data.labels import INEXACT, LabelMap, listing
+from segtrain.data.labels import INEXACT, MANY, LabelMap, listing
 from segtrain.data.pairs import Pair
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
@@ -32,6 +33,7 @@ class Finding(NamedTuple):
     image: ImageFacts | None = None
     masks: tuple[MaskFacts | None, ...] = ()
     problems: tuple[str, ...] = ()
+    coloured: tuple[Path, ...] = ()
 
 
 def verify_pairs(
@@ -48,8 +50,7 @@ def verify_pairs(
     """
     inspector = Inspector(file for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        findings = list(pool.map(lambda pair: _look(pair, inspector), pairs))
-    inspector.keep()
+        findings = list(pool.map(lambda pair: _look(pair, inspector, by_colour=labels.by_colour), pairs))
     images = {finding.pair.image: finding.image for finding in findings if finding.image}
     problems = [problem for finding in findings for problem in finding.problems]
     problems = first_few([*problems, *odd_images(images, channels)])
@@ -59,9 +60,13 @@ def verify_pairs(
         for file, facts in zip(finding.pair.masks, finding.masks, strict=False)
         if file is not None and facts is not None
     ]
-    problems += [*_strange(masks, labels, class_names), *_palettes_that_differ(masks)]
+    coloured = [file for finding in findings for file in finding.coloured]
+    problems += [*_coloured(coloured, inspector, labels), *_strange(masks, labels, class_names)]
+    problems += _palettes_that_differ(masks, labels)
+    inspector.keep()
     if problems:
         raise DataError("\n".join(problems))
+    mention_palette(masks, labels)
     if value_range is None:
         mention_range(list(images.values()))
     held: list[set[int]] = [set() for _ in pairs[0].masks]
@@ -72,28 +77,62 @@ def verify_pairs(
 
 
 def _strange(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap, class_names: Sequence[str]) -> list[str]:
-    """Describe masks that hold values without a label, in one line."""
+    """Describe masks that hold values without a label, in one line; the one that holds the most of them is named."""
     strange = [(file, facts) for file, facts in masks if labels.unknown(facts.counts)]
     if not strange:
         return []
-    values = {value for _, facts in masks for value in facts.counts}
-    file, facts = strange[0]
-    remedy = labels.remedy(values, class_names)
+    counts: Counter[int] = Counter()
+    for _, facts in masks:
+        counts.update(facts.counts)
+    file, facts = max(strange, key=lambda mask: len(mask[1].counts))
+    remedy = labels.remedy(counts, class_names)
     return [strange_values(file, tuple(facts.counts), labels, remedy, masks=len(strange))]
 
 
-def _palettes_that_differ(masks: Sequence[tuple[Path, MaskFacts]]) -> list[str]:
+def _coloured(files: Sequence[Path], inspector: Inspector, labels: LabelMap) -> list[str]:
+    """Describe masks that hold colours, in one line that lists them all."""
+    if not files:
+        return []
+    counts: Counter[int] = Counter()
+    for file in files:
+        counts.update(inspector.mask(file, by_colour=True).counts)
+    others = f" ({len(files)} masks hold colours)" if len(files) > 1 else ""
+    if len(counts) > MANY:
+        return [f"{files[0]}: the mask holds colours, {len(counts)} of them in all masks; {INEXACT}{others}"]
+    remedy = _by_colour(labels).fill_in(sorted(counts))
+    return [f"{files[0]}: the mask holds colours, expected label values; {remedy}{others}"]
+
+
+def _palettes_that_differ(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap) -> list[str]:
     """Describe the first index that stands for one colour in one mask and for another in another."""
     seen: dict[int, tuple[Path, tuple[int, int, int]]] = {}
     for file, facts in masks:
         for value, colour in facts.colours.items():
             first, before = seen.setdefault(value, (file, colour))
             if before != colour:
+                colours = {pack(colour) for _, facts in masks for colour in facts.colours.values()}
                 return [
-                    f"{file}: {value} is the colour {_rgb(colour)} in its palette, and {_rgb(before)} in that of "
-                    f"{first}, expected one palette for all masks; save them with the same one"
+                    f"{file}: {value} is the colour {_rgb(colour)} in its palette, {_rgb(before)} in that of "
+                    f"{first.name}, expected one palette; map colours: {_by_colour(labels).fill_in(sorted(colours))}"
                 ]
     return []
+
+
+def mention_palette(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap) -> None:
+    """Log the colours that palettes give to labels: their order may not be that of the classes."""
+    colours = {value: colour for _, facts in masks for value, colour in facts.colours.items()}
+    shown = [f"{labels.name_of(value)} {_rgb(colours[value])}" for value in sorted(colours)]
+    if shown:
+        log.info(
+            "colours in the palettes of the masks: %s; if one is not that class, map colours: "
+            "'data.class_map={%s: 0, ...}'",
+            *(listing(shown), _rgb(colours[min(colours)])),
+        )
+
+
+def _by_colour(labels: LabelMap) -> LabelMap:
+    """Return a map of colours to the same labels, which has none yet."""
+    return LabelMap(labels.label_names, class_map={"255-255-255": "ignore"})
 
 
 def _rgb(colour: tuple[int, int, int]) -> str:
@@ -146,10 +185,11 @@ def held_values(mask: Pixels) -> tuple[int, ...]:
 
 
 def strange_values(mask: Path, values: Sequence[int], labels: LabelMap, remedy: str, *, masks: int) -> str:
-    """Describe the first of several masks that hold values without a label; those of a JPEG are never exact."""
+    """Describe one of several masks that hold values without a label; those of a JPEG are never exact."""
     remedy = INEXACT if mask.suffix.lower() in (".jpg", ".jpeg") else remedy
     others = f" ({masks} masks hold such values)" if masks > 1 else ""
-    return f"{mask}: mask holds {_values(values)}, expected {labels.expected}; {remedy}{others}"
+    held = _values([labels.text(value) for value in values])
+    return f"{mask}: mask holds {held}, expected {labels.expected}; {remedy}{others}"
 
 
 def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
@@ -160,28 +200,32 @@ def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: 
     return f"{mask}: {sizes} ({image}); {remedy}"
 
 
-def _look(pair: Pair, inspector: Inspector) -> Finding:
+def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Finding:
     problems: list[str] = []
+    coloured: list[Path] = []
     masks: list[MaskFacts | None] = []
     for file in pair.masks:
         try:
-            masks.append(None if file is None else inspector.mask(file))
+            masks.append(None if file is None else inspector.mask(file, by_colour=by_colour))
+        except ColourMaskError:
+            coloured += [file] if file else []
+            masks.append(None)
         except DataError as error:
             problems.append(str(error))
             masks.append(None)
     try:
         image = inspector.image(pair.image)
     except DataError as error:
-        return Finding(pair, None, tuple(masks), (str(error), *problems))
+        return Finding(pair, None, tuple(masks), (str(error), *problems), tuple(coloured))
     size = image.size(next((mask.shape for mask in masks if mask), None))
     for number, (file, mask) in enumerate(zip(pair.masks, masks, strict=True)):
         if file is not None and mask is not None and mask.shape != size:
             problems.append(wrong_size(file, mask.shape, pair.image, size))
             masks[number] = None
-    return Finding(pair, image, tuple(masks), tuple(problems))
+    return Finding(pair, image, tuple(masks), tuple(problems), tuple(coloured))
 
 
-def _values(values: Sequence[int]) -> str:
+def _values(values: Sequence[object]) -> str:
     """Write ``0 and 255``, ``0, 1 and 255``, or the ends of a long list."""
     if len(values) == 1 or len(values) > MOST:
         return listing(values)

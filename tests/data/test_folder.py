@@ -152,14 +152,27 @@ VALUE_PROBLEMS = [
         {},
         "set 'data.classes=[background,cat,dog]' if 0 is background",
     ),
-    ((0, 9, 99), ["cat", "dog"], {}, "set 'data.classes=[background,cat,dog]' 'data.class_map={0: 0, 9: 1, 99: 2}'"),
+    (
+        (0, 9, 99),
+        ["cat", "dog"],
+        {},
+        "set 'data.classes=[background,cat,dog]' and write a label for each ? (0 background, 1 cat, 2 dog, or ignore) "
+        "in 'data.class_map={0: 0, 9: ?, 99: ?}'",
+    ),
+    ((1, 2, 3), ["background", "cat", "dog"], {}, "add 'data.class_map={1: 0, 2: 1, 3: 2}'"),
+    ((0, 1, 3), ["background", "cat", "dog"], {}, "in 'data.class_map={0: 0, 1: ?, 3: ?}'"),
+    ((0, 38, 75), ["background", "cat", "dog"], {}, "in 'data.class_map={0: 0, 38: ?, 75: ?}'"),
+    ((0, 8, 12, 255), ["background", "cat", "dog"], {}, "'data.class_map={0: 0, 8: ?, 12: ?}' data.ignore_index=255"),
+    ((0, 8, 12, 255), ["cat"], {}, "in 'data.class_map={0: 0, 8: ?, 12: ?, 255: ignore}'"),
+    ((1, 2, 255), ["cat", "dog"], {}, "add 'data.class_map={1: 0, 2: 1}' data.ignore_index=255"),
+    ((0, 85, 170, 255), ["a", "b", "c", "d"], {}, "add 'data.class_map={0: 0, 85: 1, 170: 2, 255: 3}'"),
     ((0, 1, 2), ["cat", "dog"], {"ignore_index": 0}, "add 'data.class_map={1: 0, 2: 1}'"),
-    ((0, 1, 7), ["cat"], {"class_map": {0: 0, 1: 1}}, "skip with data.ignore_index=7"),
+    ((0, 1, 7), ["cat"], {"class_map": {0: 0, 1: 1}}, "in 'data.class_map={0: 0, 1: 1, 7: ?}'"),
     (
         (0, 1, 2, 77),
         ["cat", "dog", "owl"],
         {},
-        "mend the mask if 77 is in few, or set data.ignore_index=77 if 77 does not count",
+        "fix the mask if 77 is in few, or set data.ignore_index=77 if 77 does not count",
     ),
     (
         (0, 1, 2, 9, 77),
@@ -168,6 +181,7 @@ VALUE_PROBLEMS = [
         "set 'data.ignore_index=[9,77]' if 77 does not count",
     ),
     (range(200), ["cat"], {}, "was it saved as JPEG, or resized with interpolation?"),
+    (range(256), ["cat"], {}, "its edges are soft: split them with 'data.class_map={0-127: 0, 128-255: 1}'"),
 ]
 
 
@@ -175,8 +189,8 @@ VALUE_PROBLEMS = [
 def test_values_without_a_label_are_named_with_the_line_that_repairs_them(tmp_path, values, classes, options, remedy):
     message = problem(make_root(tmp_path, values), classes=classes, **options)
     assert f"{tmp_path}/masks/cat_" in message
-    assert "mask holds 0" in message
-    assert any(text in message for text in ("expected 0..1 (", "expected 0..2 (", "expected 0 ("))
+    assert f"mask holds {min(values)}" in message
+    assert any(text in message for text in ("expected 0..1 (", "expected 0..2 (", "expected 0..3 (", "expected 0 ("))
     assert remedy in message
     assert "\n" not in message
 
@@ -269,9 +283,14 @@ CONFIG_PROBLEMS = [
     ({"mode": "multiclass"}, "set 'data.classes=[background,cat]'"),
     (
         {"class_map": {0: 0, 255: 2}},
-        "data.class_map: 255 -> 2, expected values 0..65535 and labels 0..1",
+        "data.class_map: 255 -> 2, expected labels 0..1 (background, cat), or ignore for pixels that do not count",
     ),
-    ({"class_map": {-1: 0}}, "data.class_map: -1 -> 0"),
+    ({"class_map": {-1: 0}}, "data.class_map: -1, expected values 0..65535, ranges such as 0-127,"),
+    ({"class_map": {0: 0, "0-0-300": 1}}, "data.class_map: 0, expected colours such as 128-64-0"),
+    ({"class_map": {"9-2": 0}}, "data.class_map: 9-2, expected values"),
+    ({"class_map": {"rest": 0}}, "data.class_map: rest, expected values"),
+    ({"class_map": {0: "cat"}}, "data.class_map: 0 -> cat, expected labels 0..1"),
+    ({"class_map": {"0-0-0": 0}, "ignore_index": 255}, "data.class_map has colours; map theirs to ignore there"),
     ({"ignore_index": [-1]}, "data.ignore_index: [-1]"),
     ({"val_fraction": 0.7, "test_fraction": 0.3}, "data.val_fraction, data.test_fraction: 0.7, 0.3, expected"),
     ({"classes": [f"class{number}" for number in range(255)]}, "data.classes: 255 label values, expected at most 254"),
