@@ -7,17 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from segtrain.data.palette import colorize
 from segtrain.data.sample import Colour, Pixels
 from segtrain.metrics import HEADLINES, PER_CLASS, class_mean, iou, paired_differences
-from segtrain.pictures import as_rgb
+from segtrain.pictures import as_rgb, panel
 from segtrain.reports import Report
-
-_HEIGHT = 240  # pixels that a picture is scaled to
-_GAP = 4
-_CAPTION = 14
 
 
 @dataclass(frozen=True)
@@ -172,25 +167,13 @@ def draw(change: Change, a: Shown, b: Shown, colours: Sequence[Colour]) -> NDArr
     The image is left out where neither report knows it.
     """
     image = a.image if a.image is not None else b.image
-    panels = [] if image is None else [_panel(change.id, as_rgb(image), Image.Resampling.BILINEAR)]
+    panels = [] if image is None else [panel(change.id, as_rgb(image), is_photo=True)]
     panels += [
-        _panel("truth" if panels else f"truth of {change.id}", colorize(a.truth, colours)),
-        _panel(_caption("A", change.a), colorize(a.prediction, colours)),
-        _panel(_caption("B", change.b), colorize(b.prediction, colours)),
+        panel("truth" if panels else f"truth of {change.id}", colorize(a.truth, colours)),
+        panel(_caption("A", change.a), colorize(a.prediction, colours)),
+        panel(_caption("B", change.b), colorize(b.prediction, colours)),
     ]
     return np.concatenate(panels, axis=1)
-
-
-def _panel(
-    words: str, pixels: NDArray[np.uint8], resampling: Image.Resampling = Image.Resampling.NEAREST
-) -> NDArray[np.uint8]:
-    """Scale a picture and put its caption over it; what is nearest does not mix the colours of labels."""
-    height, width = pixels.shape[:2]
-    width = max(1, round(width * _HEIGHT / height))
-    canvas = Image.new("RGB", (width + _GAP, _CAPTION + _HEIGHT), "white")
-    ImageDraw.Draw(canvas).text((2, 1), words, fill="black")
-    canvas.paste(Image.fromarray(pixels).resize((width, _HEIGHT), resampling), (0, _CAPTION))
-    return np.asarray(canvas)
 
 
 def _caption(name: str, value: float | None) -> str:

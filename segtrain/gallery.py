@@ -1,7 +1,6 @@
 """Validation images with truth and prediction: a fixed few over time, and the best and the worst of the moment."""
 
 from collections.abc import Sequence
-from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from segtrain.data.palette import colour_names
 from segtrain.evaluator import Evaluation
 from segtrain.metrics import iou
 from segtrain.models import Outputs, Segmenter
-from segtrain.pictures import side_by_side, stack_with_legend
+from segtrain.pictures import heading, side_by_side, stack_with_legend
 from segtrain.runlog import RunLog
 from segtrain.runtime import Runtime
 from segtrain.task import Task
@@ -44,9 +43,15 @@ class Gallery:
         values = iou(evaluation.counts).nanmean(1)
         scored = torch.nonzero(~values.isnan()).flatten()
         order = scored[values[scored].argsort(descending=True)].tolist()
-        chosen = order if len(order) <= 2 * _EXTREMES else order[:_EXTREMES] + order[-_EXTREMES:]
-        if chosen:
-            rows = self.draw(model, chosen, [f"iou {values[index]:.3f}" for index in chosen])
+        groups = {"all images, best first": order}
+        if len(order) > 2 * _EXTREMES:
+            groups = {"best images": order[:_EXTREMES], "worst images": order[-_EXTREMES:]}
+        rows = []
+        for title, chosen in groups.items():
+            drawn = self.draw(model, chosen, [f"iou {values[index]:.3f}" for index in chosen]) if chosen else []
+            width = max((row.shape[1] for row in drawn), default=1)
+            rows += [heading(f"{title} (iou: mean of the classes in an image)", width), *drawn]
+        if order:
             log.overview(stack_with_legend(rows, colour_names(self.task), self.dataset.source.palette))
 
     @torch.inference_mode()
@@ -60,9 +65,10 @@ class Gallery:
         labels = self.task.predict(outputs.logits).cpu().numpy()
         model.train(was_training)
         images, truths = batch["image"].permute(0, 2, 3, 1).numpy(), batch["mask"].numpy()
-        captions = [f"{name}  {note}" for name, note in zip_longest(batch["id"], notes, fillvalue="")]
         colours = self.dataset.source.palette
         return [
-            side_by_side(image, truth, label, colours, caption=caption)
-            for image, truth, label, caption in zip(images, truths, labels, captions, strict=True)
+            side_by_side(image, truth, label, colours, name=name, score=note)
+            for image, truth, label, name, note in zip(
+                images, truths, labels, batch["id"], notes or [""] * len(labels), strict=True
+            )
         ]

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from segtrain.data.palette import colorize, overlay
+from segtrain.data.palette import colorize
 from segtrain.data.sample import Colour, Pixels
 from segtrain.lettering import picture_font, readable, spelled
 
 _GAP = 4  # pixels of white between the parts
 _CAPTION = 14  # pixels for a line of text
+_HEIGHT = 240  # pixels that a picture is scaled to
 
 
 def as_rgb(image: Pixels) -> NDArray[np.uint8]:
@@ -27,14 +28,30 @@ def side_by_side(
     prediction: NDArray[np.integer],
     colours: Sequence[Colour],
     *,
-    caption: str,
+    name: str,
+    score: str = "",
 ) -> NDArray[np.uint8]:
-    """Draw image, truth and prediction next to each other: ``(H + caption, 3 W, 3)``."""
-    rgb = as_rgb(image)
-    parts = [rgb, overlay(rgb, truth, colours, alpha=0.7), colorize(prediction, colours)]
-    gap = np.full((len(rgb), _GAP, 3), 255, np.uint8)
-    row = np.concatenate([parts[0], gap, parts[1], gap, parts[2]], axis=1)
-    return np.concatenate([_text(caption, row.shape[1]), row])
+    """Draw image, truth and prediction next to each other, the labels of both alike, each under its title."""
+    panels = [
+        panel(name, as_rgb(image), is_photo=True),
+        panel("truth", colorize(truth, colours)),
+        panel(f"prediction  {score}".rstrip(), colorize(prediction, colours)),
+    ]
+    return np.concatenate(panels, axis=1)
+
+
+def panel(title: str, pixels: NDArray[np.uint8], *, is_photo: bool = False) -> NDArray[np.uint8]:
+    """Scale a picture to the height that all panels have, and put its title over it; labels stay unmixed."""
+    height, width = pixels.shape[:2]
+    width = max(1, round(width * _HEIGHT / height))
+    resampling = Image.Resampling.BILINEAR if is_photo else Image.Resampling.NEAREST
+    scaled = np.asarray(Image.fromarray(pixels).resize((width, _HEIGHT), resampling))
+    return np.pad(np.concatenate([_text(title, width), scaled]), ((0, 0), (0, _GAP), (0, 0)), constant_values=255)
+
+
+def heading(words: str, width: int) -> NDArray[np.uint8]:
+    """Draw a line of text between rows of pictures, white on gray."""
+    return _text(words, width, ink="white", paper="dimgray")
 
 
 def stack_with_legend(
@@ -71,7 +88,7 @@ def legend(names: Sequence[str], colours: Sequence[Colour], width: int) -> NDArr
     return np.asarray(canvas)
 
 
-def _text(words: str, width: int) -> NDArray[np.uint8]:
-    canvas = Image.new("RGB", (width, _CAPTION), "white")
-    ImageDraw.Draw(canvas).text((2, 1), spelled(words), fill="black", font=picture_font())
+def _text(words: str, width: int, *, ink: str = "black", paper: str = "white") -> NDArray[np.uint8]:
+    canvas = Image.new("RGB", (width, _CAPTION), paper)
+    ImageDraw.Draw(canvas).text((2, 1), spelled(words), fill=ink, font=picture_font())
     return np.asarray(canvas)

@@ -22,7 +22,7 @@ from segtrain.commands.sweep import plan_jobs
 from segtrain.data.images import read_image
 from segtrain.data.palette import colours_of
 from segtrain.errors import CheckpointError
-from segtrain.pictures import legend
+from segtrain.pictures import heading, legend
 from segtrain.task import Multiclass
 from tests.conftest import TINY
 
@@ -82,11 +82,12 @@ def test_metrics_are_one_strict_json_object_a_line(run):
     assert [entry["epoch"] for entry in entries if entry["split"] == "val"] == [0, 1]
 
 
-def test_the_overview_shows_image_truth_and_prediction(run):
+def test_the_overview_shows_image_truth_and_prediction_under_a_legend_and_a_heading(run):
     picture = np.asarray(Image.open(run / "overview.png"))
-    assert picture.shape[1] >= 3 * 32 + 2 * 4
-    above = picture.shape[0] - 8 * (32 + 14 + 4)
-    assert above == legend(CLASSES, colours_of(Multiclass(CLASSES)), 3 * 32 + 2 * 4).shape[0] + 4
+    width = 3 * (240 + 4)
+    assert picture.shape[1] == width
+    above = legend(CLASSES, colours_of(Multiclass(CLASSES)), width).shape[0] + 4 + heading("", width).shape[0] + 4
+    assert picture.shape[0] == above + 8 * (14 + 240 + 4)
 
 
 def test_eval_scores_another_split_beside_the_first(run):

@@ -11,20 +11,26 @@ from segtrain.task import IGNORE_INDEX, Task
 
 IGNORE_COLOUR: Colour = (128, 128, 128)
 BACKGROUND_COLOUR: Colour = (24, 24, 32)
+_BACKGROUND_NAMES = ("background", "bg", "backdrop", "none", "nothing", "other", "void", "unlabelled", "unlabeled")
 _GOLDEN_RATIO = 0.618034
 
 
-def palette(count: int) -> tuple[Colour, ...]:
-    """Give each of ``count`` label values its RGB colour; label 0 is dark, as it is the background more often than not.
+def palette(count: int, *, has_background: bool = True) -> tuple[Colour, ...]:
+    """Give each of ``count`` label values its RGB colour; label 0 is dark where it is the background.
 
     Hues advance by the golden ratio, so that neighbours differ however many there are; brightness alternates.
     """
-    return (BACKGROUND_COLOUR, *(_colour(number) for number in range(count - 1)))[:count]
+    dark = (BACKGROUND_COLOUR,) if has_background else ()
+    return (*dark, *(_colour(number) for number in range(count)))[:count]
 
 
 def colours_of(task: Task) -> tuple[Colour, ...]:
-    """Give the colours of what a task predicts, as `colorize` takes them: one more than classes where 0 is none."""
-    return palette(task.first_scored + len(task.class_names))
+    """Give the colours of what a task predicts, as `colorize` takes them: one more than classes where 0 is none.
+
+    Label 0 is dark where it stands for no class, or where its class goes by the name of a background.
+    """
+    has_background = task.first_scored > 0 or task.class_names[0].lower() in _BACKGROUND_NAMES
+    return palette(task.first_scored + len(task.class_names), has_background=has_background)
 
 
 def colour_names(task: Task) -> tuple[str, ...]:

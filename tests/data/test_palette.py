@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
-from segtrain.data.palette import BACKGROUND_COLOUR, IGNORE_COLOUR, colorize, overlay, palette
+from segtrain.data.palette import BACKGROUND_COLOUR, IGNORE_COLOUR, colorize, colours_of, overlay, palette
+from segtrain.task import make_task
 
 
 def test_colours_are_distinct_and_begin_with_a_dark_background():
@@ -29,3 +31,20 @@ def test_an_overlay_mixes_image_and_colours():
     image = np.full((1, 1, 3), 200, np.uint8)
     colours = [(0, 100, 255)]
     assert overlay(image, np.zeros((1, 1), np.uint8), colours, alpha=0.25).tolist() == [[[150, 175, 214]]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "names", "is_dark"),
+    [
+        ("multiclass", ["background", "cat"], True),
+        ("multiclass", ["Background", "cat"], True),
+        ("multiclass", ["sky", "road"], False),
+        ("binary", ["sky"], True),  # label 0 is what is no sky
+        ("multilabel", ["sky", "road"], True),  # as is the colour of pixels without any
+    ],
+)
+def test_label_0_is_dark_where_it_is_the_background(mode, names, is_dark):
+    colours = colours_of(make_task(mode, names))
+    assert (colours[0] == BACKGROUND_COLOUR) == is_dark
+    assert BACKGROUND_COLOUR not in colours[1:]
+    assert len(set(colours)) == len(colours)
