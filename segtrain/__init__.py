@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from segtrain import losses, metrics
     from segtrain.api import Predictor, save_model
     from segtrain.build import load_model
+    from segtrain.data.sample import Source
     from segtrain.models import create_model
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "__version__", "create_model", "load_model", "losses", "metrics", "save_model"]
+__all__ = ["Predictor", "Source", "__version__", "create_model", "load_model", "losses", "metrics", "save_model"]
 
 _LAZY = {
     "Predictor": "segtrain.api",
+    "Source": "segtrain.data.sample",
     "create_model": "segtrain.models",
     "load_model": "segtrain.build",
     "losses": "segtrain.losses",

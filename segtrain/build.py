@@ -25,7 +25,7 @@ from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
 from segtrain.data.feed import Feed
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
 from segtrain.data.pixel_counts import pixel_counts
-from segtrain.data.sample import Colour, Source
+from segtrain.data.sample import Colour, Source, admit
 from segtrain.data.scale import TrainingScale, shrinkage, typical_size
 from segtrain.data.transforms import Augment, Fitting
 from segtrain.errors import CheckpointError, ConfigError, DataError, SegtrainError
@@ -87,7 +87,7 @@ def _explained(error: Exception, node: Leaf, path: str) -> SegtrainError:
 
 def open_source(config: TrainConfig, split: Split) -> Source:
     """Open one split of the dataset, without a look into its files; raises DataError where there are none."""
-    source: Source = construct(config.data.leaf, "data", split=split)
+    source = admit(construct(config.data.leaf, "data", split=split))
     if len(source) == 0:
         raise DataError(f"data.split={split}: holds no images; choose another split or check data.root")
     return source

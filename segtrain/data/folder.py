@@ -18,7 +18,7 @@ from segtrain.data.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.pairs import Pair, find_class_pairs, find_pairs, stem
 from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
-from segtrain.data.sample import RawSample, Split
+from segtrain.data.sample import RawSample, Source, Split
 from segtrain.data.splits import Place, find_splits
 from segtrain.data.verify import verify_pairs, wrong_size
 from segtrain.errors import ConfigError, DataError
@@ -34,7 +34,7 @@ STANDS_FOR: Mapping[Missing, int] = {"absent": 0, "ignore": IGNORE_INDEX}
 """What a mask without a file holds everywhere."""
 
 
-class Folder:
+class Folder(Source):
     """Images and masks that belong together by their names.
 
     ``root/images`` and ``root/masks`` hold files of equal stems, in sub-folders too if so in both. Where they are
@@ -69,7 +69,7 @@ class Folder:
         value_range: tuple[float, float] | None = None,
         check: bool = True,
     ) -> None:
-        self.mode: Mode = _mode(mode, classes, missing)
+        self.mode = _mode(mode, classes, missing)
         self.class_names = tuple(classes)
         self.channels = channels
         self.value_range = _value_range(value_range)
@@ -88,16 +88,11 @@ class Folder:
             find = partial(find_class_pairs, classes=classes, complete=missing == "error")
         self._pairs = _pairs_of_split(find, base, Place(Path(images), Path(masks)), split, shares, seed)
         self.ids = tuple(self._pairs)
-        self.image_classes: tuple[str, ...] = ()
-        self.image_labels: tuple[int, ...] = ()
         if image_labels:
             below = base / images if (base / images).is_dir() else base
             names = [stem(pair.image, below) for pair in self._pairs.values()]
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
         log.info("%s: %d pairs for %s; mask values: %s", base, len(self), split, self._labels.describe())
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
     def __getitem__(self, index: int) -> RawSample:
         pair = self._pairs[self.ids[index]]

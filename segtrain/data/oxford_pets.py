@@ -16,7 +16,7 @@ from segtrain.data.images import read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap
 from segtrain.data.palette import palette
 from segtrain.data.pixel_counts import fingerprint_masks
-from segtrain.data.sample import RawSample, Split
+from segtrain.data.sample import RawSample, Source, Split
 from segtrain.errors import DataError
 from segtrain.task import IGNORE_INDEX, Mode
 
@@ -30,7 +30,7 @@ SPECIES = ("cat", "dog")
 ImageLabels: TypeAlias = Literal["breed", "species"]
 
 
-class OxfordPets:
+class OxfordPets(Source):
     """Pet against background (Parkhi, Vedaldi, Zisserman, Jawahar: "Cats and Dogs", CVPR 2012), binary.
 
     Splits are the official ones, except that every tenth image of ``trainval`` is the validation part. ``root`` is
@@ -44,7 +44,6 @@ class OxfordPets:
     class_names = ("pet",)
     palette = palette(2)
     channels = 3
-    value_range = None
 
     def __init__(
         self,
@@ -64,15 +63,10 @@ class OxfordPets:
         if split == "all":
             parts["all"] = [*rows, *_rows(annotations / "test.txt")]
         self.ids = tuple(name for name, *_ in parts[split])
-        self.image_classes: tuple[str, ...] = ()
-        self.image_labels: tuple[int, ...] = ()
         if image_labels:
             self.image_classes, self.image_labels = _image_labels(image_labels, parts[split], annotations)
         trimap: dict[int | str, int | str] = {1: 1, 2: 0, 3: BORDER_LABEL[border]}  # pet, background, border
         self._labels = LabelMap(("background", "pet"), class_map=trimap)
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
     def __getitem__(self, index: int) -> RawSample:
         image, _ = self._paths(index)

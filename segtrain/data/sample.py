@@ -1,12 +1,14 @@
 """The contract between dataset formats, transforms and the loader."""
 
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypedDict
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segtrain.task import Mode
+from segtrain.errors import ConfigError
+from segtrain.task import Mode, make_task
 
 Split: TypeAlias = Literal["train", "val", "test", "all"]
 """A part of a data set; ``all`` is the whole of it, to score a model that was trained elsewhere."""
@@ -68,50 +70,68 @@ class Batch(_LabelledBatch):
     id: list[str]
 
 
-class Source(Protocol):
-    """What every dataset format is: one split, indexed, with the facts that head, loss and metrics follow from."""
+class Source:
+    """What every dataset format is: one split, indexed, with the facts that head, loss and metrics follow from.
 
-    @property
+    A dataset of one's own derives from it, takes ``split`` as a keyword argument, sets ``class_names`` and ``ids``, and
+    has `__getitem__`; the rest has defaults. ``data._target_=my_package.MyData`` trains on it.
+    """
+
+    class_names: tuple[str, ...]
+    """The scored classes: for a binary task the foreground alone."""
+    ids: tuple[str, ...]
+    """The name of each sample."""
+    channels: int = 3
+    """Channels of an image."""
+    value_range: tuple[float, float] | None = None
+    """The pixel values that are black and white; None: those of the type of number."""
+    image_classes: tuple[str, ...] = ()
+    """What the labels of whole images stand for; empty where there are none."""
+    image_labels: tuple[int, ...] = ()
+    """The label of each sample's whole image, an index into ``image_classes``; empty where there are none."""
+
+    @cached_property
     def mode(self) -> Mode:
-        """Binary, multiclass or multilabel: what the masks are laid out for."""
+        """What the masks are laid out for, unless set otherwise: binary for a single class, else multiclass."""
+        return "binary" if len(self.class_names) == 1 else "multiclass"
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The scored classes: for a binary task the foreground alone."""
-
-    @property
+    @cached_property
     def palette(self) -> tuple[Colour, ...]:
-        """The RGB colour of each label value; for a multilabel task of no class and of each class."""
+        """The RGB colour of each label value, of a multilabel task of no class and of each class; ours, unless set."""
+        from segtrain.data.palette import colours_of  # which knows what a colour is from here
 
-    @property
-    def channels(self) -> int:
-        """Channels of an image."""
-
-    @property
-    def value_range(self) -> tuple[float, float] | None:
-        """The pixel values that are black and white; None: those of the type of number."""
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The name of each sample."""
-
-    @property
-    def image_classes(self) -> tuple[str, ...]:
-        """What the labels of whole images stand for; empty where there are none."""
-
-    @property
-    def image_labels(self) -> tuple[int, ...]:
-        """The label of each sample's whole image, an index into ``image_classes``; empty where there are none."""
+        return colours_of(make_task(self.mode, self.class_names))
 
     def verify(self) -> None:
         """Raise `DataError` with the remedy where the files cannot be trained on; once, before training."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.ids)
 
-    def __getitem__(self, index: int) -> RawSample: ...
+    def __getitem__(self, index: int) -> RawSample:
+        """Give the sample of that index; see `RawSample` for shapes and types."""
+        raise NotImplementedError
 
     def mask(self, index: int) -> NDArray[np.uint8]:
-        """The mask of that sample, without a look at its image."""
+        """Give the mask of that sample; overridden where that takes no look at its image."""
+        return self[index].mask
 
     def fingerprint(self) -> str | None:
-        """A text that changes whenever a mask does, by which facts about them are kept; None: they need not be."""
+        """Give a text that changes whenever a mask does, by which facts about them are kept; None: they are not."""
+        return None
+
+
+def admit(source: object) -> Source:
+    """Check what a dataset's class made; raises `ConfigError` for what it lacks."""
+    name = f"{type(source).__module__}.{type(source).__qualname__}"
+    if not isinstance(source, Source):
+        raise ConfigError(f"data: {name} is no dataset, expected a class derived from segtrain.Source; derive it")
+    missing = [key for key in ("class_names", "ids") if not hasattr(source, key)]
+    if type(source).__getitem__ is Source.__getitem__:
+        missing.append("__getitem__")
+    if missing:
+        raise ConfigError(f"data: {name} lacks {', '.join(missing)}, which segtrain.Source leaves to it; set them")
+    wrong = [key for key in ("class_names", "ids", "image_labels") if isinstance(getattr(source, key), str)]
+    if wrong:
+        raise ConfigError(f"data: {name}.{wrong[0]} is a text, expected a tuple of them, such as ('cat', 'dog')")
+    return source

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtrain.data.palette import palette
-from segtrain.data.sample import RawSample, Split
+from segtrain.data.sample import RawSample, Source, Split
 from segtrain.errors import ConfigError
 from segtrain.task import Mode
 
@@ -29,7 +29,7 @@ CONTRAST = 100  # least distance in RGB between a shape's colour and those alrea
 GRAIN = 6  # standard deviation of the noise, in gray levels
 
 
-class Shapes:
+class Shapes(Source):
     """Overlapping discs, squares, triangles and stars, textured like the background they lie on.
 
     Shapes are brighter than the ground on the whole, but colour and texture say nothing about which shape it is; a
@@ -41,9 +41,6 @@ class Shapes:
     class_names = CLASS_NAMES
     palette = palette(len(CLASS_NAMES))
     channels = 3
-    value_range = None
-    image_classes: tuple[str, ...] = ()
-    image_labels: tuple[int, ...] = ()
 
     def __init__(
         self, *, split: Split, size: int = 64, train: int = 2048, val: int = 128, test: int = 128, seed: int = 0
@@ -54,9 +51,6 @@ class Shapes:
         self.ids = tuple(f"{split}-{index:05d}" for index in range({"train": train, "val": val, "test": test}[split]))
         self._stream = (seed, get_args(Split).index(split))
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
     def __getitem__(self, index: int) -> RawSample:
         rng = np.random.default_rng((*self._stream, index))
         return RawSample(*draw(rng, self.size), self.ids[index])
@@ -64,12 +58,6 @@ class Shapes:
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Draw that sample for its mask alone, ``(size, size)``."""
         return self[index].mask
-
-    def fingerprint(self) -> None:
-        """Give none: what is drawn is not worth keeping facts about."""
-
-    def verify(self) -> None:
-        """Find nothing wrong: there are no files."""
 
 
 def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
