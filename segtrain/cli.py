@@ -61,7 +61,7 @@ def let_import_from(folder: Path) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; raises SegtrainError for what the user can mend."""
+    """Run one command line; raises SegtrainError for what the user can fix."""
     parser = _parser()
     found, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:

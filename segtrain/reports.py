@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def find_reports(paths: Sequence[Path], split: str | None) -> list[Path]:
     for path, names in held.items():
         if wanted not in names:
             others = f" (only of {', '.join(names)})" if names else ""
-            command = f"segtrain eval ckpt={path}"
+            command = f"segtrain eval {shlex.quote(str(path))}"
             remedy = f"run: {command} data.split={wanted}" if wanted in _SPLITS else f"run {command} on that data"
             raise DataError(f"{path}: holds no scores of {wanted} yet{others}; {remedy}")
     return [path / SPLITS_FOLDER / wanted if path in held else path for path in paths]

@@ -248,7 +248,7 @@ class Trainer:
         """Save and raise Interrupted if a signal asked to stop."""
         if self.stop.signal_number is not None:
             self.save()
-            resume = f"segtrain resume={shlex.quote(str(self.log.folder))}"
+            resume = f"segtrain resume {shlex.quote(str(self.log.folder))}"
             raise Interrupted(f"stopped at step {self.state.step}; go on with: {resume}", self.stop.signal_number)
 
     def state_dict(self) -> dict[str, Any]:

@@ -231,7 +231,7 @@ def test_a_missing_folder_is_refused(better, capsys):
 
 def test_a_run_that_was_not_scored_is_told_the_command(better, tmp_path, capsys):
     (tmp_path / "run").mkdir()
-    assert "segtrain eval ckpt=run data.split=val" in refused("a run split=val", capsys)
+    assert "segtrain eval run data.split=val" in refused("a run split=val", capsys)
 
 
 def test_runs_are_compared_on_a_split_that_both_hold(better, tmp_path, capsys):
@@ -245,7 +245,7 @@ def test_runs_without_a_split_in_common_are_told_the_command(better, tmp_path, c
     for run, split in (("one", "test"), ("other", "val")):
         write(tmp_path / run / "eval" / split, found_pixels(0))
     line = refused("one other", capsys)
-    assert "other: holds no scores of test yet (only of val); run: segtrain eval ckpt=other data.split=test" in line
+    assert "other: holds no scores of test yet (only of val); run: segtrain eval other data.split=test" in line
 
 
 def test_an_unknown_key_is_refused_before_anything_is_read(capsys):

@@ -52,7 +52,7 @@ def test_the_last_good_checkpoint_is_kept_and_the_run_goes_on_once_there_is_room
     folder = tmp_path / "run"
     with files_of_at_most(first_checkpoint + 1000):
         (line,) = refused(*RUN, f"logger={logger}", f"hydra.run.dir={folder}")
-    assert line.endswith(f"its last checkpoint is kept; free space, then: segtrain resume={folder}")
+    assert line.endswith(f"its last checkpoint is kept; free space, then: segtrain resume {folder}")
     assert checkpoint.read(folder / "checkpoints" / "last.pt")["state"]["step"] == 0
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.pt"]
     assert main(shlex.split(line.rpartition("segtrain ")[2])) == 0

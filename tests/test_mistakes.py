@@ -235,8 +235,8 @@ CONFIG_FILES = cases(
     ("top-level key", "sead: 1", "sead: unknown key", "did you mean 'seed'?"),
     ("group", "defaults:\n  - override /archh: fpn", "mine.yaml: 'archh' is no group", "did you mean 'arch'?"),
     ("choice", "defaults:\n  - override /arch: fpnn", "arch=fpnn: no such choice", "did you mean 'fpn'?"),
-    ("bracket", "trainer: {epochs: [1", "experiment/mine.yaml:3: not YAML", "mend the file"),
-    ("key twice", "seed: 1\nseed: 2", "experiment/mine.yaml:3: not YAML (found duplicate key seed)", "mend the file"),
+    ("bracket", "trainer: {epochs: [1", "experiment/mine.yaml:3: not YAML", "fix the file"),
+    ("key twice", "seed: 1\nseed: 2", "experiment/mine.yaml:3: not YAML (found duplicate key seed)", "fix the file"),
 )
 
 
@@ -404,7 +404,7 @@ def test_a_folder_that_cannot_be_written_is_refused(arguments, key, run, photos,
 
 
 def test_a_folder_that_holds_a_run_is_refused(run, refused):
-    assert "hydra.run.dir=run: holds a run; go on with resume=run" in refused(f"{SHAPES} hydra.run.dir=run")[0]
+    assert "hydra.run.dir=run: holds a run; go on with segtrain resume run" in refused(f"{SHAPES} hydra.run.dir=run")[0]
 
 
 class Payload:

@@ -67,7 +67,7 @@ def test_the_report_of_a_run_is_that_of_its_test_split_unless_another_is_asked_f
 
 
 def test_a_run_without_a_report_says_how_to_make_one(tmp_path):
-    with pytest.raises(DataError, match=r"holds no scores of test yet; run: segtrain eval ckpt=.* data.split=test"):
+    with pytest.raises(DataError, match=r"holds no scores of test yet; run: segtrain eval .* data.split=test"):
         find_reports([tmp_path], None)
     with pytest.raises(DataError, match="no such folder"):
         find_reports([tmp_path / "nowhere"], None)

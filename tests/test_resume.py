@@ -103,9 +103,9 @@ def test_a_signal_finishes_the_step_saves_and_names_the_resume_command(tmp_path,
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     run(whole)
     assert signal_after(stopped, after_step=4, number=number) == code
-    found = re.search(r"segtrain (resume=\S+)", stopped.with_suffix(".out").read_text())
+    found = re.search(r"segtrain resume (\S+)", stopped.with_suffix(".out").read_text())
     assert found
-    processes.run(found[1], output=tmp_path / "resumed.out")
+    processes.run("resume", found[1], output=tmp_path / "resumed.out")
     assert_same(final_state(whole), final_state(stopped))
     assert metrics(whole) == metrics(stopped)
 

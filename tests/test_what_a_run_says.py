@@ -28,8 +28,8 @@ def test_a_run_says_what_it_trains_and_ends_with_the_table_of_its_best_validatio
     assert float(best[1]) == max(float(iou) for _, iou, _ in lines)
     assert f"best validation: epoch {best[0]}, step {4 * int(best[0])}: iou {best[1]}," in words
     assert words.endswith(
-        f"to score it: segtrain eval ckpt={tmp_path}\n"
-        f"to use it: segtrain predict ckpt={tmp_path} input=photos output=masks\ndone: {tmp_path}\n"
+        f"to score it: segtrain eval {tmp_path}\n"
+        f"to use it: segtrain predict {tmp_path} photos masks\ndone: {tmp_path}\n"
     )
 
 

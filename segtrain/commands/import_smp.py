@@ -104,7 +104,7 @@ def _find(path: Path) -> tuple[Path, dict[str, Any]]:
         saved = json.loads(beside.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(
-            f"{beside}: is no JSON ({error}); mend it, or remove it and give arch=, encoder="
+            f"{beside}: is no JSON ({error}); fix it, or remove it and give arch=, encoder="
         ) from None
     return file, saved if isinstance(saved, dict) else {}
 
@@ -214,4 +214,4 @@ def _report(config: ImportConfig, recipe: "Recipe", translation: "Translation", 
     log.info("classes: %s", ", ".join(model.class_names))
     if model.image_classes:
         log.info("labels of whole images: %s", ", ".join(model.image_classes))
-    log.info("written to %s; go on with: segtrain eval ckpt=%s data=...", config.out, shlex.quote(config.out))
+    log.info("written to %s; go on with: segtrain eval %s data=...", config.out, shlex.quote(config.out))

@@ -132,7 +132,10 @@ def _is_used(folder: Path) -> bool:
 
 def _refuse_used(folder: Path) -> Path:
     if _is_used(folder):
-        raise ConfigError(f"hydra.run.dir={folder}: holds a run; go on with resume={folder}, or choose another folder")
+        raise ConfigError(
+            f"hydra.run.dir={folder}: holds a run; go on with segtrain resume {shlex.quote(str(folder))}, "
+            "or choose another folder"
+        )
     return folder
 
 
@@ -188,7 +191,7 @@ def telling_what_is_kept(folder: Path, made: Sequence[Path]) -> Iterator[None]:
         if found is None:
             raise
         if any((folder / "checkpoints").glob("*.pt")):
-            kept = f"its last checkpoint is kept; free space, then: segtrain resume={shlex.quote(str(folder))}"
+            kept = f"its last checkpoint is kept; free space, then: segtrain resume {shlex.quote(str(folder))}"
         else:
             take_back(folder, made)
             kept = "nothing is kept; free space, or choose another hydra.run.dir=..., and start again"
@@ -268,8 +271,8 @@ def tell_what_is_next(trainer: "Trainer") -> None:
         waited, steps = trainer.state.waited, (trainer.place, trainer.total_steps)
         log.info("stopped at step %d of %d: %d validations brought nothing better (trainer.patience)", *steps, waited)
     folder = shlex.quote(str(trainer.log.folder))
-    log.info("to score it: segtrain eval ckpt=%s", folder)
-    log.info("to use it: segtrain predict ckpt=%s input=photos output=masks", folder)
+    log.info("to score it: segtrain eval %s", folder)
+    log.info("to use it: segtrain predict %s photos masks", folder)
 
 
 def write_request(planned: Run) -> None:

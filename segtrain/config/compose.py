@@ -38,6 +38,7 @@ SCHEMAS: Mapping[str, type] = {
     "import": ImportConfig,
 }
 _NOTHING = object()
+_LONG = 80  # characters of a word that are not said three times in a line
 _QUOTES = "\"'"
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 
@@ -84,6 +85,9 @@ def parse_one_job(arguments: Sequence[str]) -> list[Override]:
 
 def _not_one_job(word: str) -> str:
     key, _, value = word.partition("=")
+    if len(word) > _LONG:
+        remedy = f"""add -m to run every combination, or write {key}=[...] for a list, '{key}="..."' for a text"""
+        return f"{word}: is a list of choices, expected one; {remedy}"
     as_list, as_text = typed(f"{key}=[{value}]"), typed(f"{key}={quote(value)}")
     remedy = f"add -m to run every combination, or write {as_list} for a list, {as_text} for a text with a comma"
     return f"{word}: is a list of choices, expected one; {remedy}"
@@ -305,7 +309,7 @@ def _compose(primary: str, overrides: list[str]) -> DictConfig:
         return hydra_compose(primary, overrides=overrides, return_hydra_config=True)
     except yaml.MarkedYAMLError as error:
         at = f"{error.problem_mark.name}:{error.problem_mark.line + 1}" if error.problem_mark else "a config file"
-        raise ConfigError(f"{at}: not YAML ({error.problem}), expected key: value lines; mend the file") from None
+        raise ConfigError(f"{at}: not YAML ({error.problem}), expected key: value lines; fix the file") from None
     except MissingConfigException as error:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         hint = did_you_mean(choice, error.options or ())
