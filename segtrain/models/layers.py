@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import gcd
 from typing import Literal, TypeAlias
 
+import torch
 import torch.nn.functional as F
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
@@ -75,7 +76,19 @@ class SpatialChannelAttention(nn.Module):
 def resize(x: Tensor, size: Sequence[int], *, mode: Interpolation = "nearest") -> Tensor:
     """Resize ``(N, C, H, W)`` to ``size``; interpolating modes keep pixel centres (``align_corners=False``)."""
     height, width = size
-    return x if x.shape[-2:] == (height, width) else F.interpolate(x, size=(height, width), mode=mode)
+    # An exported graph holds for all sizes, so it always resizes: one that is right already stays as it is.
+    if not torch.compiler.is_exporting() and x.shape[-2:] == (height, width):
+        return x
+    return F.interpolate(x, size=(height, width), mode=mode)
+
+
+def crop(x: Tensor, height: int, width: int) -> Tensor:
+    """Keep the first rows and columns of ``(N, C, H, W)``."""
+    if not torch.compiler.is_exporting():
+        return x[..., :height, :width]
+    # A slice would bind an exported graph to whether there was something to cut off.
+    rows, columns = (torch.arange(length, device=x.device) for length in (height, width))
+    return x.index_select(-2, rows).index_select(-1, columns)
 
 
 def initialize_he(module: nn.Module) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder, Encoder, Preprocessing
-from segtrain.models.layers import resize
+from segtrain.models.layers import crop, resize
 from segtrain.models.normalize import Normalize
 
 _NO_VARIANCE = "Expected more than 1 value per channel when training"
@@ -97,11 +98,11 @@ class Segmenter(nn.Module):
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, self.size_multiple)
         features = self.encoder(padded)
-        logits = self.segmentation_head(self.decoder(features))[..., :height, :width]
+        logits = crop(self.segmentation_head(self.decoder(features)), height, width)
         labels = self.classification_head(features[self.coarsest]) if self.classification_head is not None else None
         if self.training and self.aux_heads:
             small = [head(features[int(index)]) for index, head in self.aux_heads.items()]
-            aux = [resize(x, padded.shape[-2:], mode="bilinear")[..., :height, :width] for x in small]
+            aux = [crop(resize(x, padded.shape[-2:], mode="bilinear"), height, width) for x in small]
             return Outputs(logits, labels, tuple(aux))
         return logits if labels is None else (logits, labels)
 
@@ -109,4 +110,5 @@ class Segmenter(nn.Module):
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Append zeros to the height and width of ``(N, C, H, W)`` up to the next multiples of ``multiple``."""
     bottom, right = -image.shape[-2] % multiple, -image.shape[-1] % multiple
-    return F.pad(image, (0, right, 0, bottom)) if bottom or right else image
+    # An exported graph holds for all sizes, also for those that need no padding.
+    return F.pad(image, (0, right, 0, bottom)) if torch.compiler.is_exporting() or bottom or right else image

@@ -1,15 +1,16 @@
 """Pyramid attention network (Li et al. 2018, https://arxiv.org/abs/1805.10180)."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segtrain.config.signature import Range
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder, Demands
-from segtrain.models.layers import Interpolation, PooledBatchNorm2d, initialize_he
+from segtrain.models.layers import Interpolation, PooledBatchNorm2d, crop, initialize_he
 
 _FINEST_STRIDE = 4
 
@@ -117,6 +118,8 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(N, C, H, W)``."""
+        if torch.compiler.is_exporting():  # for all sizes, with all taps
+            return super().forward(input)
         reach = [min(size // 2, side - 1) for size, side in zip(self.kernel_size, input.shape[-2:], strict=True)]
         rows, columns = (
             slice(size // 2 - taps, size // 2 + taps + 1) for size, taps in zip(self.kernel_size, reach, strict=True)
@@ -129,13 +132,37 @@ class Halve(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, C, max(1, H // 2), max(1, W // 2))``."""
-        return F.max_pool2d(x, [min(2, length) for length in x.shape[-2:]])
+        height, width = x.shape[-2:]
+        if torch.compiler.is_exporting():  # for all sizes: rounded up, and of what that adds the single pixel is kept
+            rounded_up = F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 2)
+            return crop(rounded_up, _half(height), _half(width))
+        return F.max_pool2d(x, [min(2, height), min(2, width)])
+
+
+def _half(length: int) -> int:
+    """Compute max(1, length // 2) as a size of which an exported graph knows nothing: not whether it was 1 either."""
+    half: Any = torch.scalar_tensor(length // 2, dtype=torch.int64).clamp_min(1).item()
+    torch._check(half >= 1)
+    return half  # type: ignore[no-any-return]
 
 
 def resize_aligned(x: Tensor, size: Sequence[int], *, mode: Interpolation) -> Tensor:
     """Resize ``(N, C, H, W)`` to ``size``; bilinear keeps the corner pixels in the corners."""
     height, width = size
+    if torch.compiler.is_exporting() and mode == "bilinear":
+        return _resize_axis(_resize_axis(x, height, axis=-2), width, axis=-1)
     return F.interpolate(x, (height, width), mode=mode, align_corners=True if mode == "bilinear" else None)
+
+
+def _resize_axis(x: Tensor, length: int, *, axis: int) -> Tensor:
+    """Interpolate along one axis, corners in the corners, without asking whether one of the lengths is 1."""
+    exact: dict[str, Any] = {"dtype": torch.promote_types(x.dtype, torch.float32), "device": x.device}
+    own, wanted = (torch.scalar_tensor(side - 1, **exact) for side in (x.shape[axis], length))
+    place = torch.arange(length, **exact) * (own / wanted.clamp_min(1))
+    low = place.floor().clamp_max(own)
+    first, second = (x.index_select(axis, at.long()) for at in (low, (low + 1).minimum(own)))
+    share = (place - low).to(x.dtype)
+    return torch.lerp(first, second, share if axis == -1 else share.unsqueeze(-1))
 
 
 def _find_finest(encoder_strides: Sequence[int]) -> int:

@@ -37,8 +37,10 @@ class Segformer(Decoder):
     ) -> None:
         super().__init__()
         _check_depth(encoder_strides)
-        coarsest_first = encoder_channels[:0:-1]
-        self.mlp_stage = nn.ModuleList(LinearStage(in_channels, channels) for in_channels in coarsest_first)
+        coarsest_first = list(zip(encoder_channels, encoder_strides, strict=True))[:0:-1]
+        self.mlp_stage = nn.ModuleList(
+            LinearStage(in_channels, channels, shrinks=stride < _STRIDE) for in_channels, stride in coarsest_first
+        )
         self.fuse_stage = ConvNormReLU(channels * len(coarsest_first), channels, kernel_size=1, norm=norm)
         self.dropout = nn.Dropout2d(dropout)
         self.out_channels = channels
@@ -60,10 +62,14 @@ class Segformer(Decoder):
 
 
 class LinearStage(nn.Module):
-    """The linear layer of one map, applied together with its share of the convolution that fuses the maps."""
+    """The linear layer of one map, applied together with its share of the convolution that fuses the maps.
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    ``shrinks`` says that the map is finer than the result.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, shrinks: bool) -> None:
         super().__init__()
+        self.shrinks = shrinks
         self.linear = nn.Linear(in_channels, out_channels)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
@@ -72,7 +78,7 @@ class LinearStage(nn.Module):
         """Bring ``(N, C, h, w)`` to ``size``; ``share`` is ``(fused channels, out_channels)``."""
         weight = (share @ self.linear.weight)[..., None, None]
         bias = share @ self.linear.bias
-        if x.shape[-2] > size[0]:
+        if self.shrinks:
             return F.conv2d(resize(x, size, mode="bilinear"), weight, bias)
         return resize(F.conv2d(x, weight, bias), size, mode="bilinear")
 

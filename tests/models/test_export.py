@@ -1,0 +1,54 @@
+"""`torch.export` at one size gives a graph for all sizes, which computes what the model does."""
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim, export
+
+from segtrain.models import create_model, decoders
+
+ARCHS = sorted(name.lower() for name in decoders.__all__)
+OTHER_SIZES = [(128, 96), (200, 150), (97, 224), (65, 49)]  # only the first is a multiple of any stride
+
+
+NAMED = {2: Dim("height", min=49, max=8192), 3: Dim("width", min=49, max=8192)}
+
+
+def exported(model: nn.Module, sides=NAMED) -> nn.Module:
+    return export(model, (torch.zeros(1, 3, 64, 64, dtype=torch.float64),), dynamic_shapes=(sides,)).module()
+
+
+def compare(model, graph, size):
+    image = torch.randn(1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(size)))
+    with torch.no_grad():
+        torch.testing.assert_close(graph(image), model(image), rtol=1e-6, atol=1e-7)
+
+
+def make(arch, **options):
+    torch.manual_seed(0)
+    return create_model(arch, "test_vit" if arch == "dpt" else "resnet18", num_classes=2, **options).double().eval()
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_graph_of_free_height_and_width_equals_the_model_at_every_size(arch):
+    model = make(arch)
+    graph = exported(model)
+    for size in [(64, 64), *OTHER_SIZES]:
+        compare(model, graph, size)
+
+
+def test_every_architecture_is_exported():
+    assert len(ARCHS) == 12
+
+
+@pytest.mark.parametrize("arch", ["deeplabv3plus", "pan", "unet"])
+def test_sizes_that_are_only_said_to_vary_stay_free(arch):
+    model = make(arch)
+    graph = exported(model, {2: Dim.AUTO, 3: Dim.AUTO})
+    for size in OTHER_SIZES:
+        compare(model, graph, size)
+
+
+def test_a_classification_head_is_exported_with_the_model():
+    model = make("fpn", classification={"num_classes": 4})
+    compare(model, exported(model), (200, 150))
