@@ -588,6 +588,10 @@ sys.exit(code)
         ("--help", 0),
         ("arch=fpn --cfg job", 0),
         ("zoo resnet", 0),
+        ("export", 2),
+        ("--epochs 5", 2),
+        ("eval a b", 2),
+        ("arch=deeplabv3+ encoder=timm/resnet18.a1_in1k --cfg job", 0),
     ],
 )
 def test_what_needs_no_torch_is_answered_without_it(arguments, code):
