@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from segtrain.errors import ConfigError
+
 Layout: TypeAlias = Literal["pyramid", "tokens"]
 
 
@@ -66,15 +68,38 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Turns an encoder's maps into one: ``forward(features) -> (N, out_channels, H / out_stride, W / out_stride)``.
 
-    ``head_kernel_size`` is the size of the convolution that predicts classes from that map. ``demands`` is what the
-    architecture's paper takes for an encoder.
+    ``head_kernel_size`` is the size of the convolution that predicts classes from that map, 1 unless set. ``demands``
+    is what the architecture's paper takes for an encoder.
     """
 
     demands: ClassVar[Demands] = Demands()
     out_channels: int
     out_stride: int
-    head_kernel_size: int
+    head_kernel_size: int = 1
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Merge the maps, finest first."""
         raise NotImplementedError
+
+
+def check_encoder(encoder: object) -> None:
+    """Raise ConfigError with what an encoder of somebody's own lacks of `Encoder`."""
+    needed = ("out_channels", "strides", "size_multiple", "mean", "std", "prefix_tokens", "start_epoch")
+    missing = [name for name in needed if not hasattr(encoder, name)]
+    if missing:
+        raise ConfigError(
+            f"encoder: {type(encoder).__name__} lacks {', '.join(missing)}; derive it from segtrain.models.Encoder and "
+            "set self.out_channels, self.strides (of the image and its maps, the image first), self.size_multiple, "
+            "self.mean and self.std in __init__"
+        )
+
+
+def check_decoder(decoder: object) -> None:
+    """Raise ConfigError with what a decoder of somebody's own lacks of `Decoder`; it need not be derived from it."""
+    missing = [name for name in ("out_channels", "out_stride") if not isinstance(getattr(decoder, name, None), int)]
+    if missing:
+        raise ConfigError(
+            f"arch: {type(decoder).__name__} lacks {', '.join(missing)}, expected integers that say how many channels "
+            "its map has and how many times smaller than the image it is; set them in __init__, for example "
+            "self.out_channels = 16; self.out_stride = encoder_strides[-1] (and self.head_kernel_size if it is not 1)"
+        )

@@ -12,7 +12,7 @@ from segtrain.config.spine import PROVIDED
 from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models import decoders
-from segtrain.models.contract import Decoder, Demands, Encoder
+from segtrain.models.contract import Decoder, Demands, Encoder, check_decoder, check_encoder
 from segtrain.models.encoders.timm_encoder import TimmEncoder
 from segtrain.models.heads import Activation, AuxiliaryHead, ClassificationHead, SegmentationHead
 from segtrain.models.segmenter import Segmenter
@@ -86,7 +86,11 @@ def add_maps(demands: Demands, strides: Sequence[int]) -> Demands:
 
 
 def decoder_inputs(decoder: Callable[..., Decoder], encoder: Encoder) -> dict[str, Any]:
-    """Return what a decoder's constructor is told of the encoder: all that it has a parameter for."""
+    """Return what a decoder's constructor is told of the encoder: all that it has a parameter for.
+
+    Raises ``ConfigError`` for an encoder that cannot tell.
+    """
+    check_encoder(encoder)
     told = {
         "encoder_channels": encoder.out_channels,
         "encoder_strides": encoder.strides,
@@ -110,14 +114,16 @@ def assemble(
     """Give an encoder and a decoder the head that predicts ``num_classes`` maps at the size of the image.
 
     ``aux_heads`` are strides of encoder maps; each gets an `AuxiliaryHead`. Raises ``ConfigError`` for a stride of
-    which the encoder has no map, and for less than one class.
+    which the encoder has no map, for less than one class, and for parts that lack what `Encoder` and `Decoder` have.
     """
+    check_encoder(encoder)
+    check_decoder(decoder)
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
         raise ConfigError(f"num_classes: expected an integer of at least 1, got {num_classes!r}; give num_classes=2")
     head = SegmentationHead(
         decoder.out_channels,
         num_classes,
-        kernel_size=decoder.head_kernel_size,
+        kernel_size=getattr(decoder, "head_kernel_size", Decoder.head_kernel_size),
         upsampling=decoder.out_stride,
         activation=activation,
     )

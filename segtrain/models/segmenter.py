@@ -98,13 +98,27 @@ class Segmenter(nn.Module):
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, self.size_multiple)
         features = self.encoder(padded)
-        logits = crop(self.segmentation_head(self.decoder(features)), height, width)
+        decoded = self.decoder(features)
+        if not torch.compiler.is_exporting():
+            self._check_decoded(decoded, padded)
+        logits = crop(self.segmentation_head(decoded), height, width)
         labels = self.classification_head(features[self.coarsest]) if self.classification_head is not None else None
         if self.training and self.aux_heads:
             small = [head(features[int(index)]) for index, head in self.aux_heads.items()]
             aux = [crop(resize(x, padded.shape[-2:], mode="bilinear"), height, width) for x in small]
             return Outputs(logits, labels, tuple(aux))
         return logits if labels is None else (logits, labels)
+
+    def _check_decoded(self, decoded: Tensor, image: Tensor) -> None:
+        """Raise ConfigError where the decoder gives another map than it says: cropping would hide a wrong stride."""
+        channels, stride = self.decoder.out_channels, self.decoder.out_stride
+        sides = [-(-side // stride) for side in image.shape[-2:]]
+        if list(decoded.shape[1:]) != [channels, *sides]:
+            raise ConfigError(
+                f"arch: {type(self.decoder).__name__} has out_channels = {channels} and out_stride = {stride}, so it "
+                f"owes a map (N, {channels}, {sides[0]}, {sides[1]}) for an image of {tuple(image.shape[-2:])}, got "
+                f"{tuple(decoded.shape)}; set both in its __init__ to what its map has"
+            )
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
