@@ -70,15 +70,19 @@ def construct(node: Leaf, path: str, **provided: Any) -> Any:
     try:
         return instantiate({**node, "_partial_": True}, _convert_="all")(**provided)
     except (InstantiationException, ValueError, TypeError) as error:
+        mistake = _mistake_within(error)
+        if mistake is not None:
+            raise mistake from mistake.__cause__  # not from error, which it caused: the chain would be a ring
         raise _explained(error, node, path) from error
 
 
-def _explained(error: Exception, node: Leaf, path: str) -> SegtrainError:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, SegtrainError):
-        cause = cause.__cause__
-    if isinstance(cause, SegtrainError):
-        return cause
+def _mistake_within(error: BaseException | None) -> SegtrainError | None:
+    while error is not None and not isinstance(error, SegtrainError):
+        error = error.__cause__
+    return error
+
+
+def _explained(error: Exception, node: Leaf, path: str) -> ConfigError:
     inner = re.match("Error in call to target '(.+?)'", str(error))  # a node within this one
     name = inner[1] if inner else node[TARGET]
     root = error.__cause__ or error

@@ -69,7 +69,9 @@ def write_picture(path: Path, picture: "NDArray[np.uint8]", **options: Any) -> N
 
 def refusal(error: BaseException | None) -> OSError | None:
     """Find the answer of a disk that takes no more among the causes of an error."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # a chain that somebody closed to a ring has no end
+        seen.add(id(error))
         if isinstance(error, OSError) and error.errno in _REFUSED:
             return error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

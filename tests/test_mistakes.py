@@ -16,8 +16,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from segtrain.build import build_trainer
 from segtrain.cli import main
+from segtrain.config.compose import compose
 from segtrain.data.folder import Folder
+from segtrain.errors import ConfigError
 
 RUN = (
     "encoder=test_resnet encoder.weights=null arch.channels=[8,8,8,8,8] logger=none augment=none data.image_size=32 "
@@ -187,6 +190,7 @@ COMMAND_LINES = cases(
     ("text for a list", f"{FOLDER} data.classes=cat", "data.classes: expected a list such as [a,b]", "got 'cat'"),
     ("no classes", f"{FOLDER} data.classes=[]", "data.classes: no names", "such as 'data.classes="),
     ("a class twice", f"{FOLDER} data.classes=[a,b,a]", "data.classes: a more than once", "expected distinct names"),
+    ("number of weights", f"{SHAPES} loss.class_weights=[1]", "1 weights, expected 5", "set 'loss.class_weights=[1.0,"),
     ("pets elsewhere", f"data=oxford_pets {RUN} data.download=false", "oxford-iiit-pet: no images/", "set data.root"),
     # other commands
     ("eval of nothing", "eval", "ckpt: missing", "add ckpt=..."),
@@ -348,6 +352,17 @@ def test_what_is_quick_to_refuse_is_refused_before_any_file_of_the_data_is_read(
     line = refused(f"{FOLDER} data.classes=[cat] {words}")[0]
     assert line.startswith(f"segtrain: {where}: ")
     assert verified == []
+
+
+def test_a_mistake_that_a_constructor_finds_keeps_a_chain_of_causes_that_ends():
+    job = compose("train", [*shlex.split(SHAPES), "loss.class_weights=[1]"]).job
+    with pytest.raises(ConfigError, match="loss.class_weights: 1 weights, expected 5") as caught:
+        build_trainer(job, Path("run"))
+    causes, error = [], caught.value
+    while error is not None and len(causes) < 20:
+        causes.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    assert len(causes) < 20
 
 
 def test_the_files_of_both_splits_are_verified_before_training(photos, monkeypatch):
