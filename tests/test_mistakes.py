@@ -356,7 +356,7 @@ def test_what_is_quick_to_refuse_is_refused_before_any_file_of_the_data_is_read(
 
 def test_a_mistake_that_a_constructor_finds_keeps_a_chain_of_causes_that_ends():
     job = compose("train", [*shlex.split(SHAPES), "loss.class_weights=[1]"]).job
-    with pytest.raises(ConfigError, match="loss.class_weights: 1 weights, expected 5") as caught:
+    with pytest.raises(ConfigError, match=r"loss\.class_weights: 1 weights, expected 5") as caught:
         build_trainer(job, Path("run"))
     causes, error = [], caught.value
     while error is not None and len(causes) < 20:
