@@ -54,6 +54,8 @@ class BCELoss(PixelwiseLoss):
         class_weights: ClassWeights = None,
         pixel_counts: OptionalCounts = None,
     ) -> None:
+        if pos_weight is not None and not isinstance(pos_weight, int | float | Sequence):
+            raise ConfigError(f"loss.pos_weight: expected a number or a list, got {pos_weight!r}; give pos_weight=2")
         one_each = None if isinstance(pos_weight, int | float) else pos_weight
         super().__init__(
             task_of_options(task, mode, classes=None, weights=one_each),

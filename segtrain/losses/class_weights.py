@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Literal, TypeAlias, TypedDict
+from typing import Literal, TypeAlias, TypedDict, get_args
 
 import torch
 from torch import Tensor
@@ -88,8 +88,7 @@ def task_of_options(
     found = find_task(task, mode)
     if isinstance(found, Task) or (weights is None and classes is None):
         return found
-    if classes is None and not isinstance(weights, str | Mapping):
-        assert weights is not None
+    if classes is None and isinstance(weights, Sequence) and not isinstance(weights, str):
         return make_task(found, len(weights))
     return with_names(found, "loss.class_weights" if classes is None else "loss.classes")
 
@@ -135,10 +134,17 @@ def channel_weights(
 def _resolved(weights: ClassWeights, task: Task, pixel_counts: OptionalCounts) -> Tensor | None:
     if weights is None:
         return None
+    if isinstance(weights, str) and weights not in get_args(Scheme):
+        hint = did_you_mean(weights, get_args(Scheme))
+        raise ConfigError(f"loss.class_weights: {weights!r} is no scheme{hint}")
     if isinstance(weights, str):
         scheme, weights = weights, class_weights(_needed(pixel_counts, weights, task), weights)
         named = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(task.label_names, weights, strict=True))
         log.info("loss.class_weights: %s gives %s", scheme, named)
+    if not isinstance(weights, Mapping | Sequence):
+        raise ConfigError(
+            f"loss.class_weights: expected a list, got {weights!r}; set loss.class_weights={_example(task)}"
+        )
     values = _by_name(weights, task) if isinstance(weights, Mapping) else list(weights)
     _check(values, task)
     return torch.tensor(values, dtype=torch.float32)
@@ -159,9 +165,13 @@ def _counting(values: Tensor | None, classes: Sequence[str] | None, task: Task) 
 
 def _chosen(classes: Sequence[str], task: Task) -> Tensor:
     """Mark the channels of these classes with 1, ``(out_channels,)``."""
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise ConfigError(
+            f"loss.classes: expected a list of names, got {classes!r}; set loss.classes=[{task.class_names[0]}]"
+        )
     for name in classes:
         if name not in task.class_names:
-            raise ConfigError(f"loss.classes: {name!r} is no class{did_you_mean(name, task.class_names)}")
+            raise ConfigError(f"loss.classes: {name!r} is no class{did_you_mean(str(name), task.class_names)}")
     if not classes:
         raise ConfigError(f"loss.classes: holds nothing, expected some of {', '.join(task.class_names)}")
     return torch.tensor([float(name in classes) for name in task.class_names])
@@ -180,10 +190,10 @@ def _by_name(weights: Mapping[str, float], task: Task) -> list[float]:
     for name in weights:
         if name not in task.label_names:
             raise ConfigError(f"loss.class_weights.{name}: is no class{did_you_mean(str(name), task.label_names)}")
-    return [float(weights.get(name, 1.0)) for name in task.label_names]
+    return [weights.get(name, 1.0) for name in task.label_names]
 
 
-def _check(values: Sequence[float], task: Task) -> None:
+def _check(values: Sequence[object], task: Task) -> None:
     names = ", ".join(task.label_names)
     if len(values) != len(task.label_names):
         raise ConfigError(
@@ -191,7 +201,7 @@ def _check(values: Sequence[float], task: Task) -> None:
             f"set {_example(task)}"
         )
     for name, value in zip(task.label_names, values, strict=True):
-        if not 0 <= value < math.inf:
+        if not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise ConfigError(
                 f"loss.class_weights: {value} for {name}, expected a finite weight of at least 0; set {_example(task)}"
             )

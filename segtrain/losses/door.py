@@ -32,8 +32,9 @@ def loss_function(loss: OfTask[P]) -> OfTaskOrMode[P]:
         **kwargs: P.kwargs,
     ) -> Tensor:
         known = task_of_logits(task, kwargs.pop("mode", None), logits)  # type: ignore[arg-type]
+        target = lay_out(target, logits, known)
         if not logits.is_floating_point():
             raise ValueError(f"logits are {logits.dtype}, expected floats, as a model gives them")
-        return exact(logits, lay_out(target, logits, known), known, *args, **kwargs)
+        return exact(logits, target, known, *args, **kwargs)
 
     return cast("OfTaskOrMode[P]", at_the_door)  # typed by position; by name, at run time, `task` and `mode` go too

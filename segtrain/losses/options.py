@@ -5,7 +5,7 @@ from segtrain.errors import ConfigError
 
 def check_range(
     option: str,
-    value: float,
+    value: object,
     low: float,
     high: float = float("inf"),
     *,
@@ -13,6 +13,8 @@ def check_range(
     including_high: bool = False,
 ) -> None:
     """Raise ConfigError unless low <= value < high, or as the two flags say."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"loss.{option}: expected a number, got {value!r}; set loss.{option}=1")
     above = low <= value if including_low else low < value
     below = value <= high if including_high else value < high
     if above and below:

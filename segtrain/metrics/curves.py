@@ -72,7 +72,7 @@ class Curves:
         num_classes: int | None = None,
         bins: int = 2048,
     ) -> None:
-        if bins < 2 or bins % 2:
+        if not isinstance(bins, int) or bins < 2 or bins % 2:
             raise ValueError(f"bins is {bins}, expected an even number, as one half has to be an edge")
         self.task = complete_task(task, mode, num_classes=num_classes)
         self.bins = bins
@@ -83,9 +83,9 @@ class Curves:
     def update(self, logits: Tensor, target: Tensor) -> None:
         """Count the pixels of a batch, laid out as `Task` describes, on its device, without waiting for it.
 
-        The labels have to be in range, as `count` says that they are.
+        Raises what `lay_out` does: labels that are out of range come out at once on a CPU.
         """
-        target = lay_out(target, logits, self.task, checked=True)
+        target = lay_out(target, logits, self.task)
         self.histogram = self.histogram.to(logits.device, non_blocking=True)
         for image in zip(torch.split(logits, 1), torch.split(target, 1), strict=True):
             blocks = (self._tabulate(rows.float(), truth) for rows, truth in in_blocks(*image))

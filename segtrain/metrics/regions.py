@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.metrics.counting import confusion
-from segtrain.task import Task, lay_out_maps
+from segtrain.task import Task, check_is_full, lay_out_maps
 
 Mask = NDArray[np.bool_]
 
@@ -27,6 +27,7 @@ class Regions:
 def class_regions(prediction: Tensor, target: Tensor, task: Task) -> Iterator[list[Regions]]:
     """Yield for each image its scored classes; label maps are as for `confusion`, and are checked like there."""
     prediction, target = lay_out_maps(prediction, target, task)
+    check_is_full("prediction", prediction)
     confusion(prediction, target, task)
     prediction = prediction.long().where(task.is_known(target), task.ignore_index)
     for number in range(len(target)):

@@ -18,6 +18,9 @@ from segtrain.models.heads import Activation, AuxiliaryHead, ClassificationHead,
 from segtrain.models.segmenter import Segmenter
 from segtrain.models.smp.words import translated
 
+_OWN = frozenset({"name", "weights", "demands"})
+"""Arguments of an encoder that `create_model` has of its own."""
+
 
 def create_model(
     arch: str,
@@ -48,9 +51,14 @@ def create_model(
         raise ConfigError(line)
     if encoder is None:
         raise ConfigError('create_model: encoder is missing, expected a name; write encoder="resnet34"')
+    _check_names(encoder=encoder, weights=weights)
+    lists = {"class_names": class_names, "aux_heads": aux_heads}
+    mappings = {"encoder_options": encoder_options, "classification": classification}
+    require_call({"arch": arch, "activation": activation, **lists, **mappings}, create_model, "")
+    if classification is not None:
+        require_call(classification, ClassificationHead, "classification", provided={"in_channels"})
     options = {"depth": encoder_depth, "output_stride": encoder_output_stride, **(encoder_options or {})}
-    own = {"name", "weights", "demands"}
-    require_call({"in_channels": in_channels, **options}, TimmEncoder, "encoder", provided=own)
+    require_call({"in_channels": in_channels, **options}, TimmEncoder, "encoder", provided=_OWN)
     require_call(arch_options, decoder_class, "arch", provided=PROVIDED["arch"])
     demands = add_maps(decoder_class.demands, aux_heads)
     features = TimmEncoder(encoder, weights=weights, in_channels=in_channels, demands=demands, **options)
@@ -71,8 +79,8 @@ def create_model(
         "encoder": {"_target_": _path(TimmEncoder), "name": encoder, "weights": None, **options},
     }
     if classification is not None:
-        head = {key: value for key, value in classification.items() if key != "num_classes"}
-        model.config["aux"] = {"_target_": _path(ClassificationHead), "weight": 0.4, **head}
+        model.config["aux"] = {"_target_": _path(ClassificationHead), "weight": 0.4, **classification}
+        del model.config["aux"]["num_classes"]
     return model
 
 
@@ -156,8 +164,14 @@ def _find_map(strides: Sequence[int], stride: int) -> int:
     return found[-2] if shared else found[-1]
 
 
+def _check_names(**names: object) -> None:
+    for key, name in names.items():
+        if name is not None and not isinstance(name, str):
+            raise ConfigError(f"{key}: expected a name, got {name!r}")
+
+
 def _find_decoder(arch: str) -> type[Decoder]:
     by_name: dict[str, type[Decoder]] = {name.lower(): getattr(decoders, name) for name in decoders.__all__}
-    if arch.lower() not in by_name:
-        raise ConfigError(f"arch: unknown architecture {arch!r}{did_you_mean(arch, by_name)}")
+    if not isinstance(arch, str) or arch.lower() not in by_name:
+        raise ConfigError(f"arch: unknown architecture {arch!r}{did_you_mean(str(arch), by_name)}")
     return by_name[arch.lower()]

@@ -2,6 +2,7 @@
 
 from segtrain.task.door import (
     as_integers,
+    check_is_full,
     complete_task,
     find_task,
     lay_out,
@@ -24,6 +25,7 @@ __all__ = [
     "as_float",
     "as_integers",
     "binary_nll",
+    "check_is_full",
     "complete_task",
     "find_task",
     "lay_out",

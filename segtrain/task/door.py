@@ -29,6 +29,8 @@ def find_task(task: Task | Mode | None, mode: Mode | None = None, *, num_classes
     if (task is None) == (mode is None):
         raise ConfigError(f"task: expected either a task or a mode, got {task!r} and mode {mode!r}; give mode='binary'")
     found = task if mode is None else mode
+    if num_classes is not None and (isinstance(num_classes, bool) or not isinstance(num_classes, int)):
+        raise ConfigError(f"num_classes: expected an integer, got {num_classes!r}; give num_classes=3")
     if isinstance(found, Task):
         if num_classes not in (None, found.out_channels):
             raise ConfigError(f"num_classes: {num_classes}, but {found} has {found.out_channels}; leave it out")
@@ -68,18 +70,18 @@ def task_of_logits(task: Task | Mode | None, mode: Mode | None, logits: Tensor) 
     return make_task(found, channels)
 
 
-def lay_out(target: Tensor, logits: Tensor, task: Task, *, checked: bool = False) -> Tensor:
+def lay_out(target: Tensor, logits: Tensor, task: Task) -> Tensor:
     """Return the target of these logits as `Task` describes it, without a copy where it is so already.
 
     Raises ValueError if the two cannot belong together, and DataError for labels that the task has not: at once on a
     CPU, on CUDA as a failed assertion of the device, as nothing here waits for it. While a graph is compiled or
-    exported, and for labels that were ``checked`` before, the values are not looked at.
+    exported the values are not looked at.
     """
     check_logits(logits, task, target)
     shape = tuple(logits.shape)
     expected = shape if task.classes_overlap else (shape[0], *shape[2:])
     target = _with_shape(target, expected, task, beside=logits, beside_name="logits")
-    return to_labels(target, task, checked=checked)
+    return to_labels(target, task)
 
 
 def lay_out_maps(prediction: Tensor, target: Tensor, task: Task) -> tuple[Tensor, Tensor]:
@@ -89,7 +91,7 @@ def lay_out_maps(prediction: Tensor, target: Tensor, task: Task) -> tuple[Tensor
     """
     _check_is_tensor("prediction", prediction)
     _check_is_tensor("target", target)
-    if prediction.is_floating_point():
+    if prediction.is_floating_point() or prediction.is_complex() or target.is_complex():
         raise ValueError(f"prediction is {prediction.dtype}, expected integer labels; logits become so by task.predict")
     _check_device("prediction", prediction, target)
     own = prediction.shape
@@ -105,8 +107,10 @@ def lay_out_maps(prediction: Tensor, target: Tensor, task: Task) -> tuple[Tensor
 
 
 def check_logits(logits: Tensor, task: Task | None = None, target: Tensor | None = None) -> None:
-    """Raise ValueError unless logits are ``(N, out_channels, H, W)``, on the device of their target."""
+    """Raise ValueError unless logits are real, ``(N, out_channels, H, W)``, on the device of their target."""
     _check_is_tensor("logits", logits)
+    if logits.is_complex():
+        raise ValueError(f"logits are {logits.dtype}, expected floats")
     if target is not None:
         _check_is_tensor("target", target)
         _check_device("logits", logits, target)
@@ -115,6 +119,7 @@ def check_logits(logits: Tensor, task: Task | None = None, target: Tensor | None
         classes = "" if task is None else f", a channel for each of {_listed(task.class_names)}"
         beside = "" if target is None else f" beside a target of shape {tuple(target.shape)}"
         raise ValueError(f"logits have shape {tuple(logits.shape)}{beside}, expected (N, {channels}, H, W){classes}")
+    check_is_full("logits", logits)
 
 
 def to_labels(target: Tensor, task: Task, *, checked: bool = False) -> Tensor:
@@ -213,6 +218,12 @@ def _mismatch(name: str, given: Tensor, target: Tensor, task: Task) -> ValueErro
 def _check_is_tensor(name: str, given: Tensor) -> None:
     if not isinstance(given, Tensor):
         raise ValueError(f"{name} is a {type(given).__name__}, expected a tensor; torch.as_tensor({name}) makes one")
+
+
+def check_is_full(name: str, given: Tensor) -> None:
+    """Raise ValueError for a batch without an image, or images without a pixel."""
+    if 0 in given.shape:
+        raise ValueError(f"{name}: shape {tuple(given.shape)} holds nothing, expected an image and a pixel at least")
 
 
 def _check_device(name: str, given: Tensor, target: Tensor) -> None:

@@ -300,6 +300,8 @@ def make_task(
     kinds: dict[str, type[Task]] = {kind.mode: kind for kind in (Binary, Multiclass, Multilabel)}
     if mode not in kinds:
         raise ConfigError(f"mode: expected one of {', '.join(kinds)}, got {mode!r}{did_you_mean(str(mode), kinds)}")
+    if not isinstance(class_names, int | Sequence) or isinstance(class_names, str):
+        raise ConfigError(f"class_names: expected a list of names or their number, got {class_names!r}; give ['cat']")
     if isinstance(class_names, int):
         class_names = ["foreground"] if mode == "binary" and class_names == 1 else [str(i) for i in range(class_names)]
     return kinds[mode](class_names, ignore_index=ignore_index, cuts=cuts)

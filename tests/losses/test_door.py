@@ -118,6 +118,48 @@ def test_soft_truth_is_refused(loss, case):
         loss(case.logits, target, case.task)
 
 
+def test_an_image_without_a_pixel_and_a_batch_without_an_image_are_refused(loss):
+    for shape in ((2, 1, 0, 8), (0, 1, 8, 8)):
+        with pytest.raises(ValueError, match="holds nothing, expected an image and a pixel at least"):
+            loss(torch.zeros(shape), torch.zeros(shape, dtype=torch.long), Binary())
+
+
+@pytest.mark.parametrize("logits", [None, 3, "x", [1.0], torch.zeros(1, 1, 2, 2, dtype=torch.complex64)])
+def test_what_are_no_logits_is_refused(loss, logits):
+    with pytest.raises(ValueError, match=r"logits (is a|are)"):
+        loss(logits, torch.zeros(1, 2, 2), Binary())
+
+
+JUNK = [None, "x", [1.0], {}, object(), True]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("DiceLoss", "smooth"), ("FocalLoss", "gamma"), ("OHEMLoss", "keep"), ("BCELoss", "label_smoothing")],
+)
+def test_an_option_that_is_no_number_is_refused(name, option, junk):
+    with pytest.raises(ConfigError, match=f"loss.{option}: expected a number, got "):
+        getattr(losses, name)(Multiclass(["a", "b"]), **{option: junk})
+
+
+@pytest.mark.parametrize("name", ["DiceLoss", "CrossEntropyLoss"])
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"classes": "a"}, r"loss.classes: expected a list of names, got 'a'; set loss.classes=\[a\]"),
+        ({"classes": 1}, "loss.classes: expected a list of names, got 1"),
+        ({"classes": [1]}, "loss.classes: 1 is no class"),
+        ({"class_weights": 2}, "loss.class_weights: expected a list, got 2; set"),
+        ({"class_weights": ["x", 1]}, "loss.class_weights: x for a, expected a finite weight"),
+        ({"class_weights": "inverze"}, "loss.class_weights: 'inverze' is no scheme, did you mean 'inverse'"),
+    ],
+)
+def test_options_of_another_kind_are_refused(name, options, problem):
+    with pytest.raises(ConfigError, match=problem):
+        getattr(losses, name)(Multiclass(["a", "b"]), **options)
+
+
 def test_logits_of_integers_and_things_that_are_no_tensors_are_refused(loss, case):
     with pytest.raises(ValueError, match=r"logits are torch\.int64"):
         loss(case.logits.long(), case.target, case.task)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from segtrain import metrics
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, DataError
 from segtrain.task import Binary, Multiclass, Multilabel
 from tests.metrics.cases import MODES, equal, random_maps
 
@@ -88,6 +88,28 @@ def test_curves_and_calibration_take_a_mode_and_a_target_with_a_channel(kind, mo
     assert torch.equal(mine, theirs)
     with pytest.raises(ValueError, match=r"logits have shape \(3, \d, 5, 4\), target \(3, 5, 5\)"):
         one.update(logits, torch.zeros(3, 5, 5).long())
+
+
+@pytest.mark.parametrize("kind", [metrics.Curves, metrics.Calibration])
+@pytest.mark.parametrize("mode", MODES)
+def test_curves_and_calibration_name_a_wrong_label(kind, mode):
+    task, _, target = random_maps(mode, 3)
+    target[1, ..., 2, 1] = -7
+    logits = torch.zeros(3, task.out_channels, 5, 4)
+    with pytest.raises(DataError, match=r"image 1.*holds -7 at row 2, column 1"):
+        kind(task).update(logits, target)
+
+
+@pytest.mark.parametrize("name", ["count_boundary", "surface_distances"])
+def test_contours_of_maps_without_a_pixel_are_refused(name):
+    with pytest.raises(ValueError, match="holds nothing"):
+        MEASURES[name](torch.zeros(2, 0, 4).long(), torch.zeros(2, 0, 4).long(), "binary")
+
+
+def test_numbers_of_classes_that_are_none_are_refused(measure):
+    for number in ("3", 2.0, True, [3]):
+        with pytest.raises(ConfigError, match="num_classes: expected an integer"):
+            measure(torch.zeros(2, 3, 4).long(), torch.zeros(2, 3, 4).long(), "multiclass", num_classes=number)
 
 
 def test_scores_name_classes_by_number_where_they_have_no_names():
