@@ -44,6 +44,9 @@ class Lock:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path, self.descriptor = path, descriptor
+        self.held = True
+        # a forked worker of the loader shares the lock, and may outlive a run that is killed
+        os.register_at_fork(after_in_child=self._leave_to_parent)
 
     @classmethod
     def take(cls, folder: Path) -> "Lock | None":
@@ -69,7 +72,14 @@ class Lock:
     def release(self) -> None:
         """Let go of the folder, and leave no trace."""
         self.path.unlink(missing_ok=True)
+        self.held = False
         os.close(self.descriptor)
+
+    def _leave_to_parent(self) -> None:
+        """Close a child's copy of the lock, which ends the child's share in it and no more."""
+        if self.held:
+            self.held = False
+            os.close(self.descriptor)
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
