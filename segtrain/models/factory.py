@@ -54,7 +54,7 @@ def create_model(
     _check_names(encoder=encoder, weights=weights)
     lists = {"class_names": class_names, "aux_heads": aux_heads}
     mappings = {"encoder_options": encoder_options, "classification": classification}
-    require_call({"arch": arch, "activation": activation, **lists, **mappings}, create_model, "")
+    require_call({"arch": arch, **lists, **mappings}, create_model, "")  # the head looks at its activation
     if classification is not None:
         require_call(classification, ClassificationHead, "classification", provided={"in_channels"})
     options = {"depth": encoder_depth, "output_stride": encoder_output_stride, **(encoder_options or {})}

@@ -81,7 +81,7 @@ def make_activation(activation: Activation | None, channels: int) -> nn.Module:
     Raises ``ConfigError`` for one that does not exist, and for the softmax of a single channel.
     """
     known: dict[str | None, nn.Module] = {None: nn.Identity(), "sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=1)}
-    if activation not in known:
+    if not isinstance(activation, str | None) or activation not in known:
         hint = did_you_mean(str(activation), ["sigmoid", "softmax"])
         raise ConfigError(f"activation: expected None, sigmoid or softmax, got {activation!r}{hint}")
     if activation == "softmax" and channels == 1:

@@ -60,7 +60,7 @@ def test_options_are_checked_as_on_the_command_line(options, problem):
         ({"arch": 3}, "arch: unknown architecture 3"),
         ({"encoder": 3}, "encoder: expected a name, got 3"),
         ({"weights": ["imagenet"]}, "weights: expected a name, got ['imagenet']"),
-        ({"activation": {}}, "activation: expected one of sigmoid, softmax"),
+        ({"activation": {}}, "activation: expected None, sigmoid or softmax, got {}"),
         ({"aux_heads": 16}, "aux_heads: expected a list such as [a,b], got 16"),
         ({"class_names": 2}, "class_names: expected a list such as [a,b], got 2"),
         ({"encoder_options": "x"}, "encoder_options: expected a mapping"),
