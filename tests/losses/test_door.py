@@ -133,7 +133,7 @@ def test_what_are_no_logits_is_refused(loss, logits):
 JUNK = [None, "x", [1.0], {}, object(), True]
 
 
-@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@pytest.mark.parametrize("junk", JUNK, ids=lambda junk: type(junk).__name__)
 @pytest.mark.parametrize(
     ("name", "option"),
     [("DiceLoss", "smooth"), ("FocalLoss", "gamma"), ("OHEMLoss", "keep"), ("BCELoss", "label_smoothing")],
