@@ -338,7 +338,7 @@ MISTAKES = {
         lambda: replace_all("truth", 2, 9),
         KNOWN,
         "expected 0..3",
-        "'ignore_index=[9,255]' if 9 does not count",
+        "or ignore) in 'class_map={0: 0, 1: ?, 9: ?}'",
     ),
     "strange prediction": (
         lambda: replace_all("masks", 2, 9),

@@ -56,8 +56,7 @@ def remedy(word: str, commands: Collection[str]) -> str:
     if word == "export":
         return "; there is none yet: in Python, segtrain.load_model(...) gives a module for torch.export or torch.onnx"
     if Path(word).exists():
-        path = shlex.quote(word)
-        return f"; write segtrain eval {path}, segtrain resume {path} or segtrain predict {path} photos masks"
+        return f"; write segtrain eval {shlex.quote(word)}, or resume or predict in place of eval"
     near = did_you_mean(word, commands, listed=0)
     return near or f"; choose from {', '.join(commands)}, or write {word}=..."
 

@@ -19,14 +19,16 @@ log = logging.getLogger(__name__)
 
 _SHARES = ("val_fraction", "test_fraction", "seed")
 """Keys of data=folder that divide the images of one folder by chance."""
+_ASIDE = {"image_labels", "check", "download"}
+"""Keys of the data that change neither images nor masks."""
 TRAINING = "training"
 """What is added to the name of a split whose scores are those of the validation while training."""
 
 
 def identity(job: Mapping[str, Any]) -> dict[str, Any]:
     """Pick the keys of a job's data that say which images and masks there are, but for the split."""
-    batching = DataConfig.__dataclass_fields__.keys() - {"limit"}
-    return {key: value for key, value in job["data"].items() if key not in batching}
+    others = (DataConfig.__dataclass_fields__.keys() - {"limit"}) | _ASIDE
+    return {key: value for key, value in job["data"].items() if key not in others}
 
 
 def is_foreign(job: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
