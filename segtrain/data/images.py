@@ -323,7 +323,10 @@ def _with_channels(pixels: Pixels, colours: int | None, channels: int, path: Pat
     if found == channels:
         return pixels
     if not fits(found, colours, channels):
-        raise DataError(f"{path}: the image has {found} channels, expected {channels}; set data.channels={found}")
+        raise DataError(
+            f"{path}: the image has {found} channels, expected {channels}; "
+            f"convert it, or train with data.channels={found}"
+        )
     if channels == colours:  # without transparency
         return np.ascontiguousarray(pixels[..., :channels])
     if channels == 3:

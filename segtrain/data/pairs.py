@@ -1,9 +1,11 @@
 """Which image and mask files belong together: those of one path below their folders, without suffix."""
 
 import logging
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from segtrain.data.files import SUFFIXES, find_images, folders_in
@@ -11,6 +13,9 @@ from segtrain.data.labels import listing
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
+
+_MOST = 0.5  # of the names that a rule has to pair, to be the reason why they do not match
+_TRIED = 3  # names from which a word that is added to all is guessed
 
 
 class Pair(NamedTuple):
@@ -35,12 +40,50 @@ def find_pairs(images: Path, masks: Path, classes: Sequence[str]) -> dict[str, P
     without_mask, without_image = image_files.keys() - mask_files.keys(), mask_files.keys() - image_files.keys()
     lonely = [image_files[name] for name in without_mask] + [mask_files[name] for name in without_image]
     if lonely:
+        difference = name_difference(without_mask, without_image)
+        remedy = f"{difference}: rename one of the two kinds" if difference else "complete or remove them"
         raise DataError(
             f"{min(lonely)}: no file of that name in {masks if without_mask else images}, expected pairs of one stem; "
-            f"images without a mask: {len(without_mask)}, masks without an image: {len(without_image)}; "
-            "complete or remove them"
+            f"images without a mask: {len(without_mask)}, masks without an image: {len(without_image)}; {remedy}"
         )
     return {name: Pair(image_files[name], (mask_files[name],)) for name in sorted(image_files)}
+
+
+def name_difference(images: Collection[str], masks: Collection[str]) -> str | None:
+    """Say in what the names of images and masks differ where one rule pairs most of them; None where none does."""
+    rules: dict[str, Callable[[str], str]] = {
+        "names differ in capital letters": str.lower,
+        "names differ in leading zeros": lambda name: re.sub(r"(?<!\d)0+(?=\d)", "", name),
+        "names of one kind hold the suffix of the other": _without_suffix,
+    }
+    for said, rule in rules.items():
+        if _share(map(rule, images), map(rule, masks), len(images)) > _MOST:
+            return said
+    for kind, longer, shorter in (("mask", masks, images), ("image", images, masks)):
+        if word := _added_word(longer, shorter):
+            return f"names of {kind}s are those of their counterparts with {word!r} added"
+    return None
+
+
+def _added_word(longer: Collection[str], shorter: Collection[str]) -> str | None:
+    """Find the word that most of the longer names have before or behind one of the shorter; None for none."""
+    stems = {PurePosixPath(name).name for name in shorter}
+    for name in (PurePosixPath(name).name for name in islice(sorted(longer), _TRIED)):
+        within = max((stem for stem in stems if stem in name), key=len, default="")
+        before, _, after = name.partition(within) if within else ("", "", "")
+        renamed = (str(path.with_name(f"{before}{path.name}{after}")) for path in map(PurePosixPath, shorter))
+        if within and _share(renamed, longer, len(shorter)) > _MOST:
+            return before + after
+    return None
+
+
+def _without_suffix(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix("")) if name.lower().endswith(SUFFIXES) else name
+
+
+def _share(names: Iterable[str], others: Iterable[str], count: int) -> float:
+    """Say how many of that many names are among the others, as a share."""
+    return len(set(names) & set(others)) / max(1, count)
 
 
 def find_class_pairs(images: Path, masks: Path, classes: Sequence[str], *, complete: bool) -> dict[str, Pair]:

@@ -64,7 +64,7 @@ def test_four_channels_are_kept_where_they_are_asked_for(tmp_path):
 
 def test_other_channels_than_asked_for_are_an_error_with_a_remedy(tmp_path):
     path = save(tmp_path / "a.png", PHOTO)
-    with pytest.raises(DataError, match=r"a\.png: the image has 3 channels, expected 6; set data\.channels=3"):
+    with pytest.raises(DataError, match=r"a\.png: the image has 3 channels, expected 6; .*data\.channels=3$"):
         read_image(path, channels=6)
 
 

@@ -31,7 +31,9 @@ def test_all_bands_are_read_whatever_they_mean(tmp_path, bands, dtype, apart):
 @pytest.mark.parametrize(("bands", "channels"), [(2, 3), (4, 3), (6, 3), (4, 1), (2, 1)])
 def test_bands_are_not_taken_for_colours(tmp_path, bands, channels):
     path = write(tmp_path / "a.tif", BANDS[..., :bands], photometric="minisblack", planarconfig="contig")
-    with pytest.raises(DataError, match=f"has {bands} channels, expected {channels}; set data.channels={bands}"):
+    with pytest.raises(
+        DataError, match=f"has {bands} channels, expected {channels}; convert it, or train with data.channels={bands}"
+    ):
         read_image(path, channels=channels)
 
 
@@ -44,7 +46,7 @@ def test_the_fourth_channel_beside_rgb_is_dropped_where_three_are_asked_for(tmp_
 def test_pages_become_channels_where_so_many_are_asked_for(tmp_path):
     path = write(tmp_path / "a.tif", BANDS.transpose(2, 0, 1), photometric="minisblack")
     assert np.array_equal(read_image(path, channels=6), BANDS)
-    with pytest.raises(DataError, match=r"has 6 channels, expected 3; set data\.channels=6"):
+    with pytest.raises(DataError, match=r"has 6 channels, expected 3; .*data\.channels=6$"):
         read_image(path)
 
 
