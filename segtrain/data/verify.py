@@ -144,7 +144,7 @@ def odd_images(images: Mapping[Path, ImageFacts], channels: int) -> list[str]:
     unfit = [file for file, facts in images.items() if not fits(facts.channels, facts.colours, channels)]
     if unfit:
         found, others = images[unfit[0]].channels, len(images) - len(unfit)
-        remedy = f"set data.channels={found}" if len(unfit) > others else "convert or remove it"
+        remedy = f"train with data.channels={found}" if len(unfit) > others else "convert or remove it"
         count = f"({len(unfit)} of {len(images)} images are so)"
         return [f"{unfit[0]}: the image has {found} channels, expected {channels}; {remedy} {count}"]
     types = Counter(facts.dtype for facts in images.values()).most_common()

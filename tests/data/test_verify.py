@@ -89,7 +89,7 @@ def test_one_file_of_other_channels_is_the_odd_one(tmp_path):
 
 def test_where_most_files_have_other_channels_the_key_is_the_odd_one(tmp_path):
     make_root(tmp_path, count=3)
-    assert problem(tmp_path, channels=4, **ALL).endswith("set data.channels=3 (3 of 3 images are so)")
+    assert problem(tmp_path, channels=4, **ALL).endswith("train with data.channels=3 (3 of 3 images are so)")
 
 
 def test_one_file_of_another_type_of_number_is_named(tmp_path):
