@@ -1,12 +1,12 @@
 """Where and how the arithmetic runs: device, precision, memory layout, random numbers, signals."""
 
 import ctypes
-import logging
+import os
 import random
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
@@ -19,8 +19,7 @@ from segtrain.config.schema import Precision
 from segtrain.errors import ConfigError
 from segtrain.models.depthwise import tile_depthwise
 
-log = logging.getLogger(__name__)
-
+_STDERR = 2
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -181,4 +180,7 @@ class StopRequest:
         if self.signal_number is not None:
             raise KeyboardInterrupt
         self.signal_number = number
-        log.warning("%s: finishing the step, then saving (once more to stop at once)", signal.Signals(number).name)
+        # Not by logging: the signal may have come in the midst of a line of it, and buffers take no call within a call.
+        said = f"{signal.Signals(number).name}: finishing the step, then saving (once more to stop at once)\n"
+        with suppress(OSError):  # nobody listens
+            os.write(_STDERR, said.encode())
