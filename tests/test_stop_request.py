@@ -4,6 +4,8 @@ import io
 import os
 import signal
 
+from rich.console import Console
+
 from segtrain.runtime import StopRequest
 
 
@@ -22,7 +24,7 @@ def test_a_signal_in_the_midst_of_a_logged_line_does_not_break_it(monkeypatch, c
     from segtrain import console
 
     stream = io.TextIOWrapper(io.BufferedWriter(SignalsWhileWriting()), write_through=True)
-    monkeypatch.setattr(console.out, "file", stream)
+    monkeypatch.setattr(console, "out", Console(file=stream))
     console.start_logging()
     stop = StopRequest()
     with stop.listening():
