@@ -1,6 +1,6 @@
 """What ``import segtrain`` offers for trained models: apply one to arrays and files, save one made in Python."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -94,7 +94,9 @@ def save_model(
         )
     names = _names(model, class_names)
     task = make_task(mode or ("binary" if len(names) == 1 else "multiclass"), names)
-    job = _job(model, image_size, fit)
+    job = _job(model.config, image_size, fit)
+    if not model.aux_heads:  # which a model that was opened has left behind
+        job["arch"] = {**job["arch"], "aux_heads": []}
     held = build.describe(job, model, task, palette=colours_of(task))
     state = {"format": checkpoint.FORMAT, "model": model.state_dict(), "state": {"step": 0}}
     checkpoint.write({**held, **state}, Path(path))
@@ -109,12 +111,9 @@ def _names(model: Segmenter, given: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _job(model: Segmenter, image_size: int | Sequence[int] | None, fit: Fit) -> dict[str, Any]:
+def _job(config: Mapping[str, Any], image_size: int | Sequence[int] | None, fit: Fit) -> dict[str, Any]:
     """Lay what a model was built from over the config of a run."""
-    config = model.config or {}
     job = {**compose("train", ["augment=none"]).job, **config}
-    if not model.aux_heads:  # which a model that was opened has left behind
-        job["arch"] = {**job["arch"], "aux_heads": []}
     if image_size is not None:
         size = image_size if isinstance(image_size, int) else list(image_size)
         job["data"], job["augment"] = {**job["data"], "image_size": size}, {**job["augment"], "fit": fit}

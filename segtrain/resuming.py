@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _LEARNING_RATE = {"lr", "encoder_lr_factor"}
 _FEEDING = ("batch_size", "num_workers", "cache_mb", "split", "root")  # data of another root: it was moved
+# what an optimizer step is made of
 _STEP = (("data", "batch_size"), ("trainer", "grad_accum_steps"))
 
 
@@ -142,10 +143,7 @@ def _place(payload: Mapping[str, Any], trainer: Trainer) -> dict[str, int]:
     images = len(feed.dataset)
     before, now = payload["config"], trainer.description["config"]
     had = state.get("images") or images
-    same = had == images and all(
-        before[group][key] == now[group][key]
-        for group, key in (("data", "batch_size"), ("trainer", "grad_accum_steps"))
-    )
+    same = had == images and all(before[group][key] == now[group][key] for group, key in _STEP)
     if same or state["batch"] == 0:
         return {"images": images}
     accumulated, size = now["trainer"]["grad_accum_steps"], now["data"]["batch_size"]

@@ -71,6 +71,22 @@ def test_two_folders_of_one_name_do_not_overwrite_each_other_and_a_second_look_r
     assert len(read_report(run / "eval" / "photos-all-2").ids) == 4
 
 
+def test_relative_folders_are_told_apart_by_where_they_are(run, tmp_path, monkeypatch):
+    for number, place in enumerate(("a", "b"), 1):
+        write_squares(tmp_path / place / "photos", 2 + number, first=10 * number)
+        monkeypatch.chdir(tmp_path / place)
+        evaluate(run, "data.root=photos")
+    assert [len(read_report(run / "eval" / name).ids) for name in ("photos-all", "photos-all-2")] == [3, 4]
+
+
+def test_the_runs_own_folder_is_known_by_a_relative_path_and_by_a_link_too(run, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained.parent)
+    (tmp_path / "link").symlink_to(trained.parent / "photos")
+    for root in ("photos", tmp_path / "link"):
+        evaluate(run, f"data.root={root}")
+    assert {path.name for path in (run / "eval").iterdir()} == {"val", "val-training"}
+
+
 def test_a_split_of_another_folder_is_scored_where_one_is_asked_for_or_there(run, tmp_path):
     others = tmp_path / "others"
     write_squares(others, 10, first=50)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from segtrain.commands.imports import import_heavy
-from segtrain.config.compose import named_targets, overlay
+from segtrain.config.compose import named_targets, overlay, rooted
 
 
 class Opened(NamedTuple):
@@ -26,7 +26,7 @@ def open_checkpoint(path: Path, changes: Sequence[str] = (), *, config_dir: Path
 
     file = checkpoint.find(path, best=True)
     payload = checkpoint.read(file)
-    job = overlay(payload["config"], changes, config_dir=config_dir)
+    job = rooted(overlay(payload["config"], changes, config_dir=config_dir))
     for config in (payload["config"], job):
         checkpoint.check_targets(config, file, named_by_user=named_targets(changes, config_dir))
     return Opened(file, payload, job)

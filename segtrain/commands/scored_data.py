@@ -28,7 +28,8 @@ TRAINING = "training"
 def identity(job: Mapping[str, Any]) -> dict[str, Any]:
     """Pick the keys of a job's data that say which images and masks there are, but for the split."""
     others = (DataConfig.__dataclass_fields__.keys() - {"limit"}) | _ASIDE
-    return {key: value for key, value in job["data"].items() if key not in others}
+    chosen = {key: value for key, value in job["data"].items() if key not in others}
+    return {**chosen, "root": _root(job["data"])}
 
 
 def is_foreign(job: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
@@ -38,8 +39,13 @@ def is_foreign(job: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
 
 
 def _place(data: Mapping[str, Any]) -> tuple[Any, ...]:
+    return data.get("_target_"), _root(data)
+
+
+def _root(data: Mapping[str, Any]) -> str | None:
+    """Say where the data lies, whichever way leads there; None for data without a folder."""
     root = data.get("root")
-    return data.get("_target_"), None if root is None else str(Path(str(root)).expanduser().resolve())
+    return None if root is None else str(Path(str(root)).resolve())
 
 
 def choose_split(job: dict[str, Any], trained: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -131,5 +137,5 @@ def _training_images(trained: Mapping[str, Any]) -> set[str]:
 
     with suppress(SegtrainError):
         config = build.checked_config(dict(trained))
-        return set(build.construct(config.data.leaf, "data", split="train").ids)
+        return set(build.open_source(config, "train").ids)
     return set()

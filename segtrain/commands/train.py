@@ -16,8 +16,8 @@ import yaml
 from segtrain.commands.arguments import Arguments, show
 from segtrain.commands.folders import Lock, holder, make_folder, numbered
 from segtrain.commands.imports import import_heavy
-from segtrain.config.compose import Composed, compose, named_targets, overlay, overrides_of, split_overrides
-from segtrain.config.signature import MISSING, TARGET, with_texts
+from segtrain.config.compose import Composed, compose, named_targets, overlay, overrides_of, rooted, split_overrides
+from segtrain.config.signature import MISSING, TARGET
 from segtrain.errors import ConfigError, SegtrainError, StorageError
 from segtrain.files import refusal, write_text
 
@@ -69,7 +69,7 @@ def plan(overrides: Sequence[str], config_dir: Path | None) -> Run:
     )
     is_chosen = bool(overrides_of(overrides, "hydra.run.dir"))
     folder = _refuse_used(composed.run_dir) if is_chosen else next(filterfalse(_is_used, numbered(composed.run_dir)))
-    return Run(_rooted(composed.job), folder, tuple(overrides), folder_is_chosen=is_chosen)
+    return Run(rooted(composed.job), folder, tuple(overrides), folder_is_chosen=is_chosen)
 
 
 def _from_weights(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Composed:
@@ -115,15 +115,7 @@ def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) 
             f"resume={path}: lies in no run folder, expected outputs/<name>/<time>; add hydra.run.dir=..."
         )
     log.info("going on from %s, step %d", file, payload["state"]["step"])
-    return Run(_rooted(job), folder, tuple(overrides), payload)
-
-
-def _rooted(job: dict[str, Any]) -> dict[str, Any]:
-    """Make the data's path independent of the current folder, so that any folder can resume."""
-    root = with_texts(job["data"].get("root"), str)
-    if not isinstance(root, str) or root in ("", MISSING):  # for the check of the leaves to report
-        return job
-    return {**job, "data": {**job["data"], "root": str(Path(root).expanduser().absolute())}}
+    return Run(rooted(job), folder, tuple(overrides), payload)
 
 
 def _is_used(folder: Path) -> bool:

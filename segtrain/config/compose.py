@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
 from segtrain.config.schema import CompareConfig, EvalConfig, ImportConfig, PredictConfig, ScoreConfig, TrainConfig
-from segtrain.config.signature import TARGET
+from segtrain.config.signature import MISSING, TARGET, with_texts
 from segtrain.config.spine import check_spine, key_of
 from segtrain.config.suggest import did_you_mean, nearest_key, suggest_key
 from segtrain.config.words import is_balanced, quote, spellings, typed, with_keys_restored
@@ -207,6 +207,14 @@ def overlay(job: Mapping[str, Any], arguments: Sequence[str], *, config_dir: Pat
     if problems:
         raise ConfigError("\n".join(problems))
     return changed
+
+
+def rooted(job: dict[str, Any]) -> dict[str, Any]:
+    """Make the data's path independent of the current folder, so that it means the same wherever one goes on."""
+    root = with_texts(job["data"].get("root"), str)
+    if not isinstance(root, str) or root in ("", MISSING):  # for the check of the leaves to report
+        return job
+    return {**job, "data": {**job["data"], "root": str(Path(root).expanduser().absolute())}}
 
 
 def _replace_group(config: DictConfig, override: Override, config_dir: Path | None) -> list[str]:

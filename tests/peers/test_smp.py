@@ -6,6 +6,7 @@ import torch
 
 from segtrain import losses, metrics
 from segtrain.task import Binary
+from tests.metrics.test_parity import OF_SMP
 from tests.peers.pictures import CELLS, CLASSES, RIGHT, binary, multiclass, unsure, unsure_of_classes
 
 THEIRS = {
@@ -34,23 +35,10 @@ ONE_CLASS = {
     "mcc": (losses.mcc_loss, {}, lambda logits, target: smp.losses.MCCLoss()(logits.sigmoid(), target.float())),
 }
 SCORES = {
-    "iou": smp.metrics.iou_score,
-    "f1": smp.metrics.f1_score,
+    **OF_SMP,
     "f2": lambda *cells, **how: smp.metrics.fbeta_score(*cells, beta=2.0, **how),
-    "accuracy": smp.metrics.accuracy,
-    "balanced_accuracy": smp.metrics.balanced_accuracy,
-    "precision": smp.metrics.precision,
-    "recall": smp.metrics.recall,
     "sensitivity": smp.metrics.sensitivity,
     "ppv": smp.metrics.positive_predictive_value,
-    "specificity": smp.metrics.specificity,
-    "npv": smp.metrics.negative_predictive_value,
-    "fnr": smp.metrics.false_negative_rate,
-    "fpr": smp.metrics.false_positive_rate,
-    "fdr": smp.metrics.false_discovery_rate,
-    "for": smp.metrics.false_omission_rate,
-    "lr+": smp.metrics.positive_likelihood_ratio,
-    "lr-": smp.metrics.negative_likelihood_ratio,
 }
 
 
