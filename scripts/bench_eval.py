@@ -25,13 +25,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segtrain import build, create_model
+from segtrain import create_model
+from segtrain.build.parts import build_feed, build_source, checked_config
 from segtrain.config.compose import compose
 from segtrain.config.schema import ScoringConfig
-from segtrain.evaluator import evaluate
-from segtrain.measures import Measures
-from segtrain.operating_point import OperatingPoint
-from segtrain.runtime import keep_freed_memory, make_runtime
+from segtrain.evaluation.evaluator import evaluate
+from segtrain.evaluation.measures import Measures
+from segtrain.evaluation.operating_point import OperatingPoint
+from segtrain.runtime.device import keep_freed_memory, make_runtime
 from segtrain.task import Binary
 
 ENCODER = "tf_efficientnet_lite0"
@@ -82,13 +83,13 @@ def segtrain(root: str, options: ScoringConfig) -> Turn:
     """Make the evaluation of `segtrain eval`."""
     keep_freed_memory()
     words = ["experiment=pets_lite0", f"data.root={root}", "data.download=false", "encoder.weights=null"]
-    config = build.checked_config(compose("train", words).job)
+    config = checked_config(compose("train", words).job)
     runtime, task = make_runtime("auto", "auto"), Binary(["pet"])
     model = create_model("fpn", ENCODER).eval()
     runtime.place(model)
     own_size = options.at == "original"
-    source = build.build_source(config, "test")
-    feed = build.build_feed(config, source, runtime, training=False, own_size=own_size)
+    source = build_source(config, "test")
+    feed = build_feed(config, source, runtime, training=False, own_size=own_size)
     feed.dataset.cache = None
 
     def turn() -> int:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from segtrain import losses
-from segtrain.runtime import keep_freed_memory
+from segtrain.runtime.device import keep_freed_memory
 from segtrain.task import Mode, Task, make_task
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -27,11 +27,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from segtrain.build import build_trainer
+from segtrain.build.training import build_trainer
 from segtrain.commands.train import plan
 from segtrain.data.sample import Batch
-from segtrain.runtime import keep_freed_memory
-from segtrain.trainer import Trainer
+from segtrain.runtime.device import keep_freed_memory
+from segtrain.training.trainer import Trainer
 
 Turn = Callable[[], int]
 PAIRS = (("fpn", "tf_efficientnet_lite0"), ("unet", "resnet34"), ("fpn", "efficientnet-b4"))

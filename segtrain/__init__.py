@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segtrain import losses, metrics
     from segtrain.api import Predictor, save_model
-    from segtrain.build import load_model
+    from segtrain.build.restore import load_model
     from segtrain.data.sample import Source
     from segtrain.models import create_model
 
@@ -20,7 +20,7 @@ _LAZY = {
     "Predictor": "segtrain.api",
     "Source": "segtrain.data.sample",
     "create_model": "segtrain.models",
-    "load_model": "segtrain.build",
+    "load_model": "segtrain.build.parts",
     "losses": "segtrain.losses",
     "metrics": "segtrain.metrics",
     "save_model": "segtrain.api",

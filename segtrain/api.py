@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from segtrain import build, checkpoint
+from segtrain.build.restore import describe, make_predictor
 from segtrain.config.compose import compose
 from segtrain.config.schema import SMALLEST, Precision
-from segtrain.data.images import read_image
+from segtrain.data.files.images import read_image
+from segtrain.data.loading.transforms import Fit
 from segtrain.data.palette import colours_of
-from segtrain.data.transforms import Fit
 from segtrain.errors import ConfigError, DataError
 from segtrain.models import SegmentationHead, Segmenter
+from segtrain.run import checkpoint
 from segtrain.task import Mode, make_task
 
 _DTYPES = (np.uint8, np.uint16, np.float32)
@@ -41,7 +42,7 @@ class Predictor:
         file = checkpoint.find(Path(run), best=True)
         payload = checkpoint.read(file)
         checkpoint.check_targets(payload["config"], file, named_by_user=trust)
-        made = build.make_predictor(payload, payload["config"], file, device=device, precision=precision)
+        made = make_predictor(payload, payload["config"], file, device=device, precision=precision)
         self.model, self.class_names, self.palette = made.model, made.task.class_names, made.palette
         self._made = made
 
@@ -97,7 +98,7 @@ def save_model(
     job = _job(model.config, image_size, fit)
     if not model.aux_heads:  # which a model that was opened has left behind
         job["arch"] = {**job["arch"], "aux_heads": []}
-    held = build.describe(job, model, task, palette=colours_of(task))
+    held = describe(job, model, task, palette=colours_of(task))
     state = {"format": checkpoint.FORMAT, "model": model.state_dict(), "state": {"step": 0}}
     checkpoint.write({**held, **state}, Path(path))
 

@@ -9,13 +9,13 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
-from segtrain import __version__
-from segtrain.commands import manual
-from segtrain.commands.arguments import Arguments, show
-from segtrain.commands.other_tools import flag_problem, remedy
 from segtrain.config.groups import Groups
 from segtrain.errors import ConfigError, SegtrainError, StorageError
-from segtrain.files import refusal
+from segtrain.storage import refusal
+from segtrain.terminal import manual
+from segtrain.terminal.arguments import Arguments, show
+from segtrain.terminal.other_tools import flag_problem, remedy
+from segtrain.version import __version__
 
 COMMANDS = {
     "train": "segtrain.commands.train",

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["segtrain.build", "torch._dynamo"])
+_context.set_forkserver_preload(["segtrain.build.training", "torch._dynamo"])
 
 
 def _main(arguments, output):

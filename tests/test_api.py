@@ -7,7 +7,7 @@ from PIL import Image
 
 from segtrain import Predictor, create_model, load_model, save_model
 from segtrain.cli import main
-from segtrain.data.images import read_image
+from segtrain.data.files.images import read_image
 from segtrain.errors import ConfigError, DataError
 from tests.conftest import TINY
 

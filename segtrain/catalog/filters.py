@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from segtrain.catalog.index import LICENCES, Row, Tag
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SORTS: Mapping[str, Callable[[Row], Any]] = {

@@ -10,16 +10,16 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
-from segtrain.commands.arguments import Arguments, name_words, show
-from segtrain.commands.folders import make_folder
-from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose, named_targets
 from segtrain.config.schema import CompareConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError, DataError
+from segtrain.run.folders import make_folder
+from segtrain.terminal.arguments import Arguments, name_words, show
+from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
-    from segtrain.comparison import Change, Difference
+    from segtrain.evaluation.differences import Change, Difference
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,13 @@ def run(arguments: Arguments) -> int:
 
 def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     """Show the tables and the verdict, and write comparison.csv, images.csv and changed.png."""
-    import_heavy("segtrain.comparison")
-    from segtrain import comparison
-    from segtrain.commands.compare_pictures import draw_changes
-    from segtrain.console import out, start_logging
-    from segtrain.files import write_table
+    import_heavy("segtrain.evaluation.differences")
+    from segtrain.build.views import draw_changes
+    from segtrain.evaluation import differences as comparison
+    from segtrain.evaluation.reports import find_reports, read_report
     from segtrain.metrics.bootstrap import FEW
-    from segtrain.reports import find_reports, read_report
+    from segtrain.storage import write_table
+    from segtrain.terminal.console import out, start_logging
 
     start_logging()
     folders = find_reports([Path(config.a), Path(config.b)], config.split)
@@ -80,7 +80,7 @@ def default_folder(config: CompareConfig) -> Path:
 
 def refuse_report_folder(folder: Path) -> None:
     """Raise ConfigError for a report, whose images.csv would be lost."""
-    from segtrain.reports import REPORT
+    from segtrain.evaluation.reports import REPORT
 
     if (folder / REPORT).exists():
         raise ConfigError(f"output={folder}: holds the scores of a model, expected a folder without; choose another")

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from segtrain.commands import scored_data
-from segtrain.commands.arguments import Arguments, name_words, show
-from segtrain.commands.checkpoints import open_checkpoint
-from segtrain.commands.folders import make_folder
-from segtrain.commands.imports import import_heavy
+from segtrain.build import scored_data
 from segtrain.config.compose import check_changes, compose, split_overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError
+from segtrain.run.folders import make_folder
+from segtrain.run.opening import open_checkpoint
+from segtrain.terminal.arguments import Arguments, name_words, show
+from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
     from segtrain.config.schema import TrainConfig
+    from segtrain.data.loading.scale import TrainingScale
     from segtrain.data.sample import Source
-    from segtrain.data.scale import TrainingScale
-    from segtrain.evaluator import Evaluation
-    from segtrain.measures import Measures
+    from segtrain.evaluation.evaluator import Evaluation
+    from segtrain.evaluation.measures import Measures
+    from segtrain.evaluation.operating_point import OperatingPoint
     from segtrain.models import Segmenter
-    from segtrain.operating_point import OperatingPoint
     from segtrain.task import Task
 
 log = logging.getLogger(__name__)
@@ -44,25 +44,27 @@ def run(arguments: Arguments) -> int:
 
 def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir: Path | None) -> None:
     """Score the split, show the table, and write scores.json and the report of the split."""
-    from segtrain.console import Display, start_logging
+    from segtrain.terminal.console import Display, start_logging
 
     start_logging()
     file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
-    import_heavy("segtrain.build")
-    from segtrain import build, checkpoint
-    from segtrain.evaluator import evaluate
-    from segtrain.measures import Measures
+    import_heavy("segtrain.build.parts")
+    from segtrain.build.parts import build_feed, checked_config, open_source
+    from segtrain.build.restore import restore, training_scale
+    from segtrain.evaluation.evaluator import evaluate
+    from segtrain.evaluation.measures import Measures
+    from segtrain.evaluation.operating_point import OperatingPoint
+    from segtrain.evaluation.reports import SPLITS_FOLDER
     from segtrain.metrics.bootstrap import FEW
-    from segtrain.operating_point import OperatingPoint
-    from segtrain.reports import SPLITS_FOLDER
-    from segtrain.runtime import keep_freed_memory, make_runtime
+    from segtrain.run import checkpoint
+    from segtrain.runtime.device import keep_freed_memory, make_runtime
 
     keep_freed_memory()
     job = scored_data.choose_split(job, payload["config"], changes)
-    run_config = build.checked_config(job)
-    model, task = build.restore(payload, file)
+    run_config = checked_config(job)
+    model, task = restore(payload, file)
     split = run_config.data.split
-    source = build.open_source(run_config, split)
+    source = open_source(run_config, split)
     refuse_other_data(source, model, task)
     model.normalize = model.normalize.with_range(source.value_range)
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
@@ -74,7 +76,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     runtime.place(model)
     source.verify()
     own_size = config.eval.at == "original"
-    feed = build.build_feed(run_config, source, runtime, training=False, own_size=own_size)
+    feed = build_feed(run_config, source, runtime, training=False, own_size=own_size)
     scored_data.check_training_images(feed.dataset.source.ids, job, payload["config"])
     if len(feed.dataset) < FEW:
         log.warning("%d images are few: intervals, thresholds and calibration say little", len(feed.dataset))
@@ -94,7 +96,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
         )
     result.scores.update(measures.scores(result.counts))
     if own_size:
-        warn_of_sizes(result, build.training_scale(payload, run_config))
+        warn_of_sizes(result, training_scale(payload, run_config))
     about = {"command": "eval", "split": split, "ckpt": str(file.resolve()), "config": yaml.safe_dump(job)}
     scored_data.keep_training_scores(folder, reports, name)
     write_results(run_config, result, measures, folder, name, about)
@@ -108,9 +110,9 @@ def write_results(
     config: "TrainConfig", result: "Evaluation", measures: "Measures", folder: Path, name: str, about: dict[str, Any]
 ) -> None:
     """Write the report ``name`` in a run folder, its entry of scores.json and its log, and show the table."""
-    from segtrain.build import construct
-    from segtrain.reports import SPLITS_FOLDER, write_confusion, write_report
-    from segtrain.runlog import log_evaluation, show_scores, write_scores
+    from segtrain.build.parts import construct
+    from segtrain.evaluation.reports import SPLITS_FOLDER, write_confusion, write_report
+    from segtrain.run.log import log_evaluation, show_scores, write_scores
 
     report, split = folder / SPLITS_FOLDER / name, about["split"]
     report.mkdir(parents=True, exist_ok=True)
@@ -124,8 +126,8 @@ def write_results(
 
 def warn_of_sizes(result: "Evaluation", scale: "TrainingScale") -> None:
     """Say so where few images hold most of the pixels, and where images are shrunk far more than in training."""
-    from segtrain.data.scale import warn_of_shrunk
-    from segtrain.reports import uneven_sizes
+    from segtrain.data.loading.scale import warn_of_shrunk
+    from segtrain.evaluation.reports import uneven_sizes
 
     if problem := uneven_sizes(result.counts):
         log.warning("%s; with eval.at=input all have one size", problem)
@@ -160,7 +162,7 @@ def refuse_other_data(source: "Source", model: "Segmenter", task: "Task") -> Non
 
 def keep_operating_point(point: "OperatingPoint", payload: Mapping[str, Any], file: Path, split: str) -> None:
     """Write thresholds and temperature into the checkpoint; everything else in it stays."""
-    from segtrain import checkpoint
+    from segtrain.run import checkpoint
 
     if split == "test":
         log.warning("eval.calibrate: thresholds chosen on the test split flatter the scores on it; take data.split=val")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from segtrain.commands.arguments import Arguments, name_words, show
-from segtrain.commands.folders import make_folder
 from segtrain.config.compose import check_changes, compose, overrides_of, split_overrides
 from segtrain.config.schema import SMALLEST, ImportConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import CheckpointError, ConfigError
+from segtrain.run.folders import make_folder
+from segtrain.terminal.arguments import Arguments, name_words, show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,12 +54,14 @@ def run(arguments: Arguments) -> int:
 
 def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path | None) -> None:
     """Write the checkpoint and report what became of every tensor."""
-    from segtrain import build, checkpoint
-    from segtrain.console import start_logging
+    from segtrain.build.parts import build_model, checked_config
+    from segtrain.build.restore import describe
     from segtrain.data.palette import colours_of
     from segtrain.models import Normalize
     from segtrain.models.smp.weights import count_classes, count_image_classes, translate, unwrap
+    from segtrain.run import checkpoint
     from segtrain.task import make_task
+    from segtrain.terminal.console import start_logging
 
     start_logging()
     file, saved = _find(Path(config.smp))
@@ -70,8 +72,8 @@ def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path 
         labels = _image_classes(config.image_classes, recipe, count_image_classes(state))
         task = make_task(config.mode or ("binary" if len(names) == 1 else "multiclass"), names)
         job = _job(recipe, changes, config_dir)
-        model = build.build_model(
-            build.checked_config(job), task, channels=recipe.in_channels, image_classes=labels, pretrained=False
+        model = build_model(
+            checked_config(job), task, channels=recipe.in_channels, image_classes=labels, pretrained=False
         )
         translation = translate(state, model, recipe.their_encoder)
     except CheckpointError as error:
@@ -79,7 +81,7 @@ def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path 
     model.load_state_dict(translation.state)
     model.normalize = Normalize(recipe.mean, recipe.std)
     make_folder(Path(config.out).absolute().parent, key="out")
-    described = build.describe(job, model, task, palette=colours_of(task))
+    described = describe(job, model, task, palette=colours_of(task))
     checkpoint.write(
         {**described, "format": checkpoint.FORMAT, "model": model.state_dict(), "state": {"step": 0}}, Path(config.out)
     )

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import yaml
 
-from segtrain.commands.arguments import Arguments, name_words, show
-from segtrain.commands.checkpoints import Opened, open_checkpoint
-from segtrain.commands.folders import make_folder
-from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import check_changes, compose, split_overrides
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
-from segtrain.data.files import SUFFIXES, find_images
-from segtrain.data.mask_pairs import OVERLAYS
+from segtrain.data.files.mask_pairs import OVERLAYS
+from segtrain.data.files.walk import SUFFIXES, find_images
 from segtrain.errors import ConfigError, DataError, Problems
+from segtrain.run.folders import make_folder
+from segtrain.run.opening import Opened, open_checkpoint
+from segtrain.terminal.arguments import Arguments, name_words, show
+from segtrain.terminal.slow_imports import import_heavy
 
 log = logging.getLogger(__name__)
 
 
 def run(arguments: Arguments) -> int:
     """Predict, or print the config; keys that predict.yaml does not have change the run's own."""
-    from segtrain.console import start_logging
+    from segtrain.terminal.console import start_logging
 
     words = name_words(arguments.overrides, "predict")
     own, changes = split_overrides(words, (*PredictConfig.__dataclass_fields__, "hydra"))
@@ -76,13 +76,13 @@ def without_output(images: list[Path], config: PredictConfig) -> list[Path]:
 
 def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) -> list[str]:
     """Write a mask and an overlay for each image by its name; returns the reasons of those that could not be read."""
-    from segtrain.console import Display
+    from segtrain.terminal.console import Display
 
-    import_heavy("segtrain.build")
-    from segtrain.build import make_predictor
-    from segtrain.data.images import read_image
-    from segtrain.data.scale import warn_of_shrunk
-    from segtrain.predictor import write_labels, write_overlay
+    import_heavy("segtrain.build.parts")
+    from segtrain.build.restore import make_predictor
+    from segtrain.data.files.images import read_image
+    from segtrain.data.loading.scale import warn_of_shrunk
+    from segtrain.inference.predictor import write_labels, write_overlay
 
     file, payload, job = opened
     predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from segtrain.commands import train
-from segtrain.commands.arguments import EXAMPLES, Arguments, name_words
 from segtrain.config.compose import overrides_of
 from segtrain.errors import ConfigError
+from segtrain.terminal.arguments import EXAMPLES, Arguments, name_words
 
 
 def run(arguments: Arguments) -> int:

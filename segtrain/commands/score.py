@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from segtrain.commands.arguments import Arguments, name_words, show
-from segtrain.commands.folders import make_folder
-from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose
 from segtrain.config.schema import ScoreConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError, DataError
+from segtrain.run.folders import make_folder
+from segtrain.terminal.arguments import Arguments, name_words, show
+from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from segtrain.data.class_map import ClassMap
-    from segtrain.data.labels import LabelMap
-    from segtrain.data.mask_pairs import MaskPair
+    from segtrain.data.files.class_map import ClassMap
+    from segtrain.data.files.labels import LabelMap
+    from segtrain.data.files.mask_pairs import MaskPair
+    from segtrain.evaluation.mask_files import Scored, Scorer
     from segtrain.metrics.conventions import Number
-    from segtrain.scoring import Scored, Scorer
     from segtrain.task import Task
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ def run(arguments: Arguments) -> int:
 
 def score(config: ScoreConfig) -> None:
     """Score all pairs, show each number with its definition, and write the report where one is asked for."""
-    import_heavy("segtrain.scoring", "segtrain.runlog")
-    from segtrain.console import Display, out, start_logging
-    from segtrain.reports import uneven_sizes
-    from segtrain.runlog import show_scores
-    from segtrain.scoring import score_masks
+    import_heavy("segtrain.evaluation.mask_files", "segtrain.run.log")
+    from segtrain.evaluation.mask_files import score_masks
+    from segtrain.evaluation.reports import uneven_sizes
+    from segtrain.run.log import show_scores
+    from segtrain.terminal.console import Display, out, start_logging
 
     start_logging()
     if config.output:
@@ -74,7 +74,7 @@ def score(config: ScoreConfig) -> None:
 
 def prepare(config: ScoreConfig) -> "tuple[Scorer, list[MaskPair]]":
     """Pair the files, and find out what the values in them stand for."""
-    from segtrain.data.mask_pairs import class_folders, pair_class_masks, pair_masks
+    from segtrain.data.files.mask_pairs import class_folders, pair_class_masks, pair_masks
 
     refuse_contradictions(config)
     pred, truth = Path(config.pred), Path(config.truth)
@@ -122,7 +122,7 @@ def refuse_contradictions(config: ScoreConfig) -> None:
 
 def refuse_output(config: ScoreConfig, folder: Path) -> None:
     """Raise ConfigError for the report of a model, which would be lost, and for a place among the masks."""
-    from segtrain.reports import REPORT, read_report
+    from segtrain.evaluation.reports import REPORT, read_report
 
     for key, masks in (("pred", Path(config.pred)), ("truth", Path(config.truth))):
         if folder.resolve().is_relative_to(masks.resolve()):
@@ -133,8 +133,8 @@ def refuse_output(config: ScoreConfig, folder: Path) -> None:
 
 def make_scorer(config: ScoreConfig, names: Sequence[str], class_map: "ClassMap | None") -> "Scorer":
     """Say what the values in the files stand for."""
-    from segtrain.data.folder import STANDS_FOR
-    from segtrain.scoring import Scorer
+    from segtrain.data.formats.folder import STANDS_FOR
+    from segtrain.evaluation.mask_files import Scorer
     from segtrain.task import IGNORE_INDEX, make_task
 
     _check_names(names)
@@ -157,7 +157,7 @@ def make_scorer(config: ScoreConfig, names: Sequence[str], class_map: "ClassMap 
 
 
 def _label_map(names: Sequence[str], ignore: Sequence[int], pairs: "ClassMap | None", *, key: str) -> "LabelMap":
-    from segtrain.data.labels import LabelMap
+    from segtrain.data.files.labels import LabelMap
 
     try:
         return LabelMap(names, ignore=ignore, class_map=pairs)
@@ -171,10 +171,10 @@ def _ignored(config: ScoreConfig) -> list[int]:
 
 def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "tuple[list[str], ClassMap]":
     """Name classes by number: the labels of the class map, or else the values that the truth holds, in order."""
-    from segtrain.console import Display
-    from segtrain.data.labels import UNKNOWN
-    from segtrain.scoring import find_values
+    from segtrain.data.files.labels import UNKNOWN
+    from segtrain.evaluation.mask_files import find_values
     from segtrain.task import IGNORE_INDEX
+    from segtrain.terminal.console import Display
 
     if config.class_map is not None:
         labels = [label for label in config.class_map.values() if isinstance(label, int) and label != IGNORE_INDEX]
@@ -207,7 +207,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 def summarize(config: ScoreConfig, task: "Task", scored: "Scored") -> dict[str, Any]:
     """Give the scores by our definitions: as `segtrain eval` has them."""
-    from segtrain.contours import intervals
+    from segtrain.evaluation.contours import intervals
     from segtrain.metrics import scores
 
     counts, contours = scored.counts, scored.contours
@@ -260,7 +260,7 @@ def write(
     numbers: "Sequence[Number]",
 ) -> None:
     """Write the report folder; what another tool would print goes beside our scores."""
-    from segtrain.reports import Report, write_confusion, write_report
+    from segtrain.evaluation.reports import Report, write_confusion, write_report
 
     folder, task = Path(str(config.output)), scorer.task
     about: dict[str, Any] = {"command": "score", "as": config.as_, "at": "original", "missing": config.missing}

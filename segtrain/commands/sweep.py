@@ -16,16 +16,16 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from segtrain.commands.arguments import Arguments, show
-from segtrain.commands.folders import make_folder, numbered
 from segtrain.commands.train import plan, train
 from segtrain.config.compose import compose, expand_sweep, overrides_of
 from segtrain.config.schema import TrainConfig
 from segtrain.config.spine import check_leaves, to_config
 from segtrain.config.words import quote
-from segtrain.console import out, start_logging
 from segtrain.errors import ConfigError, Interrupted, SegtrainError
-from segtrain.files import write_table
+from segtrain.run.folders import make_folder, numbered
+from segtrain.storage import write_table
+from segtrain.terminal.arguments import Arguments, show
+from segtrain.terminal.console import out, start_logging
 
 log = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from segtrain.commands.arguments import Arguments, show
-from segtrain.commands.folders import Lock, holder, make_folder, numbered
-from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import Composed, compose, named_targets, overlay, overrides_of, rooted, split_overrides
 from segtrain.config.signature import MISSING, TARGET
 from segtrain.errors import ConfigError, SegtrainError, StorageError
-from segtrain.files import refusal, write_text
+from segtrain.run.folders import Lock, holder, make_folder, numbered
+from segtrain.storage import refusal, write_text
+from segtrain.terminal.arguments import Arguments, show
+from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from segtrain.trainer import Trainer
+    from segtrain.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def plan(overrides: Sequence[str], config_dir: Path | None) -> Run:
 
 def _from_weights(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Composed:
     """Compose a run whose arch and encoder are those of a checkpoint, but for what the user says of them."""
-    from segtrain import checkpoint
+    from segtrain.run import checkpoint
 
     file = checkpoint.find(path, best=True)
     payload = checkpoint.read(file)
@@ -97,8 +97,8 @@ def _model_words(model: Mapping[str, Any], changes: Sequence[str]) -> dict[str, 
 
 
 def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Run:
-    from segtrain import checkpoint
-    from segtrain.console import start_logging
+    from segtrain.run import checkpoint
+    from segtrain.terminal.console import start_logging
 
     start_logging()
     file, payload = checkpoint.read_newest(path)
@@ -191,11 +191,11 @@ def telling_what_is_kept(folder: Path, made: Sequence[Path]) -> Iterator[None]:
 
 
 def _train(planned: Run, made: Sequence[Path]) -> Trained:
-    import_heavy("segtrain.build")
-    from segtrain.build import build_trainer
-    from segtrain.console import logging_to, start_logging
-    from segtrain.runlog import read_scores
-    from segtrain.runtime import keep_freed_memory
+    import_heavy("segtrain.build.parts")
+    from segtrain.build.training import build_trainer
+    from segtrain.run.log import read_scores
+    from segtrain.runtime.device import keep_freed_memory
+    from segtrain.terminal.console import logging_to, start_logging
 
     start_logging()
     keep_freed_memory()

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from segtrain.catalog import index
+from segtrain.catalog import table as zoo_table
 from segtrain.catalog.filters import parse
 from segtrain.catalog.names import ALIASES, resolve
-from segtrain.commands import zoo_table
-from segtrain.commands.arguments import Arguments, show
 from segtrain.config.groups import Groups
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
+from segtrain.terminal.arguments import Arguments, show
 
 _FILE_WIDTH = 200  # columns, where the output is no terminal
 
@@ -24,7 +24,7 @@ def run(arguments: Arguments) -> int:
     width = shutil.get_terminal_size((_FILE_WIDTH, 0)).columns
     if len(words) > 1:
         arch, encoder = _model(words, groups)
-        from segtrain.commands import zoo_model  # which imports torch
+        from segtrain.build import outline as zoo_model
 
         lines = zoo_model.describe(arch, encoder, options, config_dir=arguments.config_dir)
     else:

@@ -23,9 +23,9 @@ from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
 from segtrain.config.schema import CompareConfig, EvalConfig, ImportConfig, PredictConfig, ScoreConfig, TrainConfig
 from segtrain.config.signature import MISSING, TARGET, with_texts
 from segtrain.config.spine import check_spine, key_of
-from segtrain.config.suggest import did_you_mean, nearest_key, suggest_key
 from segtrain.config.words import is_balanced, quote, spellings, typed, with_keys_restored
 from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean, nearest_key, suggest_key
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from segtrain.catalog import index as encoders
 from segtrain.catalog.names import ALIASES, resolve, without_hub
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
 
 TARGET = "_target_"
 MISSING = "???"  # OmegaConf's mark of a value that the user has to give
@@ -54,7 +54,7 @@ def locate(target: str, path: str) -> Callable[..., Any]:
             "correct it, or install its package"
         ) from None
     if not callable(getattr(module, name, None)):
-        known = (key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
+        known = (key for key in dir(module) if callable(getattr(module, key)) and not key.startswith("_"))
         hint = did_you_mean(name, known, listed=0) or f", expected one of its own; correct {path}.{TARGET}"
         raise ConfigError(f"{path}.{TARGET}: {module_name} has no class or function {name!r}{hint}")
     found: Callable[..., Any] = getattr(module, name)

@@ -7,8 +7,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from segtrain.config.schema import Leaf
 from segtrain.config.signature import MISSING, TARGET, annotations_of, check_leaf, check_value, locate, with_texts
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
 
 T = TypeVar("T")
 

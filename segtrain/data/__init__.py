@@ -1,1 +1,31 @@
-"""Datasets, transforms and the loader: from files to batches of uint8."""
+"""Data sets, transforms and the loader: from files to batches of uint8; importing this package imports no torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segtrain.data.formats.folder import Folder
+    from segtrain.data.formats.oxford_pets import OxfordPets
+    from segtrain.data.formats.shapes import Shapes
+    from segtrain.data.loading.transforms import Augment
+    from segtrain.data.sample import RawSample, Source
+
+_LAZY = {
+    "Augment": "loading.transforms",
+    "Folder": "formats.folder",
+    "OxfordPets": "formats.oxford_pets",
+    "RawSample": "sample",
+    "Shapes": "formats.shapes",
+    "Source": "sample",
+}
+__all__ = ["Augment", "Folder", "OxfordPets", "RawSample", "Shapes", "Source"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'segtrain.data' has no attribute {name!r}")
+    return getattr(import_module(f"segtrain.data.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,12 +2,15 @@
 
 import colorsys
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segtrain.data.sample import Colour
 from segtrain.task import IGNORE_INDEX, Task
+
+Colour: TypeAlias = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
 
 IGNORE_COLOUR: Colour = (128, 128, 128)
 BACKGROUND_COLOUR: Colour = (24, 24, 32)

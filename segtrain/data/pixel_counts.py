@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segtrain.data.labels import LabelMap
-from segtrain.data.memory import recall, remember
+from segtrain.data.files.labels import LabelMap
+from segtrain.data.files.memory import recall, remember
 from segtrain.data.sample import Source
 from segtrain.losses.class_weights import PixelCounts
 from segtrain.task import IGNORE_INDEX
@@ -25,7 +25,7 @@ _FORMAT = 3
 def pixel_counts(source: Source, num_labels: int) -> PixelCounts:
     """Return what `count_pixels` does; it only counts where no earlier run did, or a mask has changed since.
 
-    Counts are kept as `segtrain.data.memory` says.
+    Counts are kept as `segtrain.data.files.memory` says.
     """
     fingerprint = source.fingerprint()
     if fingerprint is None:

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segtrain.data.palette import Colour, colours_of
 from segtrain.errors import ConfigError
 from segtrain.task import Mode, make_task
 
 Split: TypeAlias = Literal["train", "val", "test", "all"]
 """A part of a data set; ``all`` is the whole of it, to score a model that was trained elsewhere."""
-Colour: TypeAlias = tuple[int, int, int]
 Pixels: TypeAlias = NDArray[Any]
 """An image of uint8, uint16 or float32."""
 
@@ -98,8 +98,6 @@ class Source:
     @cached_property
     def palette(self) -> tuple[Colour, ...]:
         """The RGB colour of each label value, of a multilabel task of no class and of each class; ours, unless set."""
-        from segtrain.data.palette import colours_of  # which knows what a colour is from here
-
         return colours_of(make_task(self.mode, self.class_names))
 
     def verify(self) -> None:

@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias, TypedDict, get_args
 import torch
 from torch import Tensor
 
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
 from segtrain.task import Mode, Task, find_task, make_task, with_names
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ class WeightedSum(nn.Module):
 
     Terms that weigh 0 are left out. After a forward pass ``last_terms`` holds each term's own value, before its weight,
     detached and on its device. The ``classes`` and ``class_weights`` of a config are for every term that has none of
-    its own, and `segtrain.build` makes the terms with them; here, where terms are made already, they are a ConfigError.
+    its own, and `segtrain.build.parts` makes the terms with them; here, where terms are made already, they are a
+    ConfigError.
     """
 
     def __init__(

@@ -9,7 +9,6 @@ from torch import nn
 
 from segtrain.config.signature import require_call
 from segtrain.config.spine import PROVIDED
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models import decoders
 from segtrain.models.contract import Decoder, Demands, Encoder, check_decoder, check_encoder
@@ -17,6 +16,7 @@ from segtrain.models.encoders.timm_encoder import TimmEncoder
 from segtrain.models.heads import Activation, AuxiliaryHead, ClassificationHead, SegmentationHead
 from segtrain.models.segmenter import Segmenter
 from segtrain.models.smp.words import translated
+from segtrain.suggest import did_you_mean
 
 _OWN = frozenset({"name", "weights", "demands"})
 """Arguments of an encoder that `create_model` has of its own."""

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from segtrain.config.signature import Range
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models.layers import ConvNormReLU, initialize_he
+from segtrain.suggest import did_you_mean
 
 Activation: TypeAlias = Literal["sigmoid", "softmax"]
 

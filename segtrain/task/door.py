@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError, DataError
+from segtrain.suggest import did_you_mean
 from segtrain.task.kinds import Mode, Task, make_task
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
 from segtrain.task.two_labels import as_float, binary_likelihood, binary_nll
 
 Mode: TypeAlias = Literal["binary", "multiclass", "multilabel"]

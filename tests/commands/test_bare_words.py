@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from segtrain.cli import COMMANDS, main
-from segtrain.commands.arguments import EXAMPLES, OWN_KEYS, name_words
 from segtrain.config.compose import overrides_of
 from segtrain.errors import ConfigError
+from segtrain.terminal.arguments import EXAMPLES, OWN_KEYS, name_words
 from tests.conftest import TINY
 
 NAMES = ["run", "my run", "a,b", "lr=0.1", "it's", "Läufe", "2024", 'say "hi"', "[x]"]

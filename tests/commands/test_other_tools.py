@@ -2,9 +2,9 @@
 
 import pytest
 
-from segtrain.commands import other_tools
 from segtrain.config.compose import train_key
-from segtrain.config.suggest import did_you_mean, nearest
+from segtrain.suggest import did_you_mean, nearest
+from segtrain.terminal import other_tools
 
 
 @pytest.mark.parametrize(

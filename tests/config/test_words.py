@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from segtrain.build import checked_config
+from segtrain.build.parts import checked_config
 from segtrain.config.compose import compose, expand_sweep, overlay, overrides_of, parse_overrides
 from segtrain.config.signature import Range, with_texts
 from segtrain.config.words import quote, typed

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segtrain.build import build_objective, checked_config
+from segtrain.build.parts import build_objective, checked_config
 from segtrain.config.compose import compose
-from segtrain.data.folder import Folder
-from segtrain.data.oxford_pets import OxfordPets
+from segtrain.data.formats.folder import Folder
+from segtrain.data.formats.oxford_pets import OxfordPets
+from segtrain.data.formats.shapes import Shapes
 from segtrain.data.pixel_counts import count_pixels, pixel_counts
-from segtrain.data.shapes import Shapes
 from segtrain.errors import DataError
 from segtrain.task import make_task
 

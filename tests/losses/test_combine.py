@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from segtrain.build import build_objective, checked_config
+from segtrain.build.parts import build_objective, checked_config
 from segtrain.config.compose import compose
-from segtrain.data.shapes import Shapes
+from segtrain.data.formats.shapes import Shapes
 from segtrain.errors import ConfigError
 from segtrain.losses import BCELoss, DiceLoss, WeightedSum
 from segtrain.task import Binary, make_task

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from segtrain.catalog import index, names
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models.encoders import mix_transformer, variants  # noqa: F401 - they register their models with timm
 from segtrain.models.encoders.dilation import dilate_stages
 from segtrain.models.encoders.padding import with_exact_strides
+from segtrain.suggest import did_you_mean
 
 Dilation: TypeAlias = Literal["timm", "stages"]
 

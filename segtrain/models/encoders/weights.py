@@ -9,13 +9,13 @@ from timm.models import get_pretrained_cfg, is_model_pretrained
 from torch import nn
 
 from segtrain.catalog.tags import choose, synonyms
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models.encoders import weight_sources
 from segtrain.models.encoders.loading import check_complete, checked_loading
 from segtrain.models.encoders.stem import adapt_stem
 from segtrain.models.encoders.weight_files import check_finite, plain_weights
 from segtrain.models.encoders.weight_sources import ALTERNATIVES, FOLDER, RANDOM, SUFFIXES
+from segtrain.suggest import did_you_mean
 
 
 def load_model(weights: str | None, *, arch: str, tag: str, in_chans: int = 3, **options: Any) -> nn.Module:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segtrain.catalog import index
-from segtrain.config.suggest import did_you_mean
 from segtrain.errors import ConfigError
 from segtrain.models.smp.natives import NATIVES
+from segtrain.suggest import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,186 @@
+"""The parts of a run, built from a checked config; the only caller of Hydra's ``instantiate``."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from inspect import signature
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from torch import nn
+from torch.optim import Optimizer
+
+from segtrain.config.schema import Leaf, OptimizerConfig, Split, TrainConfig
+from segtrain.config.signature import TARGET, locate
+from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
+from segtrain.data.loading.dataset import AugmentedDataset, OwnSizeDataset
+from segtrain.data.loading.feed import Feed
+from segtrain.data.loading.transforms import Augment, Fitting
+from segtrain.data.pixel_counts import pixel_counts
+from segtrain.data.sample import Source, admit
+from segtrain.errors import ConfigError, DataError, SegtrainError
+from segtrain.losses.class_weights import PixelCounts
+from segtrain.models import (
+    Activation,
+    Decoder,
+    Segmenter,
+    add_maps,
+    assemble,
+    decoder_inputs,
+)
+from segtrain.optim.parameter_groups import parameter_groups
+from segtrain.runtime.device import Runtime
+from segtrain.task import Task
+from segtrain.training.objective import Objective
+
+
+def checked_config(job: Mapping[str, Any]) -> TrainConfig:
+    """Turn a composed job into a config in which everything can be built; raises ConfigError with every problem."""
+    config = to_config(job, TrainConfig)
+    problems = check_leaves(config)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return leaves_with_texts(config)
+
+
+def construct(node: Leaf, path: str, **provided: Any) -> Any:
+    """Build what a leaf describes; what the constructor refuses becomes a ConfigError of one line."""
+    try:
+        return instantiate({**node, "_partial_": True}, _convert_="all")(**provided)
+    except (InstantiationException, ValueError, TypeError) as error:
+        mistake = _mistake_within(error)
+        if mistake is not None:
+            raise mistake from mistake.__cause__  # not from error, which it caused: the chain would be a ring
+        raise _explained(error, node, path) from error
+
+
+def _mistake_within(error: BaseException | None) -> SegtrainError | None:
+    while error is not None and not isinstance(error, SegtrainError):
+        error = error.__cause__
+    return error
+
+
+def _explained(error: Exception, node: Leaf, path: str) -> ConfigError:
+    inner = re.match("Error in call to target '(.+?)'", str(error))  # a node within this one
+    name = inner[1] if inner else node[TARGET]
+    root = error.__cause__ or error
+    return ConfigError(f"{path}: {name} refuses its arguments: {' '.join(str(root).split())}; correct them")
+
+
+def open_source(config: TrainConfig, split: Split) -> Source:
+    """Open one split of the dataset, without a look into its files; raises DataError where there are none."""
+    source = admit(construct(config.data.leaf, "data", split=split))
+    if len(source) == 0:
+        raise DataError(f"data.split={split}: holds no images; choose another split or check data.root")
+    return source
+
+
+def build_source(config: TrainConfig, split: Split) -> Source:
+    """Open one split of the dataset and verify it; raises DataError where it cannot be used."""
+    source = open_source(config, split)
+    source.verify()
+    return source
+
+
+def build_feed(
+    config: TrainConfig, source: Source, runtime: Runtime, *, training: bool, own_size: bool = False
+) -> Feed:
+    """Join a split with its transforms and its loader; with ``own_size`` its masks stay as they are beside."""
+    augment: Augment = construct(config.augment, "augment")
+    pipeline = (augment.train_pipeline if training else augment.eval_pipeline)(config.data.image_size)
+    seed, limit = config.seed, config.data.limit
+    dataset = (
+        OwnSizeDataset(source, pipeline, seed=seed, limit=limit)
+        if own_size
+        else AugmentedDataset(source, pipeline, seed=seed, limit=limit, cache_mb=config.data.cache_mb)
+    )
+    dataset.suit_pipeline()
+    return Feed(
+        dataset,
+        batch_size=config.data.batch_size,
+        seed=config.seed,
+        training=training,
+        num_workers=config.data.num_workers,
+        pin_memory=runtime.device.type == "cuda",
+    )
+
+
+def build_model(
+    config: TrainConfig,
+    task: Task,
+    *,
+    channels: int,
+    image_classes: Sequence[str] = (),
+    activation: Activation | None = None,
+    pretrained: bool = True,
+) -> Segmenter:
+    """Build the model; without ``pretrained`` no weights are looked for.
+
+    ``image_classes`` are what a head for labels of whole images predicts; raises ConfigError for such a head without.
+    """
+    if config.aux and not image_classes:
+        raise ConfigError(
+            "aux: the data gives no labels of whole images to learn; set data.image_labels=breed (data=oxford_pets) or "
+            "data.image_labels=labels.csv (data=folder), or aux=null"
+        )
+    leaf = config.encoder if pretrained else {**config.encoder, "weights": None}
+    decoder_class = get_class(config.arch.leaf[TARGET])
+    demands = add_maps(getattr(decoder_class, "demands", Decoder.demands), config.arch.aux_heads)
+    encoder = construct(leaf, "encoder", in_channels=channels, demands=demands)
+    decoder = construct(config.arch.leaf, "arch", **decoder_inputs(decoder_class, encoder))
+    told = {"in_channels": encoder.out_channels[-1], "num_classes": len(image_classes)}
+    return assemble(
+        encoder,
+        decoder,
+        num_classes=task.out_channels,
+        activation=activation,
+        aux_heads=config.arch.aux_heads,
+        classification_head=construct(config.aux.leaf, "aux", **told) if config.aux else None,
+        class_names=task.class_names,
+        image_classes=image_classes if config.aux else (),
+    )
+
+
+def build_objective(config: TrainConfig, task: Task, train: Source) -> Objective:
+    """Build the loss, of which every part of a sum is given the task, and weigh those of other heads beside it.
+
+    The pixels of each class are counted, or known from an earlier run, where a part makes weights from them.
+    """
+    counts = cache(lambda: pixel_counts(train, len(task.label_names)))
+    loss: nn.Module = construct(_with_task(config.loss.leaf, task, counts, shared={}), "loss")
+    return Objective(loss, aux_weight=config.loss.aux_weight, label_weight=config.aux.weight if config.aux else 0.0)
+
+
+def _with_task(node: Any, task: Task, counts: Callable[[], PixelCounts], shared: Mapping[str, Any]) -> Any:
+    """Give each loss in a node the task and, where it says nothing itself, what is shared by the terms of its sum."""
+    if not isinstance(node, Mapping):
+        return node
+    if TARGET not in node:
+        left_out = node.get("weight") == 0  # what shared options give it would be logged in vain
+        return {key: _with_task(value, task, counts, {} if left_out else shared) for key, value in node.items()}
+    taken = signature(locate(node[TARGET], "loss")).parameters.keys() & shared.keys()
+    own = {**node, **{key: shared[key] for key in taken if node.get(key) is None}}
+    if "terms" in node:
+        shared = {key: own.pop(key, None) for key in ("classes", "class_weights")}
+    inner = {key: _with_task(value, task, counts, shared) for key, value in own.items()}
+    by_scheme = isinstance(own.get("class_weights"), str)
+    return {**inner, "task": task, **({"pixel_counts": counts()} if by_scheme else {})}
+
+
+def build_optimizer(config: OptimizerConfig, model: nn.Module, runtime: Runtime) -> Optimizer:
+    """Build the optimizer over grouped parameters, fused where torch has it for the device."""
+    groups = parameter_groups(
+        model, lr=config.lr, weight_decay=config.weight_decay, encoder_lr_factor=config.encoder_lr_factor
+    )
+    fused = {"fused": True} if config.leaf[TARGET].startswith("torch.optim.") and runtime.device.type != "mps" else {}
+    optimizer: Optimizer = construct(
+        config.leaf, "optimizer", params=groups, lr=config.lr, weight_decay=config.weight_decay, **fused
+    )
+    return optimizer
+
+
+def build_fitting(config: TrainConfig) -> Fitting:
+    """Build what brings images to the size of a run."""
+    augment: Augment = construct(config.augment, "augment")
+    return augment.eval_pipeline(config.data.image_size).fitting

@@ -1,0 +1,128 @@
+"""A trained model, rebuilt from its checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from segtrain.build.parts import build_fitting, build_model, checked_config
+from segtrain.config.schema import Precision, TrainConfig
+from segtrain.config.spine import to_config
+from segtrain.data.loading.scale import TrainingScale, shrinkage
+from segtrain.data.palette import Colour
+from segtrain.errors import CheckpointError
+from segtrain.evaluation.operating_point import OperatingPoint
+from segtrain.inference.predictor import ImagePredictor, Preprocess
+from segtrain.models import (
+    Activation,
+    Normalize,
+    SegmentationHead,
+    Segmenter,
+)
+from segtrain.run import checkpoint
+from segtrain.runtime.device import make_runtime
+from segtrain.task import Task, make_task
+from segtrain.version import __version__
+
+_LIBRARIES = ("torch", "torchvision", "timm", "albumentations", "numpy")
+
+
+def describe(
+    job: Mapping[str, Any],
+    model: Segmenter,
+    task: Task,
+    *,
+    palette: Sequence[Colour],
+    size: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """Return what a checkpoint says beside the weights: enough to rebuild the model and its preprocessing.
+
+    ``size`` is the typical height and width of the images that the model was trained on.
+    """
+    return {
+        "config": dict(job),
+        "mode": task.mode,
+        "class_names": list(task.class_names),
+        "image_classes": list(model.image_classes),
+        "palette": [list(colour) for colour in palette],
+        "typical_size": None if size is None else list(size),
+        "normalize": model.normalize.config(),
+        "versions": {"segtrain": __version__, **{name: version(name) for name in _LIBRARIES}},
+    }
+
+
+def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | None = None) -> tuple[Segmenter, Task]:
+    """Rebuild the trained model of a checkpoint on the CPU, in eval mode, and its task; looks for no other weights.
+
+    It comes without the heads that only training uses.
+    """
+    config = to_config(payload["config"], TrainConfig)
+    point = OperatingPoint.of(payload)
+    task = make_task(payload["mode"], payload["class_names"], cuts=point.cuts())
+    model = build_model(
+        config,
+        task,
+        channels=len(payload["normalize"]["mean"]),
+        image_classes=payload.get("image_classes", ()),
+        activation=activation,
+        pretrained=False,
+    )
+    model.normalize = Normalize(**payload["normalize"])
+    try:
+        model.load_state_dict(payload.get("ema") or payload["model"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path}: its weights do not fit its own config ({reason}...); take another") from error
+    model.aux_heads.clear()
+    model.thresholds = point.thresholds
+    model.config = dict(payload["config"])
+    model.preprocess = Preprocess(build_fitting(config), model.normalize)
+    if activation is not None:
+        assert isinstance(model.segmentation_head, SegmentationHead)
+        model.segmentation_head.cool(point.temperature)
+    return model.eval(), task
+
+
+def load_model(path: str | Path, *, activation: Activation | None = None, trust: Sequence[str] = ()) -> Segmenter:
+    """Load a trained model from a run folder (its best checkpoint) or a checkpoint file, in eval mode on the CPU.
+
+    ``model.preprocess(image)`` turns pixels ``(H, W, C)`` as a file holds them into its input, at the size that it was
+    trained at, and ``model.preprocess.restore(logits, image.shape[:2])`` brings its logits back to the image's size: so
+    does `segtrain predict`, and `segtrain.Predictor` in one call. ``model.normalize`` alone leaves the size as it is.
+    ``model.class_names`` names its classes; if it was trained with labels of whole images it answers ``(logits,
+    labels)``, and ``model.image_classes`` names those. With an
+    ``activation`` it gives the pixels' probabilities in place of their logits, calibrated by the temperature that
+    `segtrain eval eval.calibrate=true` stored; ``model.thresholds`` are those that it found. A model with classes of
+    your own needs them named: ``trust=["my_package.MyDecoder"]``. Raises CheckpointError for a file that is damaged,
+    foreign, or that would run code, and ConfigError for an activation that makes no sense.
+    """
+    file = checkpoint.find(Path(path), best=True)
+    payload = checkpoint.read(file)
+    checkpoint.check_targets(payload["config"], file, named_by_user=trust)
+    return restore(payload, file, activation=activation)[0]
+
+
+def training_scale(payload: Mapping[str, Any], config: TrainConfig) -> TrainingScale:
+    """Compare how much images are shrunk under a config with how much those of a checkpoint's training were."""
+    typical = payload.get("typical_size")
+    trained = build_fitting(to_config(payload["config"], TrainConfig))
+    return TrainingScale(build_fitting(config), None if typical is None else shrinkage(trained, typical))
+
+
+def make_predictor(
+    payload: Mapping[str, Any], job: Mapping[str, Any], file: Path, *, device: str, precision: Precision
+) -> ImagePredictor:
+    """Make what `segtrain predict` works with: the model of a checkpoint, and the fitting of its run's config."""
+    config = checked_config(job)
+    model, task = restore(payload, file)
+    model.normalize = model.normalize.with_range(config.data.leaf.get("value_range"))
+    runtime = make_runtime(device, precision, channels_last=config.trainer.channels_last)
+    runtime.place(model)
+    return ImagePredictor(
+        model,
+        task=task,
+        runtime=runtime,
+        preprocess=Preprocess(build_fitting(config), model.normalize),
+        palette=[tuple(colour) for colour in payload["palette"]],
+        scale=training_scale(payload, config),
+    )

@@ -1,0 +1,102 @@
+"""The pictures of ``segtrain compare``: what both models made of the images that changed most."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import yaml
+
+from segtrain.config.schema import CompareConfig
+from segtrain.data.files.labels import LabelMap
+from segtrain.data.files.mask_pairs import pair_class_masks, pair_masks
+from segtrain.data.formats.folder import STANDS_FOR
+from segtrain.data.palette import colour_names, colours_of
+from segtrain.data.sample import Source
+from segtrain.drawing.pictures import stack_with_legend
+from segtrain.errors import DataError, SegtrainError
+from segtrain.evaluation.differences import Change, Shown, draw
+from segtrain.evaluation.mask_files import Scorer
+from segtrain.evaluation.reports import Report
+from segtrain.storage import write_picture
+from segtrain.task import IGNORE_INDEX, make_task
+from segtrain.terminal.slow_imports import import_heavy
+
+log = logging.getLogger(__name__)
+
+View: TypeAlias = Callable[[str], Shown]
+"""Shows an image, by its id, as a report saw it."""
+
+
+def draw_changes(
+    file: Path, a: Report, b: Report, changes: Sequence[Change], config: CompareConfig, *, trusted: Sequence[str]
+) -> None:
+    """Write the images that changed; where they are not to be had any more, a warning says so."""
+    file.unlink(missing_ok=True)  # that of another comparison
+    changed = [change for change in changes if change.difference]
+    if not changed:
+        return
+    task = make_task(a.mode, a.class_names)
+    colours = colours_of(task)
+    try:
+        view_a, view_b = _view(a, config, trusted), _view(b, config, trusted)
+        rows = [draw(change, view_a(change.id), view_b(change.id), colours) for change in changed]
+    except SegtrainError as error:
+        log.warning("no pictures: %s", error)
+        return
+    write_picture(file, stack_with_legend(rows, colour_names(task), colours))
+
+
+def _view(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
+    return _view_of_model(report, config, trusted) if "ckpt" in report.about else _view_of_masks(report)
+
+
+def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
+    """Let the model predict again, as it did when it was scored."""
+    import_heavy("segtrain.build.parts")
+    from segtrain.build.parts import checked_config, construct
+    from segtrain.build.restore import make_predictor
+    from segtrain.run import checkpoint
+
+    file, evaluated = Path(report.about["ckpt"]), yaml.safe_load(report.about["config"])
+    payload = checkpoint.read(file)
+    for known in (payload["config"], evaluated):
+        checkpoint.check_targets(known, file, named_by_user=trusted)
+    job = checked_config(evaluated)
+    source: Source = construct(job.data.leaf, "data", split=report.about["split"])
+    predictor = make_predictor(payload, evaluated, file, device=config.device, precision=config.precision)
+    places = {name: number for number, name in enumerate(source.ids)}
+
+    def view(name: str) -> Shown:
+        if name not in places:
+            raise DataError(f"{name}: is not in the data any more, expected what was scored; restore it")
+        image, mask, _ = source[places[name]]
+        return Shown(image, mask, predictor.predict(image))
+
+    return view
+
+
+def _view_of_masks(report: Report) -> View:
+    """Read the files that were scored."""
+    about, task = report.about, make_task(report.mode, report.class_names)
+    pred, truth = Path(about["pred"]), Path(about["truth"])
+    names = task.class_names if task.classes_overlap else ()
+    truth_labels, pred_labels = (
+        LabelMap(task.value_names, class_map=about.get(key)) for key in ("truth_map", "pred_map")
+    )
+    missing = STANDS_FOR.get(about.get("missing", "error"), IGNORE_INDEX)
+    scorer = Scorer(task=task, truth_labels=truth_labels, pred_labels=pred_labels, missing=missing)
+    gone = DataError(f"{truth}: no masks there and in {pred} as they were scored, expected them still; restore them")
+    try:
+        pairs, _ = pair_class_masks(pred, truth, names, complete=False) if names else pair_masks(pred, truth)
+    except DataError:
+        raise gone from None
+    places = {pair.id: pair for pair in pairs}
+
+    def view(name: str) -> Shown:
+        if name not in places:
+            raise gone
+        prediction, target = scorer.read(places[name])
+        return Shown(None, target, prediction)
+
+    return view

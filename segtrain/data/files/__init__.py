@@ -1,0 +1,1 @@
+"""Files of images, masks and labels: found, paired, read and checked."""

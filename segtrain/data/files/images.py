@@ -1,0 +1,334 @@
+"""Reading image and mask files; training, evaluation and prediction all come through here.
+
+Photos are turned upright as their EXIF orientation says, which is how viewers and labelling tools show them; see
+`segtrain.data.files.orientation.applies` for masks that were made from the stored pixels.
+"""
+
+import io
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from segtrain.data.files.orientation import applies, orientation_in, orientation_of, turn
+from segtrain.data.files.tiff import BEGINNINGS as TIFF
+from segtrain.data.files.tiff import read_tiff
+from segtrain.data.sample import Pixels
+from segtrain.errors import DataError
+
+MAX_PIXELS = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", 2**30))
+"""Of an image; OpenCV's own limit and its variable, which it reads when it is imported."""
+JPEG, PNG, RIFF = b"\xff\xd8", b"\x89P", b"RI"  # how files begin; WebP is a RIFF
+ENDINGS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
+"""How a complete JPEG and a complete PNG end, by how they begin."""
+TAIL = 8  # bytes, no less than the longest ending
+MOVING = {RIFF: b"ANIM", PNG: b"acTL"}
+"""What a WebP and a PNG of several frames hold near their beginning."""
+HEAD = 64  # bytes
+AS_THEY_STAND = ("1", "L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "F")
+"""Modes of Pillow that are arrays of the file's own values."""
+EXACT = 2**24  # integers up to here are float32 too
+
+Image.MAX_IMAGE_PIXELS = None  # aerial images are larger than Pillow's limit, which it warns of; ours is `MAX_PIXELS`
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot read, we say
+
+
+Colours: TypeAlias = NDArray[np.uint8]
+
+
+class ColourMaskError(DataError):
+    """A mask that holds colours where label values were expected."""
+
+
+class Decoded(NamedTuple):
+    """Pixels ``(H, W)`` or ``(H, W, C)`` as stored; the first ``colours`` channels are gray or RGB; None: bands."""
+
+    pixels: Pixels
+    colours: int | None
+    orientation: int
+
+
+def read_image(path: Path, *, channels: int = 3, mask_shape: tuple[int, ...] | None = None) -> Pixels:
+    """Read an image as ``(H, W, channels)`` of uint8, uint16 or float32: RGB for 3, gray for 1, else as in the file.
+
+    Transparency is dropped, gray is repeated, other types of number become float32 where that loses nothing (of
+    float64, what float32 can hold). ``mask_shape``, the ``(H, W)`` of its mask, decides whether the EXIF orientation
+    applies. Raises `DataError` where the file is missing, damaged, of other channels, or holds NaN or infinity.
+    """
+    decoded = decode_image(path)
+    pixels = decoded.pixels
+    pixels = _with_channels(pixels if pixels.ndim == 3 else pixels[..., None], decoded.colours, channels, path)
+    return turn(pixels, decoded.orientation) if applies(decoded.orientation, pixels.shape[:2], mask_shape) else pixels
+
+
+def read_mask(path: Path, *, by_colour: bool = False) -> Pixels:
+    """Read a mask as ``(H, W)`` of uint8 or uint16: the values in the file, indices into the palette where it has one.
+
+    ``by_colour`` asks for the colours instead, of a palette too, as `segtrain.data.files.class_map.pack` makes numbers
+    of them. Raises `DataError` where the file is missing, damaged or holds colours that were not asked for.
+    """
+    return decode_mask(path, by_colour=by_colour)[0]
+
+
+def decode_mask(path: Path, *, by_colour: bool = False) -> tuple[Pixels, Colours | None]:
+    """Do what `read_mask` does, and give the palette ``(values, 3)`` where the file has one."""
+    data = _read_bytes(path)
+    pixels, orientation, palette = _decode_stored_mask(path, data)
+    if pixels.ndim == 3 and pixels.shape[2] == 2:
+        pixels = pixels[..., 0]  # gray with transparency
+    if by_colour:
+        return turn(_packed(pixels, palette, path), orientation), None
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[..., :1] == pixels[..., :3]).all():
+        pixels = pixels[..., 0]  # gray in three channels
+    if pixels.ndim != 2:
+        raise ColourMaskError(
+            f"{path}: the mask holds colours, expected one channel of label values; save it as 8-bit gray or indexed, "
+            "or map colours, such as class_map={0-0-0: 0, 128-0-0: 1}"
+        )
+    return turn(_as_labels(pixels, path), orientation), palette
+
+
+def _packed(pixels: Pixels, palette: Colours | None, path: Path) -> Pixels:
+    """Make one number of each pixel's colour: ``(H, W)`` of uint32."""
+    if palette is not None:
+        pixels = palette[pixels]
+    pixels = pixels if pixels.ndim == 3 else np.repeat(_as_labels(pixels, path)[..., None], 3, axis=2)
+    if pixels.dtype != np.uint8:
+        raise DataError(f"{path}: the mask holds {pixels.dtype}, expected colours of 8 bits; save it so")
+    red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
+    return (red << 16) | (green << 8) | blue
+
+
+def image_size(path: Path, *, mask_shape: tuple[int, ...] | None = None) -> tuple[int, int]:
+    """Give the ``(H, W)`` that `read_image` would, without decoding a file whose ends tell that it is complete.
+
+    Raises `DataError` where the file is missing or damaged.
+    """
+    stored, orientation = _stored_size(path)
+    turned = orientation >= 5 and applies(orientation, stored, mask_shape)
+    return stored[::-1] if turned else stored
+
+
+def _stored_size(path: Path) -> tuple[tuple[int, int], int]:
+    """Give the ``(H, W)`` of the stored pixels, and their orientation."""
+    if _is_complete(path):
+        with suppress(OSError, SyntaxError, ValueError), Image.open(path) as image:
+            return (image.height, image.width), orientation_in(image)
+    decoded = decode_image(path)
+    height, width = decoded.pixels.shape[:2]
+    return (height, width), decoded.orientation
+
+
+def _is_complete(path: Path) -> bool:
+    """Tell whether a file begins and ends as a JPEG or a PNG does."""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(2)
+        file.seek(-min(TAIL, path.stat().st_size), io.SEEK_END)
+        return start in ENDINGS and file.read().endswith(ENDINGS[start])
+    return False
+
+
+def decode_image(path: Path) -> Decoded:
+    """Decode to uint8, uint16 or float32 of RGB, RGBA or whatever it is; raises `DataError` as `read_image` does.
+
+    OpenCV does it; what that cannot do or might do wrong is left to others.
+    """
+    data = _read_bytes(path)
+    if data.startswith(TIFF):
+        image, _ = _decode_tiff(path, data, palette=False)
+        return image._replace(pixels=_as_supported(image.pixels, path))
+    _refuse_frames(path, data)
+    _refuse_cut_webp(path, data)
+    orientation = orientation_of(data)
+    # OpenCV fills the missing part of a truncated JPEG with gray and says nothing
+    if data.endswith(ENDINGS.get(data[:2], b"")):
+        pixels = _decode_with_opencv(data)
+        if pixels is not None:
+            return _coloured(_as_supported(pixels, path), orientation)
+    elif data[:2] == JPEG:
+        refuse_corrupt_jpeg(path, data)
+    pixels, _ = _decode_with_pillow(path, data, palette=False)
+    return _coloured(_as_supported(pixels, path), orientation)
+
+
+def _coloured(pixels: Pixels, orientation: int) -> Decoded:
+    """Note how many channels are colours; the others are transparency."""
+    return Decoded(pixels, 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1, orientation)
+
+
+def _decode_tiff(path: Path, data: bytes, *, palette: bool) -> tuple[Decoded, Colours | None]:
+    """Decode a TIFF; ``palette`` asks for the indices of a file that has one, and for it."""
+    try:
+        image = read_tiff(data)
+    except ValueError as error:
+        remedy = "" if ";" in str(error) else "; restore or remove it"
+        raise DataError(f"{path}: {error}{remedy}") from None
+    if image.palette is None or palette:
+        return Decoded(image.pixels, image.colours, image.orientation), image.palette
+    return Decoded(image.palette[image.pixels], 3, image.orientation), None
+
+
+def _decode_stored_mask(path: Path, data: bytes) -> tuple[Pixels, int, Colours | None]:
+    """Decode a mask to its stored values; give its orientation and its palette too."""
+    if data.startswith(TIFF):
+        (pixels, _, orientation), palette = _decode_tiff(path, data, palette=True)
+        if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
+            found = f"{pixels.shape[2]} channels or pages"
+            raise DataError(f"{path}: the mask holds {found}, expected one; keep the right one")
+        return pixels, orientation, palette
+    _refuse_frames(path, data)
+    _refuse_cut_webp(path, data)
+    if _is_wide_png(data):
+        wide = _decode_with_opencv(data)
+        if wide is not None:
+            return wide, orientation_of(data), None
+    pixels, palette = _decode_with_pillow(path, data, palette=True)
+    if pixels.ndim == 2:
+        pixels = pixels // _stretch_of(data)
+    return pixels, orientation_of(data), palette
+
+
+def refuse_corrupt_jpeg(path: Path, data: bytes) -> None:
+    """Raise `DataError` where the data of a JPEG is cut or damaged, of which other decoders say nothing.
+
+    JPEG has no check sums: damage that decodes to something is not found.
+    """
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", min_height=1, min_width=1)  # an eighth of the size is enough
+    except ValueError as error:
+        if any(sign in str(error) for sign in ("orrupt JPEG data", "remature end")):
+            raise DataError(f"{path}: cannot be decoded: {error}; restore or remove it") from None
+
+
+def _refuse_cut_webp(path: Path, data: bytes) -> None:
+    """Raise where a WebP is shorter than it says."""
+    if data[:2] == RIFF and int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise DataError(f"{path}: cannot be decoded: the file is truncated; restore or remove it")
+
+
+def _is_wide_png(data: bytes) -> bool:
+    """Tell whether a file is a PNG of 16 bits in several channels, which Pillow cuts to 8."""
+    return data[:2] == PNG and data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6")
+
+
+def _stretch_of(data: bytes) -> int:
+    """Return the factor by which Pillow multiplies the values of a gray PNG of 2 or 4 bits, to fill 0..255."""
+    is_gray_png = data[:2] == PNG and data[25:26] == b"\0"
+    return {2: 85, 4: 17}.get(data[24], 1) if is_gray_png else 1
+
+
+def _refuse_frames(path: Path, data: bytes) -> None:
+    if MOVING.get(data[:2], b"\0none") in data[:HEAD] or (data[:3] == b"GIF" and _moves(data)):
+        raise DataError(f"{path}: holds several frames, expected one image; save the frame that counts on its own")
+
+
+def _moves(data: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return False  # decoding says why
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    if not data:
+        raise DataError(f"{path}: the file is empty; restore or remove it")
+    return data
+
+
+def _decode_with_opencv(data: bytes) -> Pixels | None:
+    """Decode and turn OpenCV's order of colours round; four channels are colours and transparency."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None  # Pillow finds the reason
+    if pixels is None or pixels.ndim == 2 or pixels.shape[2] not in (3, 4):
+        return pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def _decode_with_pillow(path: Path, data: bytes, *, palette: bool) -> tuple[Pixels, Colours | None]:
+    """Decode with the reason where it fails; ``palette`` asks for the indices of a file that has one, and for it."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _refuse_size(path, image.size)
+            keep = image.mode in AS_THEY_STAND or (palette and image.mode == "P")
+            pixels = np.asarray(image if keep else image.convert("RGB"))
+            colours = np.array(image.getpalette(), np.uint8).reshape(-1, 3) if keep and image.mode == "P" else None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image of a known format, or damaged; restore or remove it") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be decoded: {error}; restore or remove it") from None
+    return (pixels.astype(np.uint8) if pixels.dtype == bool else pixels), colours  # mode "1"
+
+
+def _refuse_size(path: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"{path}: {width}x{height} pixels, expected at most {MAX_PIXELS} in all; cut it into tiles, or set the "
+            f"environment variable OPENCV_IO_MAX_IMAGE_PIXELS={width * height}"
+        )
+
+
+def _as_supported(pixels: Pixels, path: Path) -> Pixels:
+    """Bring numbers to uint8, uint16 or float32; raises where that would change them or they are none."""
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype.kind not in "iuf":
+        raise DataError(f"{path}: holds {pixels.dtype}, expected integers or floats; convert the file")
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2 and max(-int(pixels.min()), int(pixels.max())) > EXACT:
+        raise DataError(f"{path}: holds {pixels.dtype} beyond {EXACT}, which float32 cannot hold; save it as float32")
+    with np.errstate(over="ignore"):  # becomes infinite, and is refused
+        pixels = pixels.astype(np.float32, copy=False)
+    bad = pixels.size - np.count_nonzero(np.isfinite(pixels))
+    if bad:
+        raise DataError(f"{path}: {bad} of {pixels.size} pixel values are NaN or infinite; fill them in, or remove it")
+    return pixels
+
+
+def _as_labels(pixels: Pixels, path: Path) -> Pixels:
+    """Bring label values to uint8 or uint16; raises where they are none."""
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8)
+    whole = pixels.dtype.kind in "iu" or (pixels.dtype.kind == "f" and (pixels == np.round(pixels)).all())
+    if not whole or pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
+        raise DataError(
+            f"{path}: the mask holds {pixels.dtype} from {pixels.min()} to {pixels.max()}, expected whole numbers "
+            "0..65535 as label values; save it as 8-bit or 16-bit gray"
+        )
+    return pixels.astype(np.uint8 if pixels.max() < 2**8 else np.uint16, copy=False)
+
+
+def fits(found: int, colours: int | None, channels: int) -> bool:
+    """Tell whether an image of ``found`` channels, the first of them ``colours``, can be read as ``channels``."""
+    return channels in (found, colours) or (channels, colours) in ((3, 1), (1, 3))
+
+
+def _with_channels(pixels: Pixels, colours: int | None, channels: int, path: Path) -> Pixels:
+    """Bring ``(H, W, C)`` to the number of channels that is asked for."""
+    found = pixels.shape[2]
+    if found == channels:
+        return pixels
+    if not fits(found, colours, channels):
+        raise DataError(
+            f"{path}: the image has {found} channels, expected {channels}; "
+            f"convert it, or train with data.channels={found}"
+        )
+    if channels == colours:  # without transparency
+        return np.ascontiguousarray(pixels[..., :channels])
+    if channels == 3:
+        return np.repeat(pixels[..., :1], 3, axis=2)
+    return cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)[..., None]

@@ -1,0 +1,197 @@
+"""The values that mask files hold, the labels they stand for, and what to type where the two do not meet."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segtrain.data.files.class_map import COLOURS, VALUES, ClassMap, parse, unpack
+from segtrain.errors import ConfigError
+from segtrain.task import IGNORE_INDEX
+
+UNKNOWN = 254
+"""What values without a label are translated to."""
+
+MANY = 32
+INEXACT = "label values must be exact: was it saved as JPEG, or resized with interpolation? Save it as PNG"
+"""What to say of a mask that holds values between the labels."""
+
+
+class LabelMap:
+    """Translates file values into labels: their own number, unless ``class_map`` names them; ``ignore`` values to 255.
+
+    With a ``class_map``, values that it does not name have no label. Where it names colours, ``by_colour``, masks are
+    read as colours: of a palette, too. Raises `ConfigError` on labels out of range.
+    """
+
+    def __init__(
+        self, label_names: Sequence[str], *, ignore: Sequence[int] = (), class_map: ClassMap | None = None
+    ) -> None:
+        self.label_names = tuple(label_names)
+        self.ignore = frozenset(ignore)
+        self.mapped = class_map is not None
+        count = len(label_names)
+        if count > UNKNOWN:
+            raise ConfigError(f"data.classes: {count} label values, expected at most {UNKNOWN}")
+        parsed = parse({value: value for value in range(count)} if class_map is None else class_map, label_names)
+        self.by_colour = parsed.by_colour
+        if any(not 0 <= value < VALUES for value in ignore):
+            raise ConfigError(f"data.ignore_index: {list(ignore)}, expected mask values 0..{VALUES - 1}")
+        if ignore and self.by_colour:
+            raise ConfigError(
+                "data.ignore_index: is for values, data.class_map has colours; map theirs to ignore there"
+            )
+        self._named = {(entry.first, entry.last): entry.label for entry in parsed.entries}
+        self._named |= {(value, value): IGNORE_INDEX for value in ignore}
+        self._other = parsed.other
+        self.table = np.full(COLOURS if self.by_colour else VALUES, UNKNOWN, np.uint8)
+        if parsed.other is not None:
+            self.table[:] = parsed.other
+        for (first, last), label in self._named.items():
+            self.table[first : last + 1] = label
+
+    @property
+    def expected(self) -> str:
+        """Values and names, for messages: ``0..2 (background, cat, dog)``, or ``0 (background), 255 (cat)``."""
+        if not self.mapped:
+            return f"0..{len(self.label_names) - 1} ({listing(self.label_names)})"
+        names = {label: f" ({name})" for label, name in enumerate(self.label_names)}
+        return listing(f"{value}{names.get(label, '')}" for value, label in self.pairs().items())
+
+    def __call__(self, mask: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Translate a mask ``(H, W)``; `UNKNOWN` where a value has no label."""
+        by_byte = mask.dtype == np.uint8
+        return np.asarray(cv2.LUT(mask, self.table[: 2**8]) if by_byte else self.table[mask], np.uint8)
+
+    def unknown(self, values: Iterable[int]) -> list[int]:
+        """Pick the values that have no label."""
+        return [value for value in sorted(values) if self.table[value] == UNKNOWN]
+
+    def absent(self, values: Iterable[int]) -> list[str]:
+        """Name the labels that none of the values stands for."""
+        present = {int(self.table[value]) for value in values}
+        return [name for label, name in enumerate(self.label_names) if label not in present]
+
+    def label_of(self, value: int) -> int | None:
+        """Give the label of a value, 255 where it is ignored; None where it has none."""
+        label = int(self.table[value])
+        return None if label == UNKNOWN else label
+
+    def name_of(self, value: int) -> str:
+        """Name what a value stands for."""
+        label = self.label_of(value)
+        return "nothing" if label is None else "ignored" if label == IGNORE_INDEX else self.label_names[label]
+
+    def pairs(self) -> dict[int | str, int]:
+        """List the label of every value, range or colour that has one, 255 where it is ignored; as a class map."""
+        found: dict[int | str, int] = {}
+        for (first, last), label in sorted(self._named.items()):
+            found[self.text(first) if first == last else f"{first}-{last}"] = label
+        return found if self._other is None else {**found, "other": self._other}
+
+    def text(self, value: int) -> int | str:
+        """Write a value as a class map has it: a colour is ``128-64-0``."""
+        return "-".join(map(str, unpack(value))) if self.by_colour else value
+
+    def describe(self) -> str:
+        """Lay the translation out for the log: ``0 -> background, 255 -> cat, 7 -> ignored``."""
+        names = {**dict(enumerate(self.label_names)), IGNORE_INDEX: "ignored"}
+        return ", ".join(f"{value} -> {names[label]}" for value, label in self.pairs().items())
+
+    def remedy(self, counts: Mapping[int, int], class_names: Sequence[str]) -> str:
+        """Say what to type when all masks together hold these values, each so often.
+
+        It never lets go of what may be a class, and gives values an order only where they have one.
+        """
+        count = len(self.label_names)
+        held = sorted(set(counts) - self.ignore)
+        unknown = self.unknown(held)
+        lacks_background = tuple(class_names) == self.label_names and "background" not in class_names
+        if self.by_colour:
+            return self.fill_in(held)
+        if len(held) > max(MANY, 2 * count):
+            return THRESHOLD if count == 2 and held[0] == 0 and held[-1] == IGNORE_INDEX else INEXACT
+        if unknown == [IGNORE_INDEX] and len(held) > 2 and not _is_in_steps(held):
+            return f"add {_skip({*self.ignore, IGNORE_INDEX})}"
+        if unknown == [count] and held[0] == 0 and lacks_background and not self.mapped:
+            background = _with_background(class_names)
+            return f"set {background} if 0 is background, or {_skip({*self.ignore, count})} if {count} does not count"
+        if len(unknown) == 1 and len(held) > max(2, count) and not self.mapped:
+            skip = _skip({*self.ignore, *unknown})
+            return f"fix the mask if {unknown[0]} is in few, or set {skip} if {unknown[0]} does not count"
+        return self._map_for(held, class_names, lacks_background=lacks_background)
+
+    def _map_for(self, held: Sequence[int], class_names: Sequence[str], *, lacks_background: bool) -> str:
+        """Say which map translates these values."""
+        count = len(self.label_names)
+        if len(held) == count:
+            return self._in_order(held)
+        if IGNORE_INDEX in held and len(held) == count + 1:
+            return f"{self._in_order(held[:-1])} {_skip({*self.ignore, IGNORE_INDEX})}"
+        if len(held) == count + 1 and held[0] == 0 and lacks_background:
+            names = ("background", *class_names)
+            return f"set {_with_background(class_names)} and {self._in_order(held, names)}"
+        return self.fill_in(held)
+
+    def _in_order(self, held: Sequence[int], names: Sequence[str] = ()) -> str:
+        """Number values in their order where that is one of labels; else leave the labels to be filled in."""
+        if not _is_in_steps(held):
+            return self.fill_in(held, names)
+        return f"add {_as_map(held, range(len(held)))}"
+
+    def fill_in(self, held: Sequence[int], names: Sequence[str] = ()) -> str:
+        """Lay out a map with a ? for each value whose label nobody can know."""
+        shown = held[:SHOWN]
+        usual = {0: "0", IGNORE_INDEX: "ignore"}
+        known = {value: self.label_of(value) for value in shown}
+        words = {IGNORE_INDEX: "ignore", None: "?"}
+        labels = [
+            words.get(known[value], str(known[value])) if self.mapped else usual.get(value, "?") for value in shown
+        ]
+        texts = [self.text(value) for value in shown]
+        rest = ", ..." if len(held) > SHOWN else ""
+        choices = listing((f"{label} {name}" for label, name in enumerate(names or self.label_names)), most=6)
+        return f"write a label for each ? ({choices}, or ignore) in {_as_map(texts, labels, rest)}"
+
+
+THRESHOLD = (
+    "its edges are soft: split them with 'data.class_map={0-127: 0, 128-255: 1}', or save masks without interpolation"
+)
+"""What to say of a mask of black and white with grays between them."""
+SHOWN = 12  # values of a map that is to be filled in
+
+
+def _is_in_steps(held: Sequence[int]) -> bool:
+    """Tell whether values are labels in their order: one after the other, or 0 to 255 in equal steps."""
+    count = len(held) - 1
+    step = (held[-1] - held[0]) / max(1, count)
+    if step == 1 or (held[0] == 0 and count == 1):
+        return True
+    even = all(abs(value - step * number) <= 1 for number, value in enumerate(held))
+    return even and held[-1] in (254, 255)
+
+
+def _with_background(class_names: Sequence[str]) -> str:
+    return f"'data.classes=[background,{','.join(class_names)}]'"
+
+
+def _as_map(values: Iterable[object], labels: Iterable[object], rest: str = "") -> str:
+    pairs = ", ".join(f"{value}: {label}" for value, label in zip(values, labels, strict=True))
+    return f"'data.class_map={{{pairs}{rest}}}'"
+
+
+def _skip(values: Iterable[int]) -> str:
+    """Write the key that ignores these values, as it is typed."""
+    found = sorted(values)
+    if len(found) == 1:
+        return f"data.ignore_index={found[0]}"
+    return f"'data.ignore_index=[{','.join(map(str, found))}]'"
+
+
+def listing(items: Iterable[object], *, most: int = 8) -> str:
+    """Write items with commas, the middle of a long list left out."""
+    texts = [str(item) for item in items]
+    if len(texts) > most:
+        texts = [*texts[: most - 2], "...", texts[-1]]
+    return ", ".join(texts)

@@ -1,0 +1,232 @@
+"""Looking into pairs of files before training, so that a bad one is named now and not in the third epoch."""
+
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from segtrain.data.files.class_map import pack
+from segtrain.data.files.images import ColourMaskError, fits
+from segtrain.data.files.inspection import ImageFacts, Inspector, MaskFacts
+from segtrain.data.files.labels import INEXACT, MANY, LabelMap, listing
+from segtrain.data.files.pairs import Pair
+from segtrain.data.sample import Pixels
+from segtrain.errors import DataError
+
+log = logging.getLogger(__name__)
+
+MOST = 8  # problems that are shown
+FULL_RANGE = {"uint16": 65535.0, "float32": 1.0}
+FEW = 15  # cameras of 12 bits fill a sixteenth of 16 bits
+
+
+class Finding(NamedTuple):
+    """What a look into the files of a pair showed, or why they cannot be used."""
+
+    pair: Pair
+    image: ImageFacts | None = None
+    masks: tuple[MaskFacts | None, ...] = ()
+    problems: tuple[str, ...] = ()
+    coloured: tuple[Path, ...] = ()
+
+
+def verify_pairs(
+    pairs: Sequence[Pair],
+    labels: LabelMap,
+    class_names: Sequence[str],
+    *,
+    channels: int = 3,
+    value_range: tuple[float, float] | None = None,
+) -> list[set[int]]:
+    """Check all pairs, and return the values that the first, second, ... mask of each holds.
+
+    Raises one `DataError` with a line for each problem.
+    """
+    inspector = Inspector(file for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        findings = list(pool.map(lambda pair: _look(pair, inspector, by_colour=labels.by_colour), pairs))
+    images = {finding.pair.image: finding.image for finding in findings if finding.image}
+    problems = [problem for finding in findings for problem in finding.problems]
+    problems = first_few([*problems, *odd_images(images, channels)])
+    masks = [
+        (file, facts)
+        for finding in findings
+        for file, facts in zip(finding.pair.masks, finding.masks, strict=False)
+        if file is not None and facts is not None
+    ]
+    coloured = [file for finding in findings for file in finding.coloured]
+    problems += [*_coloured(coloured, inspector, labels), *_strange(masks, labels, class_names)]
+    problems += _palettes_that_differ(masks, labels)
+    inspector.keep()
+    if problems:
+        raise DataError("\n".join(problems))
+    mention_palette(masks, labels)
+    if value_range is None:
+        mention_range(list(images.values()))
+    held: list[set[int]] = [set() for _ in pairs[0].masks]
+    for finding in findings:
+        for values, facts in zip(held, finding.masks, strict=True):
+            values.update(facts.counts if facts else ())
+    return held
+
+
+def _strange(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap, class_names: Sequence[str]) -> list[str]:
+    """Describe masks that hold values without a label, in one line; the one that holds the most of them is named."""
+    strange = [(file, facts) for file, facts in masks if labels.unknown(facts.counts)]
+    if not strange:
+        return []
+    counts: Counter[int] = Counter()
+    for _, facts in masks:
+        counts.update(facts.counts)
+    file, facts = max(strange, key=lambda mask: len(mask[1].counts))
+    remedy = labels.remedy(counts, class_names)
+    return [strange_values(file, tuple(facts.counts), labels, remedy, masks=len(strange))]
+
+
+def _coloured(files: Sequence[Path], inspector: Inspector, labels: LabelMap) -> list[str]:
+    """Describe masks that hold colours, in one line that lists them all."""
+    if not files:
+        return []
+    counts: Counter[int] = Counter()
+    for file in files:
+        counts.update(inspector.mask(file, by_colour=True).counts)
+    others = f" ({len(files)} masks hold colours)" if len(files) > 1 else ""
+    if len(counts) > MANY:
+        return [f"{files[0]}: the mask holds colours, {len(counts)} of them in all masks; {INEXACT}{others}"]
+    remedy = _by_colour(labels).fill_in(sorted(counts))
+    return [f"{files[0]}: the mask holds colours, expected label values; {remedy}{others}"]
+
+
+def _palettes_that_differ(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap) -> list[str]:
+    """Describe the first index that stands for one colour in one mask and for another in another."""
+    seen: dict[int, tuple[Path, tuple[int, int, int]]] = {}
+    for file, facts in masks:
+        for value, colour in facts.colours.items():
+            first, before = seen.setdefault(value, (file, colour))
+            if before != colour:
+                colours = {pack(colour) for _, facts in masks for colour in facts.colours.values()}
+                return [
+                    f"{file}: {value} is the colour {_rgb(colour)} in its palette, {_rgb(before)} in that of "
+                    f"{first.name}, expected one palette; map colours: {_by_colour(labels).fill_in(sorted(colours))}"
+                ]
+    return []
+
+
+def mention_palette(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap) -> None:
+    """Log the colours that palettes give to labels: their order may not be that of the classes."""
+    colours = {value: colour for _, facts in masks for value, colour in facts.colours.items()}
+    shown = [f"{labels.name_of(value)} {_rgb(colours[value])}" for value in sorted(colours)]
+    if shown:
+        log.info(
+            "colours in the palettes of the masks: %s; if one is not that class, map colours: "
+            "'data.class_map={%s: 0, ...}'",
+            *(listing(shown), _rgb(colours[min(colours)])),
+        )
+
+
+def _by_colour(labels: LabelMap) -> LabelMap:
+    """Return a map of colours to the same labels, which has none yet."""
+    return LabelMap(labels.label_names, class_map={"255-255-255": "ignore"})
+
+
+def _rgb(colour: tuple[int, int, int]) -> str:
+    return "-".join(map(str, colour))
+
+
+def odd_images(images: Mapping[Path, ImageFacts], channels: int) -> list[str]:
+    """Describe images of other channels than asked for, or of another type of number than the rest."""
+    unfit = [file for file, facts in images.items() if not fits(facts.channels, facts.colours, channels)]
+    if unfit:
+        found, others = images[unfit[0]].channels, len(images) - len(unfit)
+        remedy = f"train with data.channels={found}" if len(unfit) > others else "convert or remove it"
+        count = f"({len(unfit)} of {len(images)} images are so)"
+        return [f"{unfit[0]}: the image has {found} channels, expected {channels}; {remedy} {count}"]
+    types = Counter(facts.dtype for facts in images.values()).most_common()
+    odd = [file for file, facts in images.items() if facts.dtype != types[0][0]]
+    if odd:
+        (usual, of_them), first = types[0], odd[0]
+        return [f"{first}: holds {images[first].dtype}, expected {usual} as in {of_them} others; convert or remove it"]
+    return []
+
+
+def mention_range(images: Sequence[ImageFacts]) -> None:
+    """Say so where pixels of more than 8 bits do not fill the range that the model takes them for."""
+    dtype = images[0].dtype
+    full = FULL_RANGE.get(dtype)
+    low, high = min(facts.low for facts in images), max(facts.high for facts in images)
+    if full and (low < 0 or high > full or high <= full / FEW):
+        ends = f"[{min(low, 0.0):g},{_full_scale(high):g}]"
+        log.warning(
+            "pixels are %s from %g to %g, but the model takes 0 to %g for black to white; set data.value_range=%s",
+            *(dtype, low, high, full, ends),
+        )
+
+
+def _full_scale(high: float) -> float:
+    """Guess the white that pixel values up to ``high`` were made for: of that many bits, if whole."""
+    return 2 ** math.ceil(math.log2(high + 1)) - 1 if high > 1 and high == round(high) else high
+
+
+def first_few(problems: Sequence[str]) -> list[str]:
+    """Keep the first lines about files, and count the rest in one more."""
+    rest = len(problems) - MOST
+    return [*problems[:MOST], *([f"and {rest} more files with problems"] if rest > 0 else [])]
+
+
+def held_values(mask: Pixels) -> tuple[int, ...]:
+    """List the values that a mask ``(H, W)`` holds, ascending."""
+    return tuple(np.flatnonzero(np.bincount(mask.ravel())).tolist())
+
+
+def strange_values(mask: Path, values: Sequence[int], labels: LabelMap, remedy: str, *, masks: int) -> str:
+    """Describe one of several masks that hold values without a label; those of a JPEG are never exact."""
+    remedy = INEXACT if mask.suffix.lower() in (".jpg", ".jpeg") else remedy
+    others = f" ({masks} masks hold such values)" if masks > 1 else ""
+    held = _values([labels.text(value) for value in values])
+    return f"{mask}: mask holds {held}, expected {labels.expected}; {remedy}{others}"
+
+
+def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
+    """Describe a mask that does not fit its image; sizes are ``(H, W)``."""
+    turned = image_size == mask_size[::-1]
+    remedy = "turn one of them by 90 degrees" if turned else "bring both to one size"
+    sizes = f"mask of {mask_size[1]}x{mask_size[0]} pixels for an image of {image_size[1]}x{image_size[0]}"
+    return f"{mask}: {sizes} ({image}); {remedy}"
+
+
+def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Finding:
+    problems: list[str] = []
+    coloured: list[Path] = []
+    masks: list[MaskFacts | None] = []
+    for file in pair.masks:
+        try:
+            masks.append(None if file is None else inspector.mask(file, by_colour=by_colour))
+        except ColourMaskError:
+            coloured += [file] if file else []
+            masks.append(None)
+        except DataError as error:
+            problems.append(str(error))
+            masks.append(None)
+    try:
+        image = inspector.image(pair.image)
+    except DataError as error:
+        return Finding(pair, None, tuple(masks), (str(error), *problems), tuple(coloured))
+    size = image.size(next((mask.shape for mask in masks if mask), None))
+    for number, (file, mask) in enumerate(zip(pair.masks, masks, strict=True)):
+        if file is not None and mask is not None and mask.shape != size:
+            problems.append(wrong_size(file, mask.shape, pair.image, size))
+            masks[number] = None
+    return Finding(pair, image, tuple(masks), tuple(problems), tuple(coloured))
+
+
+def _values(values: Sequence[object]) -> str:
+    """Write ``0 and 255``, ``0, 1 and 255``, or the ends of a long list."""
+    if len(values) == 1 or len(values) > MOST:
+        return listing(values)
+    return f"{listing(values[:-1])} and {values[-1]}"

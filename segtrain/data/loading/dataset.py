@@ -1,0 +1,238 @@
+"""Batches in an order that is a pure function of the seed, and the processes that prepare them."""
+
+import multiprocessing
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from segtrain.data.loading.cache import Cache
+from segtrain.data.loading.transforms import Pipeline, to_sample
+from segtrain.data.sample import Batch, RawSample, Sample, Source
+from segtrain.errors import DataError
+from segtrain.task import IGNORE_INDEX
+
+Key: TypeAlias = tuple[int, int]
+"""Epoch and index of a sample."""
+
+NICENESS = 5
+PREFETCH = 2  # batches that each worker prepares ahead
+SHARED_MEMORY_SIGNS = ("Bus error", "No space left on device", "shared memory")
+
+
+class AugmentedDataset(Dataset[Any]):
+    """A source seen through a pipeline; sample ``(epoch, index)`` depends on nothing but that and the run's seed.
+
+    ``limit`` takes so many samples only, evenly spread over the source. Decoded and fitted pairs are kept for later
+    epochs in up to ``cache_mb`` MiB, one memory for all workers.
+    """
+
+    def __init__(
+        self, source: Source, pipeline: Pipeline, *, seed: int, limit: int | None = None, cache_mb: int = 0
+    ) -> None:
+        self.source = source
+        self.pipeline = pipeline
+        self.seed = seed
+        length = len(source)
+        kept = length if limit is None else min(limit, length)
+        self.indices = [number * length // kept for number in range(kept)]
+        self.cache = Cache(self._fitted(0), kept, cache_mb) if kept and cache_mb else None
+
+    def suit_pipeline(self) -> None:
+        """Leave out the changes of colour that the first image cannot take; said once, before there are workers."""
+        if self.pipeline.transforms and self.indices:
+            self.pipeline = self.pipeline.suited_to(self._kept(0).image, self.source.value_range)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: Key) -> Sample:
+        epoch, index = key
+        return self._labelled(to_sample(self.pipeline.augment(self._kept(index), (self.seed, epoch, index))), index)
+
+    def _labelled(self, sample: Sample, index: int) -> Sample:
+        if self.source.image_labels:
+            sample["label"] = self.source.image_labels[self.indices[index]]
+        return sample
+
+    def _kept(self, index: int) -> RawSample:
+        """A fitted pair, from the cache where it is there."""
+        if self.cache is None:
+            return self._fitted(index)
+        pair = self.cache.get(index)
+        if pair is not None:
+            return RawSample(*pair, self.source.ids[self.indices[index]])
+        raw = self._fitted(index)
+        self.cache.put(index, raw)
+        return raw
+
+    def _fitted(self, index: int) -> RawSample:
+        return self.pipeline.fitting(self.source[self.indices[index]])
+
+
+class OwnSizeDataset(AugmentedDataset):
+    """The same samples to be scored at their own size: fitted for the model alone, beside the untouched mask."""
+
+    def __getitem__(self, key: Key) -> Sample:
+        raw = self.source[self.indices[key[1]]]
+        fitting = self.pipeline.fitting
+        sample = self._labelled(to_sample(fitting(raw)), key[1])
+        sample["truth"] = torch.from_numpy(np.ascontiguousarray(raw.mask))
+        sample["content"] = fitting.content_size(raw.image.shape[:2])
+        return sample
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Batches of keys ``(epoch, index)``, shuffled by ``(seed, epoch)``; going on in mid-epoch takes no replay.
+
+    ``drop_last`` leaves out a last batch that is not full (BatchNorm cannot work on one of a single image), unless it
+    is the only one.
+    """
+
+    def __init__(self, length: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool) -> None:
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        full = length // batch_size
+        self._count = full if drop_last and full else -(-length // batch_size)
+        self.epoch, self.first = 0, 0
+
+    def start(self, epoch: int, batch: int = 0) -> None:
+        """Let the next iteration begin at that batch of that epoch."""
+        self.epoch, self.first = epoch, batch
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch."""
+        return self._count
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch = self.epoch
+        order = np.arange(self.length)
+        if self.shuffle:
+            np.random.default_rng((self.seed, epoch)).shuffle(order)
+        for batch in range(self.first, self._count):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(epoch, index) for index in chosen.tolist()]
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples; smaller ones are filled up below and to the right with ignored pixels."""
+    channels = samples[0]["image"].shape[0]
+    height, width = (max(sample["mask"].shape[axis] for sample in samples) for axis in (-2, -1))
+    # laid out as (N, H, W, C) and seen as (N, C, H, W), which is what channels_last means
+    images = samples[0]["image"].new_zeros((len(samples), height, width, channels)).permute(0, 3, 1, 2)
+    classes = samples[0]["mask"].shape[:-2]  # of a multilabel task
+    masks = torch.full((len(samples), *classes, height, width), IGNORE_INDEX, dtype=torch.uint8)
+    for sample, image, mask in zip(samples, images, masks, strict=True):
+        rows, columns = sample["mask"].shape[-2:]
+        image[:, :rows, :columns] = sample["image"]
+        mask[..., :rows, :columns] = sample["mask"]
+    batch: Batch = {"image": images, "mask": masks, "id": [sample["id"] for sample in samples]}
+    if "label" in samples[0]:
+        batch["label"] = torch.tensor([sample["label"] for sample in samples])
+    if "truth" in samples[0]:
+        batch["truth"] = [sample["truth"] for sample in samples]
+        batch["content"] = [sample["content"] for sample in samples]
+    return batch
+
+
+def make_loader(
+    dataset: AugmentedDataset, batches: EpochBatches, *, num_workers: int, pin_memory: bool = False
+) -> DataLoader[Batch]:
+    """Feed a dataset in the order of ``batches``; iterating draws nothing from the global random generators.
+
+    Workers are forked where the system can: they start at once, and share the source and its cache. They are safe
+    there, as they touch neither CUDA nor any thread pool of the parent.
+    """
+    forks = num_workers > 0 and "fork" in multiprocessing.get_all_start_methods()
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker,
+        multiprocessing_context="fork" if forks else None,
+        persistent_workers=num_workers > 0,
+        prefetch_factor=PREFETCH if num_workers else None,
+        generator=torch.Generator(),
+    )
+
+
+def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """Iterate over a loader; what goes wrong in a worker is raised as a `DataError` of one line, as without workers."""
+    try:
+        with _sigterm_blocked():
+            iterator = iter(loader)
+        yield from iterator
+    except (DataError, RuntimeError) as error:
+        raise explain(error) from None
+
+
+@contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Let workers that start meanwhile, and every thread of theirs from the first on, inherit a blocked SIGTERM."""
+    if not hasattr(signal, "sigwaitinfo"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def explain(error: Exception) -> Exception:
+    """Find the `DataError` in what torch makes of a worker's failure; any other error comes back as it is.
+
+    torch notices that a worker was killed by a signal to the process, so this can surface anywhere in the main thread.
+    """
+    message = _one_line(error)
+    if message is None:
+        return error
+    error.__traceback__ = None  # in a cycle with torch's frames: workers freed by way of it would take 5 s to end
+    return DataError(message)
+
+
+def _one_line(error: Exception) -> str | None:
+    text = str(error)
+    if isinstance(error, DataError):
+        # torch puts the worker's traceback into the message; the message that was meant follows the exception's name
+        return text.rpartition(f"{DataError.__module__}.{DataError.__qualname__}: ")[2].strip()
+    if any(sign in text for sign in SHARED_MEMORY_SIGNS):
+        return "data: the loader's workers ran out of shared memory (/dev/shm); set data.num_workers=0"
+    if re.search(r"DataLoader worker \(pid.* (killed|exited)", text):
+        return (
+            "data: a worker of the loader was killed, most likely because memory ran out; "
+            "set data.num_workers=0, or a smaller data.batch_size or data.cache_mb"
+        )
+    return None
+
+
+def _start_worker(_number: int) -> None:
+    """Leave the cores to the training step, and the signals to the main process."""
+    cv2.setNumThreads(0)  # not 1: that waits for threads which did not survive the fork
+    os.nice(NICENESS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """Obey a SIGTERM of the parent alone.
+
+    Ctrl-C, batch systems and `timeout` signal all processes at once; the main process then still wants its batch, to
+    finish the step and save.
+    """
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,0 +1,33 @@
+"""One split, ready to iterate from any position."""
+
+from collections.abc import Iterator
+
+from segtrain.data.loading.dataset import AugmentedDataset, EpochBatches, batches, make_loader
+from segtrain.data.sample import Batch
+
+
+class Feed:
+    """A dataset with its order and its loader; training shuffles and drops a tail that is no whole batch."""
+
+    def __init__(
+        self,
+        dataset: AugmentedDataset,
+        *,
+        batch_size: int,
+        seed: int,
+        training: bool,
+        num_workers: int,
+        pin_memory: bool,
+    ) -> None:
+        self.dataset = dataset
+        self.order = EpochBatches(len(dataset), batch_size, seed=seed, shuffle=training, drop_last=training)
+        self.loader = make_loader(dataset, self.order, num_workers=num_workers, pin_memory=pin_memory)
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch."""
+        return len(self.order)
+
+    def batches(self, epoch: int = 0, batch: int = 0) -> Iterator[Batch]:
+        """Iterate over an epoch from one of its batches on; what comes before is not read."""
+        self.order.start(epoch, batch)
+        return batches(self.loader)

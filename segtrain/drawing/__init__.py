@@ -1,0 +1,1 @@
+"""Pictures for people: samples with truth and prediction, plots, lettering."""

@@ -1,0 +1,94 @@
+"""Pictures for people: an image with its true and predicted labels side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from segtrain.data.palette import Colour, colorize
+from segtrain.data.sample import Pixels
+from segtrain.drawing.lettering import picture_font, readable, spelled
+
+_GAP = 4  # pixels of white between the parts
+_CAPTION = 14  # pixels for a line of text
+_HEIGHT = 240  # pixels that a picture is scaled to
+
+
+def as_rgb(image: Pixels) -> NDArray[np.uint8]:
+    """Show an image ``(H, W, C)`` of any type as RGB: the first three channels, or the only one as gray."""
+    scale = {"uint8": 1.0, "uint16": 1 / 257}.get(image.dtype.name, 255.0)
+    channels = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+    return np.clip(channels * scale, 0, 255).astype(np.uint8)
+
+
+def side_by_side(
+    image: Pixels,
+    truth: NDArray[np.integer],
+    prediction: NDArray[np.integer],
+    colours: Sequence[Colour],
+    *,
+    name: str,
+    score: str = "",
+) -> NDArray[np.uint8]:
+    """Draw image, truth and prediction next to each other, the labels of both alike, each under its title."""
+    panels = [
+        panel(name, as_rgb(image), is_photo=True),
+        panel("truth", colorize(truth, colours)),
+        panel(f"prediction  {score}".rstrip(), colorize(prediction, colours)),
+    ]
+    return np.concatenate(panels, axis=1)
+
+
+def panel(title: str, pixels: NDArray[np.uint8], *, is_photo: bool = False) -> NDArray[np.uint8]:
+    """Scale a picture to the height that all panels have, and put its title over it; labels stay unmixed."""
+    height, width = pixels.shape[:2]
+    width = max(1, round(width * _HEIGHT / height))
+    resampling = Image.Resampling.BILINEAR if is_photo else Image.Resampling.NEAREST
+    scaled = np.asarray(Image.fromarray(pixels).resize((width, _HEIGHT), resampling))
+    return np.pad(np.concatenate([_text(title, width), scaled]), ((0, 0), (0, _GAP), (0, 0)), constant_values=255)
+
+
+def heading(words: str, width: int) -> NDArray[np.uint8]:
+    """Draw a line of text between rows of pictures, white on gray."""
+    return _text(words, width, ink="white", paper="dimgray")
+
+
+def stack_with_legend(
+    rows: Sequence[NDArray[np.uint8]], names: Sequence[str], colours: Sequence[Colour]
+) -> NDArray[np.uint8]:
+    """Put pictures below each other, and over them what their colours stand for."""
+    return stack([legend(names, colours, max(row.shape[1] for row in rows)), *rows])
+
+
+def stack(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Put pictures of any size below each other on white."""
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.concatenate(padded)
+
+
+def legend(names: Sequence[str], colours: Sequence[Colour], width: int) -> NDArray[np.uint8]:
+    """Name the colours of labels, by value, in as many lines of at most that width as it takes."""
+    ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    names = readable(names)
+    places, x, y, widest = [], 0, 0, width
+    for name in names:
+        advance = 2 * _CAPTION + round(ruler.textlength(name, font=picture_font()))
+        if x and x + advance > width:
+            x, y = 0, y + _CAPTION
+        places.append((x, y))
+        x += advance
+        widest = max(widest, x)
+    canvas = Image.new("RGB", (widest, y + _CAPTION), "white")
+    draw = ImageDraw.Draw(canvas)
+    for name, colour, (x, y) in zip(names, colours, places, strict=True):
+        draw.rectangle((x + 2, y + 2, x + _CAPTION - 3, y + _CAPTION - 3), fill=colour)
+        draw.text((x + _CAPTION, y + 1), name, fill="black", font=picture_font())
+    return np.asarray(canvas)
+
+
+def _text(words: str, width: int, *, ink: str = "black", paper: str = "white") -> NDArray[np.uint8]:
+    canvas = Image.new("RGB", (width, _CAPTION), paper)
+    ImageDraw.Draw(canvas).text((2, 1), spelled(words), fill=ink, font=picture_font())
+    return np.asarray(canvas)

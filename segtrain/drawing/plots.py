@@ -1,0 +1,186 @@
+"""Plots of what evaluation finds, as RGB pictures for files and TensorBoard alike: uint8 ``(H, W, 3)``.
+
+Drawn without pyplot, which would keep every figure and look for a screen; matplotlib is imported where it is needed, as
+that takes a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtrain.drawing.lettering import readable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from segtrain.metrics.calibration import CalibrationScores
+    from segtrain.metrics.curves import PrecisionRecall
+
+_DPI = 110
+_LONGEST_NAME = 22  # characters
+_WITH_NUMBERS = 20  # labels up to which the cells of a confusion matrix hold their percentages
+_WITH_DECIMALS = 10  # labels up to which these have a decimal
+_IN_A_LEGEND = 24  # classes up to which a legend is one column in full size; of more it is several in small print
+_IN_A_COLUMN = 36
+_FONT, _SMALL_FONT = 9, 6.5  # points
+_GRAY, _BLUE, _RED = "#b8b8b8", "#3b6ea8", "#c8553d"
+
+
+def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.uint8]:
+    """Draw a confusion matrix ``(L, L)``, rows truth and columns predicted, as shares of each true label.
+
+    Labels that the truth lacks have a gray row.
+    """
+    labels, numbered = len(names), len(names) <= _WITH_NUMBERS
+    cell = max(0.45, 2.8 / labels) if numbered else max(0.1, 9 / labels)  # inches
+    font = _FONT if numbered else _SMALL_FONT
+    shown = [_short(name) for name in readable(names)]
+    side = labels * cell + max(map(len, shown)) * font / 110 + 0.5
+    figure = _figure(side + (0 if numbered else 0.8), side + 0.3)
+    axes = figure.add_subplot(facecolor="#d9d9d9")
+    support = matrix.sum(1, keepdims=True)
+    shares = np.ma.masked_array(matrix / support.clip(1), mask=np.broadcast_to(support == 0, matrix.shape))
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks(range(labels), shown, rotation=90, fontsize=font)
+    axes.set_yticks(range(labels), shown, fontsize=font)
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("truth")
+    axes.set_title("% of each true class" if numbered else "Share of each true class", fontsize=_FONT + 1)
+    if numbered:
+        _write_percentages(axes, matrix, shares)
+    else:
+        figure.colorbar(image, shrink=0.5, aspect=40)
+    return _render(figure)
+
+
+def _write_percentages(axes: Axes, matrix: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+    digits = 1 if len(matrix) <= _WITH_DECIMALS else 0
+    least = 10**-digits
+    for row, column in np.argwhere(matrix > 0):
+        percent = 100 * shares[row, column]
+        words = f"{percent:.{digits}f}" if percent >= least / 2 else f"<{least}"
+        colour = "white" if percent > 55 else "black" if percent >= least / 2 else "gray"
+        axes.text(column, row, words, ha="center", va="center", fontsize=_FONT, color=colour)
+
+
+def reliability_picture(scores: CalibrationScores) -> NDArray[np.uint8]:
+    """Draw how often decisions of each confidence are right, and how many there are of each.
+
+    Bars that end below the diagonal show overconfidence (Guo et al. 2017, figure 1).
+    """
+    figure = _figure(5, 5.6)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    table = scores.reliability
+    width, total = 1 / len(table), max(1, sum(row.decisions for row in table))
+    centres = (np.arange(len(table)) + 0.5) * width
+    bars = {"width": width, "edgecolor": "white"}
+    accuracy = np.array([row.accuracy or 0 for row in table])
+    gaps = np.array([(row.confidence or 0) - (row.accuracy or 0) for row in table])
+    upper.bar(centres, accuracy, color=_BLUE, label="accuracy", **bars)
+    upper.bar(centres, gaps, bottom=accuracy, color=_RED, alpha=0.35, label="gap to confidence", **bars)
+    upper.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="calibrated")
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
+    upper.legend(loc="upper left", fontsize=_FONT, frameon=False)
+    upper.set_title(_calibration_title(scores), fontsize=_FONT + 1)
+    lower.bar(centres, [100 * row.decisions / total for row in table], color=_GRAY, **bars)
+    lower.set(xlabel="confidence", ylabel="% of decisions", ylim=(0, 100))
+    _soften(upper, lower)
+    return _render(figure)
+
+
+def _calibration_title(scores: CalibrationScores) -> str:
+    if scores.ece is None:
+        return "nothing to calibrate"
+    title = f"ECE {100 * scores.ece:.2f} %"
+    if scores.temperature is None or scores.ece_calibrated is None:
+        return title
+    return f"{title}, at temperature {scores.temperature:.2f}: {100 * scores.ece_calibrated:.2f} %"
+
+
+def precision_recall_picture(curves: PrecisionRecall, class_names: Sequence[str]) -> NDArray[np.uint8]:
+    """Draw the curve of each class that the truth holds, best first, with its average precision and best threshold."""
+    shown = readable(class_names)
+    found = [
+        (float(average), name, best, recall.numpy(), precision.numpy())
+        for average, name, best, recall, precision in zip(
+            curves.average_precision, shown, curves.best, curves.recall, curves.precision, strict=True
+        )
+        if best is not None
+    ]
+    found.sort(key=lambda row: -row[0])
+    is_crowded = len(found) > _IN_A_LEGEND
+    columns = -(-len(found) // _IN_A_COLUMN) or 1
+    figure = _figure(5.4 + columns * (2.5 if is_crowded else 3), 5.2)
+    axes = figure.add_subplot()
+    _draw_equal_f1(axes)
+    line, dot, font = (0.8, 3, _SMALL_FONT) if is_crowded else (1.8, 7, _FONT)
+    for (average, name, best, recall, precision), colour in zip(found, _colours(len(found)), strict=True):
+        label = f"{average:.3f}  {_short(name)} (> {best.threshold:.2f})"
+        axes.plot(recall, precision, color=colour, linewidth=line, label=label)
+        axes.plot(best.recall, best.precision, "o", color=colour, mec="white", mew=dot / 7, ms=dot)
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="recall", ylabel="precision", aspect="equal")
+    if found:
+        axes.set_title(f"Mean average precision {np.mean([row[0] for row in found]):.3f}", fontsize=_FONT + 1)
+        figure.legend(
+            loc="outside right upper",
+            ncols=columns,
+            title="AP  class (best threshold: dot)",
+            alignment="left",
+            fontsize=font,
+            title_fontsize=font,
+            frameon=False,
+        )
+    else:
+        axes.set_title("no class is in the truth", fontsize=_FONT + 1)
+    _soften(axes)
+    return _render(figure)
+
+
+def _draw_equal_f1(axes: Axes) -> None:
+    """Draw faint lines on which F1 stays the same: precision = F1 recall / (2 recall - F1)."""
+    for f1 in (0.2, 0.4, 0.6, 0.8):
+        recall = np.linspace(f1 / (2 - f1), 1, 100)
+        axes.plot(recall, f1 * recall / (2 * recall - f1), color=_GRAY, linewidth=0.7, linestyle=":")
+        axes.text(1.0, f1 / (2 - f1), f"F1 {f1:g}", fontsize=_SMALL_FONT, color="gray", ha="right", va="bottom")
+
+
+def _short(name: str) -> str:
+    """Cut long names, and keep dollars from starting a formula."""
+    cut = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return cut.replace("$", r"\$")
+
+
+def _colours(number: int) -> list[Any]:
+    """Choose colours that differ from their neighbours."""
+    from matplotlib import colormaps
+
+    if number <= 10:
+        return [colormaps["tab10"](place) for place in range(number)]
+    return [colormaps["turbo"](place) for place in np.linspace(0.03, 0.97, number)]
+
+
+def _soften(*panels: Axes) -> None:
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e6e6e6", linewidth=0.6)
+        axes.set_axisbelow(True)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Begin a figure of that size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+
+
+def _render(figure: Figure) -> NDArray[np.uint8]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer, (width, height) = FigureCanvasAgg(figure).print_to_buffer()  # type: ignore[no-untyped-call]
+    return np.frombuffer(buffer, np.uint8).reshape(height, width, 4)[..., :3].copy()

@@ -1,0 +1,1 @@
+"""Scores of a model or of mask files: measuring, reports, comparisons."""

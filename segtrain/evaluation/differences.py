@@ -1,0 +1,180 @@
+"""Two reports of the same images: what differs, how surely, and on which images."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtrain.data.palette import Colour, colorize
+from segtrain.data.sample import Pixels
+from segtrain.drawing.pictures import as_rgb, panel
+from segtrain.evaluation.reports import Report
+from segtrain.metrics import HEADLINES, PER_CLASS, class_mean, iou, paired_differences
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One score of both models; None where there is nothing to score. ``class_name`` is empty for a headline number."""
+
+    metric: str
+    class_name: str
+    a: float | None
+    b: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether the interval leaves 0 out."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+
+class Change(NamedTuple):
+    """The mean IoU of an image's classes under both models; None where the image has none."""
+
+    id: str
+    a: float | None
+    b: float | None
+    difference: float | None
+
+
+class Shown(NamedTuple):
+    """An image as one report saw it: its pixels where they are known, its truth and its prediction as labels."""
+
+    image: Pixels | None
+    truth: NDArray[np.integer]
+    prediction: NDArray[np.integer]
+
+
+def mismatch(a: Report, b: Report) -> str | None:
+    """Say, in a line about b, why the two cannot be compared, and what to do; None where they can."""
+    if a.mode != b.mode:
+        return f"is {b.mode}, expected {a.mode} as the other; compare models of one task"
+    if a.class_names != b.class_names:
+        have, want = ", ".join(b.class_names), ", ".join(a.class_names)
+        return f"has the classes {have}, expected {want} as the other; score both with the same classes"
+    settings = {
+        "at": (a.about.get("at"), b.about.get("at")),
+        "absent": (a.scores["absent_policy"], b.scores["absent_policy"]),
+    }
+    for key, (expected, found) in settings.items():
+        if found != expected:
+            command, prefix = ("score", "") if b.about.get("command") == "score" else ("eval", "eval.")
+            remedy = f"run segtrain {command} again with {prefix}{key}={expected}"
+            return f"was scored with {key}={found}, expected {expected} as the other; {remedy}"
+    strangers = sorted(set(a.ids) ^ set(b.ids))
+    if strangers:
+        return (
+            f"holds {len(b.ids)} images, the other {len(a.ids)}: {len(strangers)} are in one alone, first "
+            f"{strangers[0]}; score both over the same split"
+        )
+    return _other_truth(a, in_order_of(a, b))
+
+
+def _other_truth(a: Report, b: Report) -> str | None:
+    """Say which image was scored against another truth, by the pixels of its classes."""
+    same = (a.counts.support() == b.counts.support()) & (a.counts.pixels() == b.counts.pixels())
+    if same.all():
+        return None
+    image, number = (~same).nonzero()[0].tolist()
+    have, want = (
+        f"{report.counts.support()[image, number]} of {report.counts.pixels()[image, number]}" for report in (b, a)
+    )
+    return (
+        f"was scored against another truth: {a.class_names[number]} has {have} pixels of image {a.ids[image]}, in the "
+        f"other {want}; score both against the same masks"
+    )
+
+
+def in_order_of(a: Report, b: Report) -> Report:
+    """Return b with its images in the order of a's, which are the same ones."""
+    place = {name: number for number, name in enumerate(b.ids)}
+    order = [place[name] for name in a.ids]
+    return Report(b.mode, b.class_names, a.ids, b.counts.map(lambda column: column[order]), b.scores, b.about)
+
+
+def differences(a: Report, b: Report, *, replicates: int, confidence: float, seed: int) -> list[Difference]:
+    """Compare every headline number, and every metric of each class; both reports hold the same images in order."""
+    found = paired_differences(
+        a.counts,
+        b.counts,
+        a.class_names,
+        absent=a.scores["absent_policy"],
+        replicates=replicates,
+        confidence=confidence,
+        seed=seed,
+    )
+    rows = {(name, ""): found[name] for name in HEADLINES}
+    rows |= {(metric, name): found["per_class"][name][metric] for name in a.class_names for metric in PER_CLASS}
+    return [
+        Difference(metric, name, **{**row, "interval": row["interval"] and tuple(row["interval"])})
+        for (metric, name), row in rows.items()
+    ]
+
+
+def changes(a: Report, b: Report) -> list[Change]:
+    """List every image, those that changed most first; those without a score under one of the models come last."""
+    values = [class_mean(report.counts, iou, absent=report.scores["absent_policy"]) for report in (a, b)]
+    columns = [[None if math.isnan(value) else value for value in column.tolist()] for column in values]
+    rows = [
+        Change(name, before, after, None if before is None or after is None else after - before)
+        for name, before, after in zip(a.ids, *columns, strict=True)
+    ]
+    return sorted(rows, key=lambda row: -1.0 if row.difference is None else abs(row.difference), reverse=True)
+
+
+def verdict(rows: Sequence[Difference], *, images: int, confidence: float) -> str:
+    """Say in plain words which is better, by the headline IoU, or that it cannot be told."""
+    row = rows[0]
+    if row.difference is None or row.interval is None:
+        return "There is nothing to compare: one of the two has no class to score."
+    low, high = row.interval
+    measured = (
+        f"iou {row.a:.4f} and {row.b:.4f}, a difference of {row.difference:+.4f} "
+        f"({confidence:.0%} interval {low:+.4f} to {high:+.4f}) over {images} image{'s' * (images > 1)}"
+    )
+    if images == 1 or not row.is_clear:
+        return f"The data cannot tell which is better: {measured}."
+    return f"{'B' if row.difference > 0 else 'A'} is better: {measured}."
+
+
+def difference_table(rows: Sequence[Difference]) -> Iterator[list[object]]:
+    """Lay out comparison.csv."""
+    yield ["metric", "class", "a", "b", "difference", "low", "high", "p"]
+    for row in rows:
+        numbers = (row.a, row.b, row.difference, *(row.interval or (None, None)), row.p)
+        yield [row.metric, row.class_name, *map(_written, numbers)]
+
+
+def change_table(rows: Sequence[Change]) -> Iterator[list[object]]:
+    """Lay out images.csv."""
+    yield ["id", "a", "b", "difference"]
+    for row in rows:
+        yield [row.id, *map(_written, row[1:])]
+
+
+def _written(value: float | None) -> object:
+    return "" if value is None else round(value, 6)
+
+
+def draw(change: Change, a: Shown, b: Shown, colours: Sequence[Colour]) -> NDArray[np.uint8]:
+    """Draw an image, its truth and both predictions next to each other, at one height, each under its caption.
+
+    The image is left out where neither report knows it.
+    """
+    image = a.image if a.image is not None else b.image
+    panels = [] if image is None else [panel(change.id, as_rgb(image), is_photo=True)]
+    panels += [
+        panel("truth" if panels else f"truth of {change.id}", colorize(a.truth, colours)),
+        panel(_caption("A", change.a), colorize(a.prediction, colours)),
+        panel(_caption("B", change.b), colorize(b.prediction, colours)),
+    ]
+    return np.concatenate(panels, axis=1)
+
+
+def _caption(name: str, value: float | None) -> str:
+    return name if value is None else f"{name}  iou {value:.3f}"

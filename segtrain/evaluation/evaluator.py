@@ -1,0 +1,132 @@
+"""Score a model over a split: counts are streamed, logits are never kept."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segtrain.data.sample import Batch
+from segtrain.evaluation.reports import Report
+from segtrain.metrics import Absent, Counts, confusion, require_labels, scores
+from segtrain.models import Outputs, Segmenter
+from segtrain.models.layers import resize
+from segtrain.runtime.device import Runtime
+from segtrain.task import Task
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass over a split gives; images keep the order of the loader.
+
+    ``confusion`` is that of `metrics.confusion`, summed over the images: ``(groups, L, L)``; ``sizes`` are the heights
+    and widths that they were scored at; ``unsound`` are the ids of the images in batches whose loss is not finite.
+    """
+
+    counts: Counts
+    confusion: Tensor
+    ids: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    loss: float | None
+    scores: dict[str, Any]
+    unsound: tuple[str, ...] = ()
+
+    def report(self, task: Task, **about: Any) -> Report:
+        """Lay it out for a report folder; ``about`` says where it came from."""
+        about = {"at": self.scores["at"], **about}
+        return Report(task.mode, task.class_names, self.ids, self.counts, self.scores, about)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: Segmenter,
+    batches: Iterable[Batch],
+    *,
+    task: Task,
+    runtime: Runtime,
+    loss: nn.Module | None = None,
+    absent: Absent = "exclude",
+    measure: Callable[[Tensor, Tensor, Tensor], None] = lambda _logits, _prediction, _target: None,
+    on_batch: Callable[[int], None] = lambda _images: None,
+) -> Evaluation:
+    """Run the model over every batch in evaluation mode and put it back into the mode it was in.
+
+    Images with a ``truth`` are scored at its size, the others as they were fed; ``at`` in the scores says which.
+    ``measure`` is given the logits, predicted labels and target of all that is scored, a few images of one size at a
+    time. The loss is averaged over batches by their valid pixels. Where model and batches have labels of whole images,
+    the scores hold their ``label_accuracy``. ``on_batch`` is told the number of images after each batch; it may raise
+    to stop.
+    """
+    was_training = model.training
+    model.eval()
+    counts: list[Counts] = []
+    matrix = torch.zeros((), dtype=torch.int64, device=runtime.device)
+    ids, sizes, losses, pixels, per_batch, hits = [], [], [], [], [], []
+    for batch in batches:
+        check_labels(batch, task)
+        fed, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
+        with runtime.autocast():
+            outputs = Outputs.of(model(model.normalize(runtime.images(batch["image"]))))
+        for logits, target in at_truth(outputs.logits, fed, batch, runtime):
+            prediction = task.predict(logits)
+            table = confusion(prediction, target, task, checked=True)
+            counts.append(Counts.from_confusion(table, task))
+            matrix = matrix + table.sum(0)  # for each image, L x L would be much
+            measure(logits, prediction, target)
+            sizes += [(target.shape[-2], target.shape[-1])] * len(target)
+        ids += batch["id"]
+        if outputs.labels is not None and labels is not None:
+            hits.append(outputs.labels.argmax(1) == labels)
+        if loss is not None:
+            losses.append(loss(outputs.logits, fed))
+            pixels.append(task.valid(fed).count_nonzero())
+            per_batch.append(len(fed))
+        on_batch(len(fed))
+    model.train(was_training)
+    total = Counts.cat(counts).cpu()
+    weights = torch.stack(pixels) if losses else torch.zeros(0)
+    mean_loss = float((torch.stack(losses) * weights).sum() / weights.sum().clamp(min=1)) if losses else None
+    at = "original" if "truth" in batch else "input"
+    found = {"at": at, **scores(total, task.class_names, absent=absent), **label_scores(hits)}
+    unsound = _unsound(losses, per_batch, ids)
+    return Evaluation(total, matrix.cpu(), tuple(ids), tuple(sizes), mean_loss, found, unsound)
+
+
+def _unsound(losses: Sequence[Tensor], per_batch: Sequence[int], ids: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids of the images in batches, with as many images as given, whose loss is not finite."""
+    if not losses:
+        return ()
+    is_bad = ~torch.stack(list(losses)).isfinite().repeat_interleave(torch.tensor(per_batch, device=losses[0].device))
+    return tuple(name for name, bad in zip(ids, is_bad.tolist(), strict=True) if bad)
+
+
+def check_labels(batch: Batch, task: Task) -> None:
+    """Raise DataError where a mask holds what is no label: now, as on the device one would have to wait for it."""
+    if "truth" not in batch:
+        require_labels(batch["mask"], task, ids=batch["id"])
+        return
+    for truth, name in zip(batch["truth"], batch["id"], strict=True):
+        require_labels(truth[None], task, ids=[name])
+
+
+def at_truth(logits: Tensor, fed: Tensor, batch: Batch, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pair logits with the target that they are compared with.
+
+    That is the whole batch with the masks as they were fed; or, where it has the untouched masks, each image at the
+    size of its own, without the border that the fitting added.
+    """
+    if "truth" not in batch:
+        yield logits, fed
+        return
+    for own, (height, width), truth in zip(logits, batch["content"], batch["truth"], strict=True):
+        content = own[None, :, :height, :width].float()
+        yield resize(content, truth.shape[-2:], mode="bilinear"), runtime.masks(truth[None])
+
+
+def label_scores(hits: Sequence[Tensor]) -> dict[str, float]:
+    """Return the share of images whose label was predicted right; nothing where none has a label."""
+    if not hits:
+        return {}
+    right = torch.cat(list(hits))
+    return {"label_accuracy": int(right.count_nonzero()) / len(right)}

@@ -1,0 +1,109 @@
+"""All that `segtrain eval` measures in its one pass beside the counts, by the options of its config."""
+
+from dataclasses import asdict
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segtrain.config.schema import ScoringConfig
+from segtrain.drawing.plots import precision_recall_picture, reliability_picture
+from segtrain.evaluation.contours import Contours, intervals
+from segtrain.evaluation.operating_point import OperatingPoint
+from segtrain.metrics import Calibration, CalibrationScores, Counts, Curves, PrecisionRecall
+from segtrain.storage import write_picture, write_table
+from segtrain.task import Task, make_task
+
+
+class Measures:
+    """Streams over logits and labels; what it found is asked for at the end, after which nothing may be added.
+
+    Probabilities are those of the model's operating point: after its temperature, whatever its thresholds.
+    """
+
+    def __init__(self, task: Task, options: ScoringConfig, point: OperatingPoint) -> None:
+        self.task, self.options, self.point = task, options, point
+        self.contours = Contours(task, boundary=options.boundary, surface=options.surface, absent=options.absent)
+        by_probability = make_task(task.mode, task.class_names, ignore_index=task.ignore_index)
+        self.curves, self.calibration = Curves(by_probability), Calibration(by_probability)
+        self.on_logits = options.curves or options.calibrate
+
+    def update(self, logits: Tensor, prediction: Tensor, target: Tensor) -> None:
+        """Measure a few images of one size: logits, and labels and target as `Task` lays them out."""
+        self.contours.measure(prediction, target)
+        if self.on_logits:
+            scaled = logits if self.point.temperature == 1 else logits.float() / self.point.temperature
+            self.curves.update(scaled, target)
+            self.calibration.update(scaled, target)
+
+    @cached_property
+    def _precision_recall(self) -> PrecisionRecall:
+        return self.curves.result()
+
+    @cached_property
+    def _calibration_scores(self) -> CalibrationScores:
+        return self.calibration.result()
+
+    def scores(self, counts: Counts) -> dict[str, Any]:
+        """Give all of it as plain numbers, for scores.json; counts are those of the images."""
+        found = self.contours.scores()
+        if self.on_logits:
+            found |= {"thresholds": self._thresholds(), "calibration": asdict(self._calibration_scores)}
+        if self.options.bootstrap:
+            found["intervals"] = self._intervals(counts)
+        return found
+
+    def _intervals(self, counts: Counts) -> dict[str, Any]:
+        confidence, replicates = self.options.confidence, self.options.bootstrap
+        found = intervals(counts, self.contours, confidence=confidence, replicates=replicates)
+        if self.on_logits:
+            mean, *by_class = self.curves.intervals(confidence=confidence, replicates=replicates)
+            found["average_precision"] = mean
+            for name, ends in zip(self.task.class_names, by_class, strict=True):
+                found["per_class"][name]["average_precision"] = ends
+            found["ece"] = self.calibration.interval(confidence=confidence, replicates=replicates)
+        return found
+
+    def _thresholds(self) -> dict[str, Any]:
+        curves = self._precision_recall
+        rows = zip(self.task.class_names, curves.average_precision.tolist(), curves.best, strict=True)
+        return {name: {"average_precision": average, **asdict(best)} if best else None for name, average, best in rows}
+
+    def operating_point(self) -> OperatingPoint:
+        """Take the temperature, and the best threshold of each class that is decided by one; 1/2 without truth."""
+        temperature = self._calibration_scores.temperature or 1.0
+        if not self.task.has_thresholds:
+            return self.point.refined(temperature, None)
+        best = self._precision_recall.best
+        return self.point.refined(temperature, [0.5 if found is None else found.threshold for found in best])
+
+    def write(self, folder: Path) -> dict[str, NDArray[np.uint8]]:
+        """Write the curves and the reliability table as CSV and PNG, and return the pictures by name.
+
+        Where they were not asked for, those of an earlier evaluation go.
+        """
+        if not self.on_logits:
+            for name in ("precision_recall", "reliability"):
+                for suffix in ("csv", "png"):
+                    (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+            return {}
+        curves, calibration = self._precision_recall, self._calibration_scores
+        names = self.task.class_names
+        header = ["threshold", *(f"{what}:{name}" for name in names for what in ("precision", "recall"))]
+        columns = [column for pair in zip(curves.precision, curves.recall, strict=True) for column in pair]
+        steps = zip(curves.thresholds.tolist(), *(column.tolist() for column in columns), strict=True)
+        rows = [next(group) for _, group in groupby(steps, key=lambda step: repr(step[1:]))]  # where anything changes
+        write_table(folder / "precision_recall.csv", [header, *rows])
+        bins = [[number, *asdict(row).values()] for number, row in enumerate(calibration.reliability)]
+        write_table(folder / "reliability.csv", [["bin", "decisions", "confidence", "accuracy"], *bins])
+        pictures = {
+            "precision_recall": precision_recall_picture(curves, names),
+            "reliability": reliability_picture(calibration),
+        }
+        for name, picture in pictures.items():
+            write_picture(folder / f"{name}.png", picture)
+        return pictures

@@ -1,0 +1,208 @@
+"""Checkpoints: written whole or not at all, read without trusting them."""
+
+import logging
+import os
+import pickle
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segtrain.config.signature import TARGET, locate
+from segtrain.errors import CheckpointError, ConfigError
+from segtrain.storage import refusal, taken_whole
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+TRUSTED = ("segtrain.", "torch.optim.", "torch.nn.", "albumentations.")
+_NEEDED = {
+    "format": int,
+    "model": Mapping,
+    "config": Mapping,
+    "class_names": list,
+    "mode": str,
+    "palette": list,
+    "normalize": Mapping,
+    "state": Mapping,
+}
+_ZIP = b"PK"  # how the files that torch writes begin
+_EXPECTED = "expected a checkpoint or a run folder of segtrain; give outputs/<name>/<time>"
+
+
+def write(payload: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint beside its final name, flush it to disk, then rename: a crash leaves the old file whole.
+
+    Raises CheckpointError when the folder cannot be written.
+    """
+    try:
+        with taken_whole(path) as partial, partial.open("wb") as file:
+            torch.save(dict(payload), file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:  # torch makes one of its own out of that of a full disk
+        found = error if isinstance(error, OSError) else refusal(error)
+        if found is None:
+            raise
+        raise CheckpointError(
+            f"{path}: cannot be written ({found.strerror}); free space or choose hydra.run.dir=..."
+        ) from found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this project onto the CPU; no code in it is run.
+
+    Raises CheckpointError for a file that is missing, truncated, foreign, or that carries pickled code.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, {_EXPECTED}")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # of a foreign file, which is refused below
+            payload = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that is none can raise anything
+        raise CheckpointError(f"{path}: {_unreadable(path, error)}") from None
+    held = payload if isinstance(payload, Mapping) else {}
+    missing = [name for name, kind in _NEEDED.items() if not isinstance(held.get(name), kind)]
+    if missing:
+        raise CheckpointError(f"{path}: is not a checkpoint (it lacks {', '.join(missing)}), {_EXPECTED}")
+    if payload["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: has format {payload['format']}, expected {FORMAT}; use the segtrain that wrote it"
+        )
+    return dict(payload)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        start = file.read(len(_ZIP))
+    if start and start != _ZIP:
+        return f"is not a checkpoint, {_EXPECTED}"
+    if isinstance(error, pickle.UnpicklingError):
+        return f"holds pickled objects, which could run any code, {_EXPECTED}"
+    return "is truncated or damaged, expected a whole file; use another of the run"
+
+
+def check_targets(config: Any, path: Path, *, named_by_user: Sequence[str] = ()) -> None:
+    """Refuse a config out of a checkpoint that would build anything but the known libraries' own classes.
+
+    ``named_by_user`` are dotted paths that the command line itself names. Raises CheckpointError.
+    """
+    for where, target in _targets(config, ""):
+        if target in named_by_user:
+            continue
+        if not _is_trusted(target, where):
+            remedy = f"if you trust it, name it: {where}.{TARGET}={target}, or --config-dir with the YAML that does"
+            raise CheckpointError(
+                f"{path}: {where}.{TARGET} is {target!r}, which is not one of {', '.join(TRUSTED)}; {remedy}"
+            )
+
+
+def _is_trusted(target: str, where: str) -> bool:
+    if not target.startswith(TRUSTED):
+        return False
+    with suppress(ConfigError):  # `segtrain.run.checkpoint.os.system` is no module's own name
+        return f"{getattr(locate(target, where), '__module__', '')}.".startswith(TRUSTED)
+    return False
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in items:
+        if key == TARGET:
+            yield path, str(value)
+        else:
+            yield from _targets(value, f"{path}.{key}".lstrip("."))
+
+
+def find(path: Path, *, best: bool) -> Path:
+    """Return the checkpoint that a run folder or a file stands for; raises CheckpointError when there is none."""
+    found = candidates(path, best=best)
+    if not found:
+        what = "holds no checkpoints/last.pt" if path.exists() else "no such file or folder"
+        newest = max(path.glob("*/checkpoints/last.pt"), key=lambda file: file.stat().st_mtime, default=None)
+        hint = f", such as {newest.parent.parent}, the newest there" if newest else ""
+        raise CheckpointError(f"{path}: {what}, {_EXPECTED}{hint}")
+    return found[0]
+
+
+def candidates(path: Path, *, best: bool) -> list[Path]:
+    """List the checkpoints of a run folder in the order of preference; a file stands for itself alone."""
+    if path.is_file():
+        return [path]
+    names = ("best.pt", "last.pt", "previous.pt") if best else ("last.pt", "previous.pt", "best.pt")
+    files = [folder / name for folder in (path / "checkpoints", path) for name in names]
+    return [file for file in files if file.is_file()]
+
+
+def read_newest(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Read the newest checkpoint of a run folder that can be read, saying which could not.
+
+    Raises CheckpointError when none can; a path to a file is read as it is.
+    """
+    find(path, best=False)
+    problems = []
+    for file in candidates(path, best=False):
+        try:
+            payload = read(file)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            log.warning("%s; going on from %s instead", problem, file.name)
+        return file, payload
+    raise CheckpointError("\n".join(problems))
+
+
+def run_folder(checkpoint: Path) -> Path | None:
+    """Return the run folder that a checkpoint lies in, or None for a file on its own."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
+
+
+class Checkpoints:
+    """The ``checkpoints/`` folder of one run: last, the one before it, best, and the k best epochs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def last(self) -> Path:
+        """The file that a resume takes first."""
+        return self.folder / "last.pt"
+
+    def save(self, payload: Mapping[str, Any], *, best: bool = False, epochs: Sequence[int] | None = None) -> None:
+        """Write ``last.pt``, keeping the one before as ``previous.pt``; at the end of an epoch, keep copies of it too.
+
+        ``best`` makes it ``best.pt``; ``epochs`` are those (0-based) that have a file of their own, others lose theirs.
+        Copies come before ``last.pt`` moves on: a run killed in between makes the same ones again.
+        """
+        fresh = self.folder / "next.pt"
+        try:
+            write(payload, fresh)
+            if best:
+                _copy(fresh, self.folder / "best.pt")
+            if epochs is not None:
+                self._keep_epochs(fresh, epochs)
+        except (OSError, CheckpointError):
+            fresh.unlink(missing_ok=True)  # a full disk needs its room
+            raise
+        if self.last.exists():
+            self.last.replace(self.folder / "previous.pt")
+        fresh.replace(self.last)
+
+    def _keep_epochs(self, fresh: Path, epochs: Sequence[int]) -> None:
+        wanted = {self.folder / f"epoch{epoch + 1:04d}.pt" for epoch in epochs}
+        present = set(self.folder.glob("epoch*.pt"))
+        for path in wanted - present:
+            _copy(fresh, path)
+        for path in present - wanted:
+            path.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    with taken_whole(target) as partial:
+        shutil.copyfile(source, partial)

@@ -1,0 +1,164 @@
+"""What a run leaves behind: metrics.jsonl, scores.json, overview.png, and what it shows on the way."""
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segtrain.evaluation.reports import SPLITS_FOLDER, Report, write_confusion, write_report
+from segtrain.loggers.base import Logger
+from segtrain.run.profiling import Clock
+from segtrain.storage import read_text, write_picture, write_text
+from segtrain.task import Task
+from segtrain.terminal.console import Display, out, score_notes, score_table
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class RunLog:
+    """Writes one run's numbers and pictures to its folder, its logger and the terminal."""
+
+    def __init__(
+        self, folder: Path, logger: Logger, *, config: str = "", choices: Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder = folder
+        self.logger = logger
+        self.config = config
+        self.choices = dict(choices or {})
+        self.clock = Clock()
+        self.display = Display()
+        self.steps = 0  # since the last reading of the clock
+        self.metrics = folder / "metrics.jsonl"
+        self.metrics.touch()
+
+    @contextmanager
+    def running(self, step: int, total_steps: int) -> Iterator[None]:
+        """Open the logger and the progress display for the steps from ``step`` on."""
+        self.total_steps = total_steps
+        self.logger.start(step, self.config)
+        with self.display.running(step, total_steps):
+            self.restart_clock()
+            yield
+        best = read_scores(self.folder).get("val", {})
+        if best:
+            epoch = f"epoch {best['epoch']}, " if "epoch" in best else ""
+            show_scores(f"best validation: {epoch}step {best['step']}", best)
+        self.logger.finish(self.choices, {f"best/{name}": value for name, value in _numbers(best).items()})
+
+    def restart_clock(self) -> None:
+        """Leave out of the speed whatever came since the last reading."""
+        self.clock.restart()
+        self.steps = 0
+
+    def stepped(self, images: int) -> None:
+        """Count one optimizer step."""
+        self.clock.images += images
+        self.steps += 1
+        self.display.stepped()
+
+    def training(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
+        """Write the values of a log interval, and its speed."""
+        steps, reading = self.steps, self.clock.read()
+        self.steps = 0
+        self._append({"split": "train", "step": step, "epoch": epoch, **values, **reading})
+        self.logger.scalars(step, {f"train/{name}": value for name, value in {**values, **reading}.items()})
+        speed = {"steps_per_second": steps / reading["seconds"]}
+        self.display.training(epoch, step, self.total_steps, {**values, **reading, **speed})
+
+    def validation(
+        self, step: int, epoch: int, scores: Mapping[str, Any], *, losses: Mapping[str, float | None], is_best: bool
+    ) -> None:
+        """Write the scores of a validation, in a line for people; the best become the ``val`` entry of scores.json."""
+        self._append({"split": "val", "step": step, "epoch": epoch, **losses, **scores})
+        per_class = {f"val_iou/{name}": row["iou"] for name, row in scores["per_class"].items()}
+        values = {f"val/{name}": value for name, value in _numbers({**scores, **losses}).items()}
+        self.logger.scalars(step, {**values, **_numbers(per_class)})
+        line = headline({**scores, "loss": losses["loss"]})
+        log.info("epoch %d: val %s%s", epoch + 1, line, " (best)" if is_best else "")
+        if is_best:
+            write_scores(self.folder, "val", {**scores, "loss": losses["loss"], "epoch": epoch + 1, "step": step})
+
+    def overview(self, picture: NDArray[np.uint8]) -> None:
+        """Write overview.png."""
+        write_picture(self.folder / "overview.png", picture)
+
+    def report(self, step: int, report: Report, confusion: Tensor, task: Task) -> None:
+        """Write the report of the best validation, and hand its confusion matrix to the logger."""
+        folder = self.folder / SPLITS_FOLDER / "val"
+        folder.mkdir(parents=True, exist_ok=True)
+        origin = {"ckpt": str(self.folder.resolve() / "checkpoints" / "best.pt"), "config": self.config}
+        write_report(folder, replace(report, about={**report.about, **origin}))
+        self.logger.picture(step, "val/confusion", write_confusion(folder, confusion, task))
+
+    def progress(self, items: Iterable[T], label: str, total: int) -> Iterator[T]:
+        """Pass items on under a progress bar."""
+        return self.display.progress(items, label, total)
+
+    def position(self) -> int:
+        """Return the length of metrics.jsonl in bytes."""
+        return self.metrics.stat().st_size
+
+    def rewind(self, position: int) -> None:
+        """Cut metrics.jsonl back to what a checkpoint knew of: the rest is about to be made again."""
+        if position < self.position():
+            with self.metrics.open("r+b") as file:
+                file.truncate(position)
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
+
+
+def log_evaluation(
+    logger: Logger, split: str, scores: Mapping[str, Any], pictures: Mapping[str, NDArray[np.uint8]], *, config: str
+) -> None:
+    """Hand the scores and pictures of an evaluation to a logger of their own."""
+    logger.start(0, config)
+    for name, picture in pictures.items():
+        logger.picture(0, f"{split}/{name}", picture)
+    logger.finish({"split": split}, {f"{split}/{name}": value for name, value in _numbers(scores).items()})
+
+
+def show_scores(title: str, scores: Mapping[str, Any]) -> None:
+    """Print the table of a split, and log its line."""
+    out.print(score_table(title, scores))
+    for line in score_notes(scores):
+        out.print(line, markup=False, soft_wrap=True)
+    log.info("%s: %s", title, headline(scores))
+
+
+def headline(scores: Mapping[str, Any]) -> str:
+    """Say the scores of a split in a line."""
+    named = [name for name in ("iou", "f1", "accuracy", "label_accuracy", "loss") if name in scores]
+    return ", ".join(f"{name.replace('_', ' ')} {_short(scores[name])}" for name in named)
+
+
+def _short(value: float | None) -> str:
+    return "absent" if value is None else f"{value:.4f}"
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Read scores.json; empty where there is none."""
+    file = folder / "scores.json"
+    scores: dict[str, Any] = json.loads(read_text(file)) if file.exists() else {}
+    return scores
+
+
+def write_scores(folder: Path, split: str, scores: Mapping[str, Any]) -> Path:
+    """Set one split's entry of scores.json, and return the file."""
+    file = folder / "scores.json"
+    write_text(file, json.dumps({**read_scores(folder), split: scores}, indent=2, allow_nan=False) + "\n")
+    return file
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {k: float(v) for k, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}

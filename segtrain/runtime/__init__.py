@@ -1,0 +1,1 @@
+"""Device, precision, random numbers and signals of this process."""

@@ -1,0 +1,36 @@
+"""Ctrl-C and SIGTERM: remembered, so that the training loop can save before it ends."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+_STDERR = 2
+
+
+class StopRequest:
+    """Remembers a SIGINT or SIGTERM, so that the loop can finish its step and save; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator["StopRequest"]:
+        """Catch the two signals while the context is open."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._remember) for number in numbers}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _remember(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal_number is not None:
+            raise KeyboardInterrupt
+        self.signal_number = number
+        # Not by logging: the signal may have come in the midst of a line of it, and buffers take no call within a call.
+        said = f"{signal.Signals(number).name}: finishing the step, then saving (once more to stop at once)\n"
+        with suppress(OSError):  # nobody listens
+            os.write(_STDERR, said.encode())

@@ -1,0 +1,102 @@
+"""``--help``: what there is, read from the YAML files themselves."""
+
+import textwrap
+from pathlib import Path
+
+from segtrain.config.groups import GROUPS, Groups, config_root
+from segtrain.terminal.arguments import EXAMPLES, OWN_KEYS
+
+_OVERVIEW = """\
+segtrain: config-driven training of image segmentation models
+
+usage: segtrain [command] [key=value ...] [flags]
+
+commands (`segtrain <command> --help` shows its keys)
+  train    train a model; the default, and what the groups below are for
+  resume   go on with a run:     segtrain resume outputs/<name>/<time> [key=value ...]
+  eval     score a checkpoint:   segtrain eval outputs/<name>/<time> data.split=test
+  predict  masks for images:     segtrain predict outputs/<name>/<time> photos masks
+  score    masks of any tool:    segtrain score masks true_masks 'classes=[background,cat,dog]'
+  compare  two runs, and how sure it is:  segtrain compare outputs/<name>/<time> outputs/<name>/<time>
+  import   a model of segmentation_models_pytorch:   segtrain import saved_folder model.pt
+  zoo      the encoders and architectures there are: segtrain zoo effic; one model: segtrain zoo unet resnet34
+
+examples
+  segtrain                                                       train the offline default
+  segtrain arch=fpn encoder=efficientnet-b4 data=oxford_pets     choose from the groups
+  segtrain data=folder data.root=my_photos 'data.classes=[background,cat,dog]'
+  segtrain -m arch=unet,fpn loss=dice,bce_dice                   run every combination
+  segtrain resume outputs/<name>/<time> trainer.epochs=20        go on with a run, for longer
+
+flags
+  -m, --multirun      run every combination of comma-separated values
+  -c, --cfg job       print the composed config and stop
+  -cd, --config-dir   a folder with your own YAML groups, looked at after the built-in ones
+  -h, --help          this page
+  --version
+
+groups (group=choice; group.key=value changes one key of it)
+"""
+_ZOO = """\
+usage: segtrain zoo [pattern] [filter=value ...]          what there is
+       segtrain zoo <arch> <encoder> [key=value ...]      one model in detail
+
+A pattern is a part of a name, or such as 'convnext*'. Filters:
+  arch=deeplabv3           encoders that this architecture can use
+  pretrained=true|false    with or without weights to download
+  licence=apache-2.0       of the weights, as timm states it
+  max_params=30M           parameters of the encoder
+  max_macs=5G              multiply-accumulates of the encoder for an image of 256x256
+  sort=name|params|macs
+"""
+_RESUME = """\
+usage: segtrain resume RUN [key=value ...]
+
+Goes on with a run from its newest checkpoint, in its own folder; resume=RUN among other words means the same.
+
+RUN                  a run folder, outputs/<name>/<time>, or a checkpoint in one
+key=value            changes the run's own config from then on, such as trainer.epochs=20
+hydra.run.dir=...    another folder to write to
+"""
+_ENCODER_NOTE = "..., or any encoder that `segtrain zoo` lists"
+
+
+def page(command: str | None, groups: Groups) -> str:
+    """Return the overview, or the keys of one command."""
+    if command is None:
+        return _overview(groups)
+    if command == "zoo":
+        return _ZOO
+    if command == "resume":
+        return _RESUME
+    return f"usage: {_usage(command)}\n\n{_primary(config_root() / f'{command}.yaml')}"
+
+
+def _usage(command: str) -> str:
+    """Show the words that come first beside the keys that they stand for."""
+    keys = OWN_KEYS.get(command, ())
+    if not keys:
+        return f"segtrain {command} [key=value ...]"
+    places = " ".join(key.upper() for key in keys)
+    by_keys = " ".join(f"{key}={key.upper()}" for key in keys)
+    return (
+        f"segtrain {command} {places} [key=value ...]\n"
+        f"       segtrain {command} {by_keys} [key=value ...]\n\n"
+        f"example: {EXAMPLES[command]}"
+    )
+
+
+def _overview(groups: Groups) -> str:
+    lines = []
+    for group in GROUPS:
+        names = groups.choices(group)
+        text = ", ".join(names) + (f", {_ENCODER_NOTE}" if group == "encoder" else "")
+        first, *rest = textwrap.wrap(text, 92) or [""]
+        lines += [f"  {group:<11} {first}", *(f"{'':<14}{line}" for line in rest)]
+    return _OVERVIEW + "\n".join(lines) + "\n"
+
+
+def _primary(file: Path) -> str:
+    """Show a primary config as it is written, comments included, without what belongs to Hydra alone."""
+    text = file.read_text(encoding="utf-8")
+    return text.partition("\nhydra:")[0].rstrip() + "\n"

@@ -1,0 +1,166 @@
+"""Going on with a run under another config: what of its state still holds, and what begins anew.
+
+What was not changed passes through untouched, so that a run that was only stopped goes on bit for bit.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from segtrain.config.schema import OptimizerConfig, TrainConfig
+from segtrain.config.signature import TARGET
+from segtrain.config.spine import to_config
+from segtrain.errors import CheckpointError
+from segtrain.optim.parameter_groups import parameter_groups, parameter_names
+from segtrain.runtime.random_state import random_state
+from segtrain.training.running_loss import RunningLoss
+from segtrain.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+_LEARNING_RATE = {"lr", "encoder_lr_factor"}
+_FEEDING = ("batch_size", "num_workers", "cache_mb", "split", "root")  # data of another root: it was moved
+# what an optimizer step is made of
+_STEP = (("data", "batch_size"), ("trainer", "grad_accum_steps"))
+
+
+def resume(
+    trainer: Trainer, payload: Mapping[str, Any], build_optimizer: Callable[[OptimizerConfig, nn.Module], Optimizer]
+) -> None:
+    """Put a trainer into the state of a checkpoint; raises CheckpointError where the two do not fit."""
+    before, now = payload["config"], trainer.description["config"]
+    try:
+        keeps_optimizer = before["optimizer"] == now["optimizer"] or _remember_alike(before, now, build_optimizer)
+        trainer.load_state_dict(adapted(payload, trainer, keeps_optimizer=keeps_optimizer))
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(
+            f"resume: the checkpoint does not fit the config ({reason}...), expected the model and the optimizer that "
+            "it was saved with; leave out what changes them"
+        ) from error
+    trainer.log.rewind(trainer.state.log_bytes)
+
+
+def _remember_alike(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    build_optimizer: Callable[[OptimizerConfig, nn.Module], Optimizer],
+) -> bool:
+    """Whether the optimizers of two configs are of one kind and remember the same of each parameter.
+
+    A step over a model that does not matter shows what they remember: options such as ``amsgrad`` change it.
+    """
+    if before["optimizer"][TARGET] != now["optimizer"][TARGET]:
+        return False
+    remembered = []
+    for job in (before, now):
+        model = nn.Linear(1, 1)
+        optimizer = build_optimizer(to_config(job, TrainConfig).optimizer, model)
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        remembered.append({name for kept in optimizer.state.values() for name in kept})
+    return remembered[0] == remembered[1]
+
+
+def adapted(payload: Mapping[str, Any], trainer: Trainer, *, keeps_optimizer: bool) -> dict[str, Any]:
+    """Return a checkpoint as `Trainer.load_state_dict` takes it, fitted to what the trainer was built with.
+
+    ``keeps_optimizer`` says whether the optimizer works with what the saved one remembers; if not it begins anew. A log
+    line tells whatever does not go on as it was. Raises ValueError where the saved optimizer had other parameters.
+    """
+    before, now = payload["config"], trainer.description["config"]
+    state = {**payload["state"], **_place(payload, trainer)}
+    if reason := _scored_otherwise(before, now):
+        log.warning("%s: earlier scores cannot be compared, so the best checkpoint is looked for anew", reason)
+        state |= {"best": None, "waited": 0, "kept": []}
+    fresh: dict[str, Any] = {}
+    if not keeps_optimizer:
+        log.warning("optimizer: is another one than the run had, so its memory of earlier steps begins anew")
+        fresh["optimizer"] = trainer.optimizer.state_dict()
+    else:
+        fresh["optimizer"] = _optimizer(payload, trainer)
+    if before.get("loss") != now.get("loss"):
+        fresh["running"] = RunningLoss(trainer.runtime.device).state_dict()
+    if bool(payload["scaler"]) != trainer.scaler.is_enabled():
+        fresh["scaler"] = trainer.scaler.state_dict()
+    if before.get("seed") != now.get("seed"):
+        fresh["random"] = random_state()
+    return {**payload, **fresh, "state": state}
+
+
+def _optimizer(payload: Mapping[str, Any], trainer: Trainer) -> dict[str, Any]:
+    """Lay the saved state out for the groups of the optimizer, with the options that were changed for the run."""
+    saved, made = payload["optimizer"], trainer.optimizer.state_dict()
+    names = parameter_names(trainer.model, trainer.optimizer.param_groups)
+    saved_names = payload.get("parameters") or _names_of_old(payload, trainer)
+    places = {name: place for place, name in enumerate(saved_names)}
+    group_of = {place: group for group in saved["param_groups"] for place in group["params"]}
+    changed = _changed_options(payload["config"]["optimizer"], trainer.description["config"]["optimizer"])
+    state, groups = {}, []
+    for group in made["param_groups"]:
+        known = [places[names[place]] for place in group["params"] if names[place] in places]
+        kept = group_of[known[0]] if known else {}
+        groups.append({**kept, **{key: value for key, value in group.items() if key in changed or key not in kept}})
+        groups[-1]["params"] = group["params"]
+        for place in group["params"]:
+            held = saved["state"].get(places.get(names[place]))
+            if held is not None:
+                state[place] = held
+    return {"state": state, "param_groups": groups}
+
+
+def _changed_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Return the options of parameter groups that the config has changed."""
+    changed = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+    return changed | {"lr", "base_lr"} if changed & _LEARNING_RATE else changed
+
+
+def _names_of_old(payload: Mapping[str, Any], trainer: Trainer) -> Sequence[str]:
+    """Name the parameters of an optimizer whose checkpoint does not; those that were frozen had no place in it."""
+    options = payload["config"]["optimizer"]
+    keys = ("lr", "weight_decay", "encoder_lr_factor")
+    groups = parameter_groups(trainer.model, **{key: options[key] for key in keys})
+    count = sum(len(group["params"]) for group in payload["optimizer"]["param_groups"])
+    for frozen in (True, False):
+        kept = [{"params": [p for p in group["params"] if frozen or p.requires_grad]} for group in groups]
+        names = parameter_names(trainer.model, kept)
+        if len(names) == count:
+            return names
+    raise ValueError(f"the optimizer had {count} parameters, the model has {len(names)} to train")
+
+
+def _place(payload: Mapping[str, Any], trainer: Trainer) -> dict[str, int]:
+    """Say where in the epoch to go on: after as many images, or as large a part of the data, as are done.
+
+    It is the beginning of an optimizer step, so that less than one step's images come twice.
+    """
+    state, feed = payload["state"], trainer.train
+    images = len(feed.dataset)
+    before, now = payload["config"], trainer.description["config"]
+    had = state.get("images") or images
+    same = had == images and all(before[group][key] == now[group][key] for group, key in _STEP)
+    if same or state["batch"] == 0:
+        return {"images": images}
+    accumulated, size = now["trainer"]["grad_accum_steps"], now["data"]["batch_size"]
+    done = state["batch"] * before["data"]["batch_size"] * images // had
+    batch = min(done // (accumulated * size) * accumulated, len(feed))
+    again = "" if had == images else f"; the data had {had}, so the order is another and some come twice or not at all"
+    log.warning("epoch %d goes on after %d of %d images%s", state["epoch"] + 1, batch * size, images, again)
+    return {"batch": batch, "images": images}
+
+
+def _scored_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Name the key by which the validations to come are scored otherwise than those before, if there is one."""
+    monitors = [config["trainer"]["monitor"] for config in (before, now)]
+    if monitors[0] != monitors[1]:
+        return f"trainer.monitor={monitors[1]} (was {monitors[0]})"
+    if monitors[0] == "val/loss" and before["loss"] != now["loss"]:
+        return "loss"
+    keys = [key for key in before["data"].keys() | now["data"].keys() if key not in _FEEDING]
+    changed = [key for key in keys if before["data"].get(key) != now["data"].get(key)]
+    return f"data.{min(changed)}" if changed else None

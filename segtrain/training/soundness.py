@@ -1,0 +1,62 @@
+"""Values that are not finite: found without a read from the device in every step, and told with what led to them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from segtrain.errors import DivergedError
+from segtrain.evaluation.evaluator import Evaluation
+from segtrain.training.running_loss import RunningLoss
+
+_NAMED = 8  # images that an error line names, as far as they are no longer than this:
+_LONGEST = 120  # characters
+
+
+class Soundness:
+    """Refuses losses, weights and statistics that are not finite; remembers the images of the steps since it looked."""
+
+    def __init__(self, model: nn.Module, running: RunningLoss, last_good: Path) -> None:
+        self.model, self.running, self.last_good = model, running, last_good
+        self.recent_ids: dict[int, list[str]] = {}
+
+    def stepped(self, step: int, ids: list[str]) -> None:
+        """Remember the images of a step (0-based)."""
+        self.recent_ids[step] = ids
+
+    def check(self, steps: int) -> None:
+        """Raise DivergedError where a loss since the last check, a weight or a running statistic is not finite.
+
+        ``steps`` are those that are done. Waits for the device.
+        """
+        bad = self.running.first_bad_step()
+        tensors = [*self.model.parameters(), *(buffer for buffer in self.model.buffers() if buffer.is_floating_point())]
+        is_finite = torch.stack([tensor.detach().isfinite().all() for tensor in tensors])
+        if bad is None and bool(is_finite.all()):
+            self.recent_ids.clear()
+            return
+        step = steps - 1 if bad is None else bad
+        what = "the weights or their running statistics are" if bad is None else "the loss is"
+        self._refuse(f"step {step + 1}: {what} not finite; images {name_some(self.recent_ids.get(step, []))}")
+
+    def check_validation(self, steps: int, evaluation: Evaluation) -> None:
+        """Raise DivergedError where a validation image has a loss that is not finite: its logits are not, either."""
+        if evaluation.unsound:
+            images = name_some(evaluation.unsound)
+            self._refuse(f"step {steps}: the loss is not finite in validation; images {images}")
+
+    def _refuse(self, problem: str) -> None:
+        remedy = "try a lower optimizer.lr or trainer.precision=fp32"
+        raise DivergedError(f"{problem}; last good checkpoint {self.last_good}; {remedy}")
+
+
+def name_some(ids: Sequence[str]) -> str:
+    """List the first few of many names, at least one."""
+    named: list[str] = []
+    for name in ids[:_NAMED]:
+        if named and len(", ".join([*named, name])) > _LONGEST:
+            break
+        named.append(name)
+    more = len(ids) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")

@@ -1,0 +1,289 @@
+"""The training loop."""
+
+import math
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from segtrain.config.schema import CheckpointConfig, TrainerConfig
+from segtrain.data.loading.feed import Feed
+from segtrain.data.sample import Batch
+from segtrain.errors import Interrupted
+from segtrain.evaluation.evaluator import Evaluation, evaluate
+from segtrain.models import Segmenter
+from segtrain.optim.ema import ModelEma
+from segtrain.optim.parameter_groups import parameter_names, set_learning_rate
+from segtrain.optim.schedules import Schedule
+from segtrain.run.checkpoint import FORMAT, Checkpoints
+from segtrain.run.log import RunLog
+from segtrain.run.profiling import StepProfiler
+from segtrain.runtime.device import Runtime
+from segtrain.runtime.random_state import random_state, restore_random_state
+from segtrain.runtime.signals import StopRequest
+from segtrain.task import Task
+from segtrain.training.gallery import Gallery
+from segtrain.training.objective import WHOLE, Objective, Share
+from segtrain.training.running_loss import RunningLoss, add_by_name
+from segtrain.training.soundness import Soundness
+
+
+@dataclass
+class TrainState:
+    """Where the run stands; everything a resume needs beside weights, optimizer and random numbers."""
+
+    epoch: int = 0
+    batch: int = 0  # batches of this epoch that are done
+    step: int = 0  # optimizer steps that are done
+    best: float | None = None
+    waited: int = 0  # validations since the best one
+    kept: list[tuple[float, int]] = field(default_factory=list)  # scores and numbers of the k best epochs
+    log_bytes: int = 0  # length of metrics.jsonl
+    images: int = 0  # in an epoch, whole batches or not
+
+
+class Trainer:
+    """Trains a model that is already on its device; holds what it is given and decides nothing about it."""
+
+    def __init__(
+        self,
+        model: Segmenter,
+        *,
+        task: Task,
+        loss: Objective,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        train: Feed,
+        val: Feed,
+        runtime: Runtime,
+        options: TrainerConfig,
+        saving: CheckpointConfig,
+        checkpoints: Checkpoints,
+        log: RunLog,
+        description: dict[str, Any],
+    ) -> None:
+        # what is trained
+        self.model, self.loss, self.optimizer, self.schedule = model, loss, optimizer, schedule
+        self.ema = ModelEma(model, decay=options.ema_decay) if options.ema_decay else None
+        self.scaler = runtime.grad_scaler()
+        # what feeds it, and how it runs
+        self.task, self.train, self.val, self.runtime = task, train, val, runtime
+        self.options, self.saving = options, saving
+        self.steps_per_epoch = math.ceil(len(train) / options.grad_accum_steps)
+        self.total_steps = options.max_steps or options.epochs * self.steps_per_epoch
+        # where it goes; `description` is what a checkpoint says of the model beside its weights
+        self.checkpoints, self.log, self.description = checkpoints, log, description
+        self.gallery = Gallery(val, runtime=runtime, task=task)
+        self.stop = StopRequest()
+        self.saved_at = time.monotonic()
+        # what a checkpoint carries
+        self.state = TrainState(images=len(train.dataset))
+        self.running = RunningLoss(runtime.device)
+        # what keeps values that are not finite out of it
+        self.soundness = Soundness(model, self.running, checkpoints.last)
+
+    @property
+    def place(self) -> int:
+        """How many of ``total_steps`` are done: the steps, or what they would be had the epochs always been as long."""
+        if self.options.max_steps:
+            return self.state.step
+        in_epoch = math.ceil(self.state.batch / self.options.grad_accum_steps)
+        return self.state.epoch * self.steps_per_epoch + in_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or too many validations brought nothing better."""
+        return self.place >= self.total_steps or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether too many validations brought nothing better."""
+        return self.options.patience is not None and self.state.waited >= self.options.patience
+
+    @property
+    def best_model(self) -> Segmenter:
+        """The weights to validate: the moving average where there is one."""
+        return self.ema.module if self.ema else self.model
+
+    def fit(self) -> None:
+        """Train to the end; Interrupted, with everything saved, when a signal asks to stop."""
+        with self.stop.listening(), self.log.running(self.state.step, self.state.step + self.total_steps - self.place):
+            if self.state.step == 0:
+                self.save()  # a run that is killed early can be resumed too, and an unwritable disk shows at once
+            while not self.finished:
+                self.train_epoch()
+                is_best = self.validation_is_due() and self.validate()
+                self.end_epoch()
+                self.save(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
+
+    def train_epoch(self) -> None:
+        """Run what is left of the epoch, or of ``max_steps``."""
+        self.model.encoder.start_epoch(self.state.epoch)
+        self.model.train()
+        batches = self.log.clock.waiting(self.train.batches(self.state.epoch, self.state.batch))
+        with StepProfiler(self.options.profile_steps, self.log.folder) as profiler:
+            for window in windows(batches, self.options.grad_accum_steps):
+                self.running.add(*self.train_step(window), self.state.step)
+                profiler.step()
+                self.end_step(window)
+                if self.place >= self.total_steps:
+                    return
+
+    def train_step(self, window: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Make one optimizer step from the batches of an accumulation window; returns loss and terms, on the device.
+
+        Each batch weighs as many pixels as it has to learn from, so that a mean over pixels is the mean over the
+        window; a mean over images likewise. Nothing here waits for the device.
+        """
+        set_learning_rate(self.optimizer, self.schedule(self.place, self.total_steps))
+        targets = [self.runtime.masks(batch["mask"]) for batch in window]
+        total, terms = torch.zeros((), device=self.runtime.device), dict[str, Tensor]()
+        for batch, target, share in zip(window, targets, self.shares(targets), strict=True):
+            images, labels = self.runtime.images(batch["image"]), self.runtime.labels(batch.get("label"))
+            with self.runtime.autocast():
+                answer = self.model(self.model.normalize(images))
+            loss = self.loss(answer, target, labels, share)
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+            terms = add_by_name(terms, self.loss.last_terms)
+        self.update_weights()
+        return total, terms
+
+    def shares(self, targets: list[Tensor]) -> list[Share]:
+        """Return each batch's share of the window's valid pixels, and of its images."""
+        if len(targets) == 1:
+            return [WHOLE]
+        valid = torch.stack([self.task.valid(target).count_nonzero() for target in targets])
+        images = sum(len(target) for target in targets)
+        parts = valid / valid.sum().clamp(min=1)
+        return [Share(part, len(target) / images) for part, target in zip(parts, targets, strict=True)]
+
+    def update_weights(self) -> None:
+        """Clip the gradients in their true scale, step, and let the average follow."""
+        if self.options.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.update(self.state.step)
+
+    def end_step(self, window: list[Batch]) -> None:
+        """Count the step, and log, save or stop where that is due."""
+        ids = [name for batch in window for name in batch["id"]]
+        self.soundness.stepped(self.state.step, ids)
+        self.state.step += 1
+        self.state.batch += len(window)
+        self.log.stepped(len(ids))
+        if self.state.step % self.options.log_every == 0 or self.place == self.total_steps:
+            self.log_training()
+        self.leave_if_asked()
+        if self.saving_is_due():
+            self.save()
+
+    def log_training(self) -> None:
+        """Read the losses from the device and write them down."""
+        self.soundness.check(self.state.step)
+        lr = max(group["lr"] for group in self.optimizer.param_groups)
+        self.log.training(self.state.step, self.state.epoch, {**self.running.read_window(), "lr": lr})
+
+    def validation_is_due(self) -> bool:
+        """Whether this epoch ends with a validation; the last one always does."""
+        return self.finished or (self.state.epoch + 1) % self.options.val_every == 0
+
+    def validate(self) -> bool:
+        """Score the validation split and write it down; returns whether it is the best so far."""
+        self.soundness.check(self.state.step)
+        evaluation = evaluate(
+            self.best_model,
+            self.log.progress(self.val.batches(), "validating", len(self.val)),
+            task=self.task,
+            runtime=self.runtime,
+            loss=self.loss,
+            on_batch=self.leave_if_asked,
+        )
+        self.soundness.check_validation(self.state.step, evaluation)
+        is_best = self.rank(evaluation)
+        losses = {"loss": evaluation.loss, "train_loss": self.running.read_epoch()}
+        self.log.validation(self.state.step, self.state.epoch, evaluation.scores, losses=losses, is_best=is_best)
+        self.gallery.show(self.best_model, evaluation, self.log, self.state.step, is_best=is_best)
+        return is_best
+
+    def rank(self, evaluation: Evaluation) -> bool:
+        """Compare with the best validation so far; a score that does not exist (no such class) is the worst."""
+        name = self.options.monitor.removeprefix("val/")
+        value = evaluation.scores[name] if name != "loss" else -(evaluation.loss or 0.0)
+        score = -math.inf if value is None or math.isnan(value) else value
+        state = self.state
+        is_best = state.best is None or score > state.best
+        state.best = score if state.best is None else max(score, state.best)
+        state.waited = 0 if is_best else state.waited + 1
+        ranked = sorted([*state.kept, (score, self.state.epoch)], reverse=True)
+        state.kept = ranked[: self.saving.keep_top_k]
+        return is_best
+
+    def end_epoch(self) -> None:
+        """Move on to the next epoch if this one is complete (``max_steps`` can end within one)."""
+        if self.state.batch >= len(self.train):
+            self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+
+    def saving_is_due(self) -> bool:
+        """Whether the user's steps or minutes since the last save are over."""
+        steps, minutes = self.saving.every_steps, self.saving.every_minutes
+        by_steps = steps is not None and self.state.step % steps == 0
+        return by_steps or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes)
+
+    def save(self, *, best: bool = False, epochs: Sequence[int] | None = None) -> None:
+        """Write ``last.pt`` and the copies that are due; refuses to replace it by weights that are not finite."""
+        self.soundness.check(self.state.step)
+        self.state.log_bytes = self.log.position()
+        self.checkpoints.save(self.state_dict(), best=best, epochs=epochs)
+        self.saved_at = time.monotonic()
+
+    def leave_if_asked(self, _images: int = 0) -> None:
+        """Save and raise Interrupted if a signal asked to stop."""
+        if self.stop.signal_number is not None:
+            self.save()
+            resume = f"segtrain resume {shlex.quote(str(self.log.folder))}"
+            raise Interrupted(f"stopped at step {self.state.step}; go on with: {resume}", self.stop.signal_number)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a run needs to go on as if never stopped, and a model to be used without it."""
+        return {
+            "format": FORMAT,
+            **self.description,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "optimizer": self.optimizer.state_dict(),
+            "parameters": parameter_names(self.model, self.optimizer.param_groups),
+            "scaler": self.scaler.state_dict(),
+            "state": asdict(self.state),
+            "running": self.running.state_dict(),
+            "random": random_state(),
+        }
+
+    def load_state_dict(self, payload: Mapping[str, Any]) -> None:
+        """Take up a state; call it last, as it puts the random generators back."""
+        self.model.load_state_dict(payload["model"])
+        if self.ema:
+            self.ema.load_state_dict(payload["ema"] or payload["model"])
+        self.optimizer.load_state_dict(payload["optimizer"])
+        self.scaler.load_state_dict(payload["scaler"])
+        kept = [(score, epoch) for score, epoch in payload["state"]["kept"]]
+        self.state = TrainState(**{**payload["state"], "kept": kept})
+        self.running.load_state_dict(payload["running"])
+        restore_random_state(payload["random"])
+
+
+def windows(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Group batches into accumulation windows; the last one may be shorter."""
+    iterator = iter(batches)
+    while window := list(islice(iterator, size)):
+        yield window

@@ -1,0 +1,84 @@
+"""Sweeps: what the table shows, and what becomes of jobs that cannot be built."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from segtrain.cli import main
+from segtrain.commands.sweep import make_sweep_folder
+from segtrain.terminal.console import out
+from tests.conftest import TINY
+
+RUN = ("-m", *TINY, "arch=fpn", "data.train=8", "trainer.max_steps=1")
+
+
+def table(folder):
+    with (folder / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_lists_of_names_stand_in_the_table_as_they_were_typed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(out, "_width", 250)
+    words = ["loss.classes=[disc],[disc,star]", f"hydra.sweep.dir={tmp_path}"]
+    assert main([*RUN, *words]) == 0
+    printed = capsys.readouterr().out
+    shown = [line for line in printed.splitlines() if re.match(r"│ +\d", line)]
+    assert (
+        sorted("[disc]" in line for line in shown) == sorted("[disc,star]" in line for line in shown) == [False, True]
+    )
+    assert (
+        {row["job"] for row in table(tmp_path)}
+        == {"1", "2"}
+        == {path.name for path in tmp_path.iterdir()} - {"leaderboard.csv"}
+    )
+    assert "job 2 of 2: loss.classes=[disc,star]" in printed
+
+
+def test_losses_of_different_kinds_have_no_column(tmp_path, capsys):
+    assert (
+        main([*RUN, "loss=dice,cross_entropy", "trainer.monitor=val/loss", f"hydra.sweep.dir={tmp_path / 'two'}"]) == 0
+    )
+    assert "different losses, whose values cannot be compared: take trainer.monitor=val/iou" in capsys.readouterr().out
+    assert "loss" not in table(tmp_path / "two")[0]
+    assert main([*RUN, "seed=0,1", f"hydra.sweep.dir={tmp_path / 'one'}"]) == 0
+    assert float(table(tmp_path / "one")[0]["loss"]) > 0
+
+
+def test_a_job_that_cannot_be_built_is_named_once_and_the_others_go_on(tmp_path, capsys):
+    words = ["encoder=test_vit,test_resnet", "encoder.freeze=2", f"hydra.sweep.dir={tmp_path}"]
+    assert main([*[word for word in RUN if not word.startswith("encoder")], *words]) == 1
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("plain transformer") == 1
+    assert printed.err == "segtrain: 1 of 2 jobs failed: 1; see above\n"
+    assert [row["job"] for row in table(tmp_path)] == ["2", "1"]
+    assert "plain transformer" in table(tmp_path)[1]["error"]
+
+
+def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path):
+    folder = tmp_path / "sweeps" / "now"
+    made = [make_sweep_folder(folder, is_chosen=False) for _ in range(3)]
+    assert made == [folder, Path(f"{folder}-2"), Path(f"{folder}-3")]
+    assert make_sweep_folder(folder, is_chosen=True) == folder
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["loss=ce_dice", "loss.terms.dice.weight=0.5"], "cross_entropy + 0.5 dice"),
+        (["loss=dice"], "DiceLoss"),
+        (["loss=ce_dice", "loss.terms.dice.weight=0"], "cross_entropy"),
+    ],
+)
+def test_hyper_parameters_say_what_a_sum_is_made_of(words, expected):
+    from segtrain.build.parts import checked_config
+    from segtrain.commands.train import plan
+    from segtrain.config.choices import choices
+
+    found = choices(checked_config(plan([*TINY, *words, "data.image_size=[32,48]", "trainer.epochs=7"], None).job))
+    assert found["loss"] == expected
+    assert found["image_size"] == "32x48"
+    assert found["augment"] == "HorizontalFlip RandomBrightnessContrast"
+    assert (found["arch"], found["encoder"], found["weights"], found["epochs"]) == ("unet", "test_resnet", "none", 7)
+    assert all(isinstance(value, str | int | float) for value in found.values())

@@ -1,0 +1,113 @@
+"""YAML is the visible menu of the signatures: every choice composes, and lists every keyword with its default."""
+
+import inspect
+from dataclasses import fields
+
+import pytest
+import yaml
+
+from segtrain.build.parts import checked_config
+from segtrain.config.compose import compose
+from segtrain.config.groups import GROUPS, Groups
+from segtrain.config.schema import (
+    ArchConfig,
+    AuxConfig,
+    CompareConfig,
+    DataConfig,
+    EvalConfig,
+    ImportConfig,
+    LossConfig,
+    PredictConfig,
+    ScoreConfig,
+    TrainConfig,
+)
+from segtrain.config.signature import TARGET, locate
+from segtrain.config.spine import PROVIDED, check_spine
+
+CHOICES = [(group, choice) for group in GROUPS for choice in Groups.find().choices(group)]
+MIXED = {"arch": ArchConfig, "loss": LossConfig, "aux": AuxConfig, "data": DataConfig}
+SPINE_KEYS = {group: {field.name for field in fields(schema)} for group, schema in MIXED.items()}
+MUST_BE_NAMED = {
+    "data=folder": ["data.root=here", "data.classes=[a,b]"],
+    "encoder=timm": ["encoder.name=resnet18", "data=oxford_pets"],  # shapes would set encoder.weights
+}
+
+
+def overrides_for(group, choice):
+    return [f"{group}={choice}", *MUST_BE_NAMED.get(f"{group}={choice}", [])]
+
+
+def test_every_group_has_choices():
+    assert len(CHOICES) > 30
+    assert {group for group, _ in CHOICES} == set(GROUPS)
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_into_a_config_that_can_be_built(group, choice):
+    checked_config(compose("train", overrides_for(group, choice)).job)
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"), [pair for pair in CHOICES if pair[0] in PROVIDED and pair[0] != "optimizer"]
+)
+def test_a_leaf_lists_every_keyword_with_its_default(group, choice):
+    node = compose("train", overrides_for(group, choice)).job[group]
+    parameters = inspect.signature(locate(node[TARGET], group)).parameters
+    tunable = {name for name in parameters if name not in PROVIDED[group]}
+    assert set(node) - {TARGET} - SPINE_KEYS.get(group, set()) == tunable
+    if group == "augment" or (group == "encoder" and choice != "timm"):
+        return  # these are made of their own values
+    defaults = {name: parameters[name].default for name in tunable}
+    with_default = {name for name, value in defaults.items() if value is not inspect.Parameter.empty}
+    assert {name: node[name] for name in with_default} == {name: as_yaml(defaults[name]) for name in with_default}
+
+
+def as_yaml(default):
+    return list(default) if isinstance(default, tuple) else default
+
+
+@pytest.mark.parametrize(
+    ("primary", "schema", "needed"),
+    [
+        ("train", TrainConfig, []),
+        ("eval", EvalConfig, ["ckpt=run"]),
+        ("predict", PredictConfig, ["ckpt=run", "input=a", "output=b"]),
+        ("score", ScoreConfig, ["pred=a", "truth=b"]),
+        ("compare", CompareConfig, ["a=x", "b=y"]),
+        ("import", ImportConfig, ["smp=saved", "out=model.pt"]),
+    ],
+)
+def test_a_primary_config_holds_exactly_the_keys_of_its_schema(primary, schema, needed):
+    assert check_spine(compose(primary, needed).job, schema) == []
+
+
+def test_an_encoder_needs_no_file():
+    node = compose("train", ["encoder=efficientnet-b3"]).job["encoder"]
+    assert node["name"] == "efficientnet-b3"
+
+
+def test_shapes_download_nothing_unless_asked_to():
+    assert compose("train", ["encoder=resnet34"]).job["encoder"]["weights"] is None
+    assert compose("train", ["encoder.weights=imagenet"]).job["encoder"]["weights"] == "imagenet"
+
+
+def test_a_folder_of_the_users_adds_choices(tmp_path):
+    (tmp_path / "arch").mkdir()
+    options = yaml.safe_dump({TARGET: "segtrain.models.decoders.FPN", "dropout": 0.1})
+    (tmp_path / "arch" / "mine.yaml").write_text(options)
+    job = compose("train", ["arch=mine"], config_dir=tmp_path).job
+    assert job["arch"]["dropout"] == 0.1
+    checked_config(job)
+
+
+def test_the_heads_beside_the_main_one_are_off_unless_asked_for():
+    config = checked_config(compose("train", []).job)
+    assert (config.arch.aux_heads, config.aux) == ([], None)
+    asked = checked_config(compose("train", ["aux=classification", "arch=fpn", "arch.aux_heads=[16]"]).job)
+    assert asked.arch.aux_heads == [16]
+    assert asked.aux.leaf["pooling"] == "avg"
+
+
+@pytest.mark.parametrize("word", ["aux=null", "~aux", "debug=null"])
+def test_an_optional_group_can_be_left_out(word):
+    assert compose("train", [word]).job["aux"] is None

@@ -1,0 +1,113 @@
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segtrain.data.files.labels import LabelMap
+from segtrain.task import IGNORE_INDEX
+from tests.data.files.test_verify import indexed
+from tests.data.formats.test_folder import SIZE, make_root, open_folder, problem
+
+NAMES = ("background", "grass", "car")
+COLOURS = np.array([(0, 0, 0), (0, 128, 0), (128, 0, 0)], np.uint8)
+MASK = np.resize(np.arange(3, dtype=np.uint8), SIZE)
+BY_COLOUR = {"0-0-0": 0, "0-128-0": 1, "128-0-0": 2}
+ALL = {"val_fraction": 0.0, "classes": NAMES}
+
+
+def translated(class_map, values, **options):
+    return LabelMap(NAMES, class_map=class_map, **options)(np.array(values, np.uint16)).tolist()
+
+
+def test_a_map_takes_ranges_words_and_all_the_rest():
+    class_map = {"0-9": 0, 20: 1, "30-40": "ignore", "other": 2}
+    assert translated(class_map, [0, 9, 10, 20, 30, 40, 41, 65535]) == [0, 0, 2, 1, 255, 255, 2, 2]
+
+
+def test_all_the_rest_can_be_ignored():
+    assert translated({0: 0, 8: 1, 12: 2, "other": "ignore"}, [0, 8, 12, 13, 255]) == [0, 1, 2, 255, 255]
+
+
+def test_keys_are_alike_as_numbers_and_as_texts_which_is_what_json_makes_of_them():
+    labels = LabelMap(NAMES, class_map={0: 0, "1-3": 1, "other": "ignore"})
+    again = LabelMap(NAMES, class_map={str(key): label for key, label in labels.pairs().items()})
+    assert np.array_equal(labels.table, again.table)
+    assert labels.describe() == again.describe() == "0 -> background, 1-3 -> grass, other -> ignored"
+
+
+def coloured_root(root, write):
+    make_root(root, count=3)
+    for number in range(3):
+        write(root / f"masks/cat_{number}.png", number)
+    return root
+
+
+def as_colours(path, _number):
+    Image.fromarray(COLOURS[MASK]).save(path)
+
+
+def as_palette(path, number):
+    order = np.roll([0, 1, 2], number)  # each file has indices of its own
+    indexed(path, order[MASK], COLOURS[np.argsort(order)].tolist())
+
+
+@pytest.mark.parametrize("write", [as_colours, as_palette])
+def test_colours_are_mapped_whatever_the_order_of_a_palette(tmp_path, write):
+    source = open_folder(coloured_root(tmp_path, write), class_map=BY_COLOUR, **ALL)
+    source.verify()
+    assert len(source) == 3
+    assert all(np.array_equal(source[index].mask, MASK) for index in range(3))
+    assert all(np.array_equal(source.mask(index), MASK) for index in range(3))
+
+
+@pytest.mark.parametrize("write", [as_colours, as_palette])
+def test_the_colours_are_listed_with_the_map_to_fill_in(tmp_path, write):
+    message = problem(coloured_root(tmp_path, write), **ALL)
+    assert "\n" not in message
+    assert "(0 background, 1 grass, 2 car, or ignore)" in message
+    assert "'data.class_map={0-0-0: ?, 0-128-0: ?, 128-0-0: ?}'" in message
+    written = re.search(r"class_map=({.*})'", message)[1]
+    for label in (0, 1, 2):
+        written = written.replace("?", str(label), 1)
+    filled = dict(re.findall(r"([\d-]+): (\d)", written))
+    source = open_folder(tmp_path, class_map={key: int(label) for key, label in filled.items()}, **ALL)
+    assert np.array_equal(source[0].mask, MASK)
+
+
+def test_labels_in_the_red_channel_alone_are_listed_as_colours(tmp_path):
+    def write(path, _number):
+        Image.fromarray(np.dstack([MASK, MASK * 0, MASK * 0])).save(path)
+
+    assert "{0-0-0: ?, 1-0-0: ?, 2-0-0: ?}" in problem(coloured_root(tmp_path, write), **ALL)
+
+
+def test_a_colour_without_a_label_is_named(tmp_path):
+    class_map = {"0-0-0": 0, "0-128-0": 1, "9-9-9": 2}
+    message = problem(coloured_root(tmp_path, as_colours), class_map=class_map, **ALL)
+    assert "mask holds 0-0-0, 0-128-0 and 128-0-0" in message
+    assert "'data.class_map={0-0-0: 0, 0-128-0: 1, 128-0-0: ?}'" in message
+
+
+def test_the_colours_of_one_palette_are_logged_beside_the_names(tmp_path, caplog):
+    caplog.set_level("INFO")
+
+    def write(path, _number):
+        indexed(path, MASK, COLOURS[::-1].tolist())
+
+    open_folder(coloured_root(tmp_path, write), **ALL).verify()
+    assert "palettes of the masks: background 128-0-0, grass 0-128-0, car 0-0-0; if one is not that" in caplog.text
+
+
+def test_of_one_soft_mask_among_hard_ones_the_soft_one_is_named(tmp_path):
+    make_root(tmp_path, (0, 255), count=4)
+    Image.fromarray(np.resize(np.arange(256, dtype=np.uint8), SIZE)).save(tmp_path / "masks/cat_2.png")
+    message = problem(tmp_path, val_fraction=0.0)
+    assert message.startswith(f"{tmp_path}/masks/cat_2.png: mask holds 0, 1,")
+    source = open_folder(tmp_path, val_fraction=0.0, class_map={"0-127": 0, "128-255": 1})
+    source.verify()
+    assert source[2].mask.ravel()[126:130].tolist() == [0, 0, 1, 1]
+
+
+def test_ignored_values_come_after_the_map():
+    assert translated({"0-255": 1}, [3, 255], ignore=[255]) == [1, IGNORE_INDEX]

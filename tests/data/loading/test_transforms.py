@@ -1,0 +1,131 @@
+import os
+import pickle
+
+import albumentations as A
+import numpy as np
+import pytest
+
+from segtrain.data.loading.transforms import Augment, Fitting, apply
+from segtrain.data.sample import RawSample
+from segtrain.errors import ConfigError
+from segtrain.task import IGNORE_INDEX
+
+
+@pytest.fixture
+def raw():
+    rng = np.random.default_rng(0)
+    return RawSample(
+        rng.integers(0, 256, (60, 80, 3), dtype=np.uint8), rng.integers(0, 3, (60, 80), dtype=np.uint8), "cat"
+    )
+
+
+@pytest.fixture
+def pipeline():
+    strong = [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(scale=(0.5, 1.5), rotate=(-30, 30), fill_mask=255, p=1),
+        A.OneOf([A.GaussianBlur(p=1), A.GaussNoise(p=1)], p=0.8),
+        A.ColorJitter(p=0.8),
+    ]
+    return Augment(transforms=strong).train_pipeline(48)
+
+
+def test_a_sample_is_a_function_of_its_seed(pipeline, raw):
+    first = apply(pipeline, raw, (3, 1, 4))
+    for other in range(5):
+        apply(pipeline, raw, (0, 0, other))
+    again = apply(pickle.loads(pickle.dumps(pipeline)), raw, (3, 1, 4))
+    assert first["image"].equal(again["image"])
+    assert first["mask"].equal(again["mask"])
+    assert not first["image"].equal(apply(pipeline, raw, (3, 2, 4))["image"])
+
+
+def test_transforms_draw_independently_of_each_other(raw):
+    pipeline = Augment(transforms=[A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]).train_pipeline(80)
+    fitted = pipeline.fitting(raw)
+    seen = set()
+    for index in range(40):
+        mask = pipeline.augment(fitted, (0, 0, index)).mask
+        flips = [np.array_equal(mask[::v, ::h], fitted.mask) for v in (1, -1) for h in (1, -1)]
+        seen.add(tuple(flips))
+    assert len(seen) == 4
+
+
+def test_augmenting_leaves_the_fitted_pair_alone(pipeline, raw):
+    fitted = pipeline.fitting(raw)
+    before = fitted.image.copy(), fitted.mask.copy()
+    for index in range(10):
+        pipeline.augment(fitted, (0, 0, index))
+    assert np.array_equal(fitted.image, before[0])
+    assert np.array_equal(fitted.mask, before[1])
+
+
+def test_global_random_numbers_are_neither_used_nor_changed(pipeline, raw):
+    np.random.seed(0)
+    before = np.random.get_state()[1].copy()
+    first = apply(pipeline, raw, (0, 0, 0))
+    assert np.array_equal(before, np.random.get_state()[1])
+    np.random.seed(1)
+    assert first["image"].equal(apply(pipeline, raw, (0, 0, 0))["image"])
+
+
+def test_corners_that_open_are_ignored(raw):
+    pipeline = Augment(transforms=[A.Affine(rotate=(45, 45), fill_mask=255, p=1)]).train_pipeline(64)
+    mask = apply(pipeline, raw, (0, 0, 0))["mask"]
+    assert mask[0, 0] == mask[-1, -1] == IGNORE_INDEX
+    assert set(mask.unique().tolist()) == {0, 1, 2, IGNORE_INDEX}
+
+
+def test_evaluation_fits_and_does_nothing_else(raw):
+    augment = Augment(transforms=[A.HorizontalFlip(p=1)])
+    assert np.array_equal(
+        apply(augment.eval_pipeline(80), raw, (0,))["mask"][0], Fitting("stretch", 80).mask(raw.mask)[0]
+    )
+
+
+def test_tensors_are_views_in_channels_last_order(raw):
+    image = apply(Augment().eval_pipeline((60, 80)), raw, (0,))["image"]
+    assert image.shape == (3, 60, 80)
+    assert image.stride() == (1, 240, 3)
+
+
+@pytest.mark.parametrize("size", [32, (32, 100), [100, 32]])
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_fitting_yields_exactly_the_image_size(raw, size, fit, channels):
+    expected = (size, size) if isinstance(size, int) else tuple(size)
+    fitting = Fitting(fit, size)
+    image = np.repeat(raw.image[..., :1], channels, axis=2)
+    assert fitting.image(image).shape == (*expected, channels)
+    assert fitting.mask(raw.mask).shape == expected
+
+
+def test_padding_keeps_proportions_and_is_ignored(raw):
+    mask = Fitting("pad", 40).mask(raw.mask)
+    assert (mask[30:] == IGNORE_INDEX).all()
+    assert (mask[:30] != IGNORE_INDEX).all()
+    assert (Fitting("pad", 40).image(raw.image)[30:] == 0).all()
+
+
+def test_without_fitting_images_keep_their_size_but_grow_to_the_image_size(raw):
+    assert Fitting("none", None).mask(raw.mask).shape == (60, 80)
+    assert Fitting("none", 70).mask(raw.mask).shape == (70, 80)
+
+
+def test_masks_stay_aligned_with_their_images():
+    mask = np.zeros((90, 90), np.uint8)
+    mask[30:60, 12:50] = 1
+    image = np.repeat(mask[..., None] * 255, 3, axis=2)
+    for size in (30, 64, 200):
+        fitting = Fitting("stretch", size)
+        edges = (fitting.image(image)[..., 0] > 127) != fitting.mask(mask)
+        assert edges.sum() <= 4, size  # the corners, where an average of a quarter is not half
+
+
+def test_a_missing_image_size_is_a_config_error():
+    with pytest.raises(ConfigError, match=r"data\.image_size: null, but augment\.fit=pad .*data\.image_size=256"):
+        Augment(fit="pad").train_pipeline(None)
+
+
+def test_albumentations_is_kept_from_calling_home():
+    assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
