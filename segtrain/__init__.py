@@ -6,6 +6,8 @@ Importing this package imports no torch: the names below are loaded when they ar
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from segtrain.version import __version__
+
 if TYPE_CHECKING:
     from segtrain import losses, metrics
     from segtrain.api import Predictor, save_model
@@ -13,14 +15,13 @@ if TYPE_CHECKING:
     from segtrain.data.sample import Source
     from segtrain.models import create_model
 
-__version__ = "0.1.0"
 __all__ = ["Predictor", "Source", "__version__", "create_model", "load_model", "losses", "metrics", "save_model"]
 
 _LAZY = {
     "Predictor": "segtrain.api",
     "Source": "segtrain.data.sample",
     "create_model": "segtrain.models",
-    "load_model": "segtrain.build.parts",
+    "load_model": "segtrain.build.restore",
     "losses": "segtrain.losses",
     "metrics": "segtrain.metrics",
     "save_model": "segtrain.api",
