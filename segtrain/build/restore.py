@@ -8,6 +8,7 @@ from typing import Any
 from segtrain.build.parts import build_fitting, build_model, checked_config
 from segtrain.config.schema import Precision, TrainConfig
 from segtrain.config.spine import to_config
+from segtrain.data.formats.folder import checked_range
 from segtrain.data.loading.scale import TrainingScale, shrinkage
 from segtrain.data.palette import Colour
 from segtrain.errors import CheckpointError
@@ -102,6 +103,15 @@ def load_model(path: str | Path, *, activation: Activation | None = None, trust:
     return restore(payload, file, activation=activation)[0]
 
 
+def with_changed_range(normalize: Normalize, trained: Mapping[str, Any], job: Mapping[str, Any]) -> Normalize:
+    """Return a run's normalisation with the ``data.value_range`` of a job, where that is another one than the run's.
+
+    Raises ConfigError where it does not ascend.
+    """
+    before, now = (config["data"].get("value_range") for config in (trained, job))
+    return normalize if before == now else Normalize(normalize.mean, normalize.std, input_range=checked_range(now))
+
+
 def training_scale(payload: Mapping[str, Any], config: TrainConfig) -> TrainingScale:
     """Compare how much images are shrunk under a config with how much those of a checkpoint's training were."""
     typical = payload.get("typical_size")
@@ -115,7 +125,7 @@ def make_predictor(
     """Make what `segtrain predict` works with: the model of a checkpoint, and the fitting of its run's config."""
     config = checked_config(job)
     model, task = restore(payload, file)
-    model.normalize = model.normalize.with_range(config.data.leaf.get("value_range"))
+    model.normalize = with_changed_range(model.normalize, payload["config"], job)
     runtime = make_runtime(device, precision, channels_last=config.trainer.channels_last)
     runtime.place(model)
     return ImagePredictor(

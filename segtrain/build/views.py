@@ -13,7 +13,7 @@ from segtrain.data.files.mask_pairs import pair_class_masks, pair_masks
 from segtrain.data.formats.folder import STANDS_FOR
 from segtrain.data.palette import colour_names, colours_of
 from segtrain.data.sample import Source
-from segtrain.drawing.pictures import stack_with_legend
+from segtrain.drawing.pictures import as_rgb, stack_with_legend
 from segtrain.errors import DataError, SegtrainError
 from segtrain.evaluation.differences import Change, Shown, draw
 from segtrain.evaluation.mask_files import Scorer
@@ -71,7 +71,7 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
         if name not in places:
             raise DataError(f"{name}: is not in the data any more, expected what was scored; restore it")
         image, mask, _ = source[places[name]]
-        return Shown(image, mask, predictor.predict(image))
+        return Shown(as_rgb(image, predictor.value_range), mask, predictor.predict(image))
 
     return view
 

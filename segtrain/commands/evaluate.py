@@ -50,7 +50,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
     import_heavy("segtrain.build.parts")
     from segtrain.build.parts import build_feed, checked_config, open_source
-    from segtrain.build.restore import restore, training_scale
+    from segtrain.build.restore import restore, training_scale, with_changed_range
     from segtrain.evaluation.evaluator import evaluate
     from segtrain.evaluation.measures import Measures
     from segtrain.evaluation.operating_point import OperatingPoint
@@ -66,7 +66,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     split = run_config.data.split
     source = open_source(run_config, split)
     refuse_other_data(source, model, task)
-    model.normalize = model.normalize.with_range(source.value_range)
+    model.normalize = with_changed_range(model.normalize, payload["config"], job).with_range(source.value_range)
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
     reports = folder / SPLITS_FOLDER
     name = scored_data.report_name(reports, job, payload["config"])

@@ -9,8 +9,7 @@ import yaml
 from segtrain.config.compose import check_changes, compose, split_overrides
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
-from segtrain.data.files.mask_pairs import OVERLAYS
-from segtrain.data.files.walk import SUFFIXES, find_images
+from segtrain.data.files.walk import OVERLAYS, SUFFIXES, find_images
 from segtrain.errors import ConfigError, DataError, Problems
 from segtrain.run.folders import make_folder
 from segtrain.run.opening import Opened, open_checkpoint
@@ -105,7 +104,8 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
             write_labels(labels, predictor.task.class_names, Path(config.output), name)
             if config.overlay is not None:
                 picture = Path(config.output) / OVERLAYS / f"{name}.jpg"
-                write_overlay(image, labels, predictor.palette, picture, alpha=config.overlay)
+                value_range, alpha = predictor.value_range, config.overlay
+                write_overlay(image, labels, predictor.palette, picture, alpha=alpha, value_range=value_range)
     warn_of_shrunk(shrunk)
     log.info("masks of %d images written to %s", len(names) - len(failed), config.output)
     return failed

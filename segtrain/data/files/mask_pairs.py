@@ -6,11 +6,8 @@ from typing import NamedTuple
 
 from segtrain.data.files.labels import listing
 from segtrain.data.files.pairs import find_files
-from segtrain.data.files.walk import SUFFIXES, folders_in
+from segtrain.data.files.walk import OVERLAYS, SUFFIXES, folders_in
 from segtrain.errors import DataError, Problems
-
-OVERLAYS = "overlays/"
-"""Where `segtrain predict` puts pictures beside its masks."""
 
 
 class MaskPair(NamedTuple):
