@@ -28,8 +28,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from segtrain.build.training import build_trainer
-from segtrain.commands.train import plan
 from segtrain.data.sample import Batch
+from segtrain.run.plan import make_plan
 from segtrain.runtime.device import keep_freed_memory
 from segtrain.training.trainer import Trainer
 
@@ -85,7 +85,7 @@ def plain(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
 def make_trainer(arch: str, encoder: str, options: argparse.Namespace) -> Trainer:
     """Build segtrain's own trainer from the command line that a user would type."""
     keep_freed_memory()
-    planned = plan(
+    plan = make_plan(
         (
             "experiment=pets_lite0",
             f"arch={arch}",
@@ -103,7 +103,7 @@ def make_trainer(arch: str, encoder: str, options: argparse.Namespace) -> Traine
     )
     folder = Path(tempfile.mkdtemp())
     (folder / "checkpoints").mkdir()
-    return build_trainer(planned.job, folder)
+    return build_trainer(plan.job, folder)
 
 
 def epoch_of(trainer: Trainer) -> Turn:

@@ -27,6 +27,7 @@ COMMANDS = {
     "import": "segtrain.commands.import_smp",
     "zoo": "segtrain.commands.zoo",
 }
+SWEEP = "segtrain.commands.sweep"  # `train -m`
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,10 +77,11 @@ def run(arguments: Sequence[str]) -> int:
     if found.help:
         show(manual.page(command, Groups.find(found.config_dir)))
         return 0
-    if found.multirun and command not in (None, "train"):
+    command = command or "train"
+    if found.multirun and command != "train":
         raise ConfigError(f"-m: sweeps are for training, not for {command}")
-    module = import_module(COMMANDS[command or "train"])
-    code: int = module.run(Arguments(tuple(words), found.config_dir, found.multirun, found.cfg))
+    module = import_module(SWEEP if found.multirun else COMMANDS[command])
+    code: int = module.run(Arguments(command, tuple(words), found.config_dir, found.multirun, found.cfg))
     return code
 
 

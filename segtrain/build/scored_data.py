@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from segtrain.config.compose import overrides_of
+from segtrain.config.overrides import Overrides
 from segtrain.config.schema import DataConfig
 from segtrain.errors import ConfigError, SegtrainError
 
@@ -48,12 +48,12 @@ def _root(data: Mapping[str, Any]) -> str | None:
     return None if root is None else str(Path(str(root)).resolve())
 
 
-def choose_split(job: dict[str, Any], trained: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+def choose_split(job: dict[str, Any], trained: Mapping[str, Any], changes: Overrides) -> dict[str, Any]:
     """Choose what is scored of another folder than the run's, unless the user says which split.
 
     That is the run's split where the folder has one, else its test images, else the whole of it.
     """
-    if overrides_of(changes, "data.split") or not is_foreign(job, trained):
+    if changes.values("data.split") or not is_foreign(job, trained):
         return job
     there = _splits_of(job["data"])
     wanted = job["data"]["split"]

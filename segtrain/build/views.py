@@ -53,7 +53,7 @@ def _view(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View
 
 def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
     """Let the model predict again, as it did when it was scored."""
-    import_heavy("segtrain.build.parts")
+    import_heavy("segtrain.build.restore")
     from segtrain.build.parts import checked_config, construct
     from segtrain.build.restore import make_predictor
     from segtrain.run import checkpoint

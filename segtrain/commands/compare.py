@@ -10,12 +10,13 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
-from segtrain.config.compose import compose, named_targets
+from segtrain.config.compose import compose
+from segtrain.config.overrides import Overrides
 from segtrain.config.schema import CompareConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError, DataError
 from segtrain.run.folders import make_folder
-from segtrain.terminal.arguments import Arguments, name_words, show
+from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ _LISTED = 8  # images in the table of those that changed most
 
 def run(arguments: Arguments) -> int:
     """Compare, or print the config."""
-    words = name_words(arguments.overrides, "compare")
-    job = compose("compare", words, config_dir=arguments.config_dir).job
+    job = compose("compare", arguments.overrides, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0
@@ -67,7 +67,7 @@ def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     log.info("%s", comparison.verdict(rows, images=len(a.ids), confidence=config.confidence))
     write_table(folder / "comparison.csv", comparison.difference_table(rows))
     write_table(folder / "images.csv", comparison.change_table(changes))
-    trusted = named_targets((), config_dir)
+    trusted = Overrides().named_targets(config_dir)
     draw_changes(folder / "changed.png", a, b, changes[: config.pictures], config, trusted=trusted)
     log.info("written to %s", folder)
 

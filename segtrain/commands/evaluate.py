@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from segtrain.build import scored_data
-from segtrain.config.compose import check_changes, compose, split_overrides
+from segtrain.config.compose import check_changes, compose
+from segtrain.config.overrides import Overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError
 from segtrain.run.folders import make_folder
 from segtrain.run.opening import open_checkpoint
-from segtrain.terminal.arguments import Arguments, name_words, show
+from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Arguments) -> int:
     """Evaluate; keys that eval.yaml does not have change the run's own config."""
-    own, changes = split_overrides(name_words(arguments.overrides, "eval"), (*EvalConfig.__dataclass_fields__, "hydra"))
+    own, changes = arguments.overrides.split((*EvalConfig.__dataclass_fields__, "hydra"))
     check_changes("eval", changes, config_dir=arguments.config_dir)
     job = compose("eval", own, config_dir=arguments.config_dir).job
     if arguments.cfg:
@@ -42,13 +43,13 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir: Path | None) -> None:
+def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path | None) -> None:
     """Score the split, show the table, and write scores.json and the report of the split."""
     from segtrain.terminal.console import Display, start_logging
 
     start_logging()
     file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
-    import_heavy("segtrain.build.parts")
+    import_heavy("segtrain.build.restore")
     from segtrain.build.parts import build_feed, checked_config, open_source
     from segtrain.build.restore import restore, training_scale, with_changed_range
     from segtrain.evaluation.evaluator import evaluate

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from segtrain.config.compose import check_changes, compose, overrides_of, split_overrides
+from segtrain.config.compose import check_changes, compose
+from segtrain.config.overrides import Overrides
 from segtrain.config.schema import SMALLEST, ImportConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.run.folders import make_folder
-from segtrain.terminal.arguments import Arguments, name_words, show
+from segtrain.terminal.arguments import Arguments, show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,11 +41,11 @@ _LISTED = 6
 
 def run(arguments: Arguments) -> int:
     """Import; keys that import.yaml does not have go into the config of the checkpoint."""
-    theirs, words = split_overrides(name_words(arguments.overrides, "import"), _THEIRS)
-    own, changes = split_overrides(words, tuple(ImportConfig.__dataclass_fields__))
+    theirs, words = arguments.overrides.split(_THEIRS)
+    own, changes = words.split(ImportConfig.__dataclass_fields__)
     check_changes("import", changes, config_dir=arguments.config_dir)
     job = compose("import", own, config_dir=arguments.config_dir).job
-    job |= {key: values[-1] for key in _THEIRS if (values := overrides_of(theirs, key))}
+    job |= {key: values[-1] for key in _THEIRS if (values := theirs.values(key))}
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0
@@ -52,7 +53,7 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def import_model(config: ImportConfig, changes: Sequence[str], config_dir: Path | None) -> None:
+def import_model(config: ImportConfig, changes: Overrides, config_dir: Path | None) -> None:
     """Write the checkpoint and report what became of every tensor."""
     from segtrain.build.parts import build_model, checked_config
     from segtrain.build.restore import describe
@@ -186,15 +187,15 @@ def _image_classes(given: Sequence[str] | None, recipe: "Recipe", count: int) ->
     return list(given)
 
 
-def _job(recipe: "Recipe", changes: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
+def _job(recipe: "Recipe", changes: Overrides, config_dir: Path | None) -> dict[str, Any]:
     """Compose the config of a training run with that model, as if the model came from one."""
     words = [f"arch={recipe.arch}", "encoder=timm", f"encoder.name={recipe.encoder}", "encoder.weights=null"]
     if recipe.classification:
         words.append("aux=classification")
-    if not any(change.startswith(_SIZES) for change in changes):
+    if not any(change.startswith(_SIZES) for change in changes.words):
         words += ["augment.fit=none", f"data.image_size={SMALLEST}"]
         log.info("images keep their own size; if the model was trained at one, give data.image_size=...")
-    job = compose("train", [*words, *changes], config_dir=config_dir).job
+    job = compose("train", Overrides.of(words) + changes, config_dir=config_dir).job
     changed = {"arch": recipe.arch_options, "encoder": recipe.encoder_options, "aux": recipe.classification}
     return {**job, **{key: {**job[key], **options} for key, options in changed.items() if options and job[key]}}
 

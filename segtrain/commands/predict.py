@@ -6,14 +6,14 @@ from pathlib import Path
 
 import yaml
 
-from segtrain.config.compose import check_changes, compose, split_overrides
+from segtrain.config.compose import check_changes, compose
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
 from segtrain.data.files.walk import OVERLAYS, SUFFIXES, find_images
 from segtrain.errors import ConfigError, DataError, Problems
 from segtrain.run.folders import make_folder
 from segtrain.run.opening import Opened, open_checkpoint
-from segtrain.terminal.arguments import Arguments, name_words, show
+from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,7 @@ def run(arguments: Arguments) -> int:
     """Predict, or print the config; keys that predict.yaml does not have change the run's own."""
     from segtrain.terminal.console import start_logging
 
-    words = name_words(arguments.overrides, "predict")
-    own, changes = split_overrides(words, (*PredictConfig.__dataclass_fields__, "hydra"))
+    own, changes = arguments.overrides.split((*PredictConfig.__dataclass_fields__, "hydra"))
     check_changes("predict", changes, config_dir=arguments.config_dir)
     job = compose("predict", own, config_dir=arguments.config_dir).job
     if arguments.cfg:
@@ -77,7 +76,7 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
     """Write a mask and an overlay for each image by its name; returns the reasons of those that could not be read."""
     from segtrain.terminal.console import Display
 
-    import_heavy("segtrain.build.parts")
+    import_heavy("segtrain.build.restore")
     from segtrain.build.restore import make_predictor
     from segtrain.data.files.images import read_image
     from segtrain.data.loading.scale import warn_of_shrunk

@@ -13,7 +13,7 @@ from segtrain.config.schema import ScoreConfig
 from segtrain.config.spine import to_config
 from segtrain.errors import ConfigError, DataError
 from segtrain.run.folders import make_folder
-from segtrain.terminal.arguments import Arguments, name_words, show
+from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Arguments) -> int:
     """Score, or print the config."""
-    words = name_words(arguments.overrides, "score")
-    job = compose("score", words, config_dir=arguments.config_dir).job
+    job = compose("score", arguments.overrides, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0

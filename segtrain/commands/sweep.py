@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from segtrain.commands.train import plan, train
-from segtrain.config.compose import compose, expand_sweep, overrides_of
+from segtrain.commands.train import train
+from segtrain.config.compose import compose
+from segtrain.config.overrides import Overrides
 from segtrain.config.schema import TrainConfig
 from segtrain.config.spine import check_leaves, to_config
 from segtrain.config.words import quote
 from segtrain.errors import ConfigError, Interrupted, SegtrainError
 from segtrain.run.folders import make_folder, numbered
+from segtrain.run.plan import Plan, make_plan
 from segtrain.storage import write_table
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.console import out, start_logging
@@ -34,21 +36,15 @@ _SCORES = ("iou", "iou_imagewise", "f1", "accuracy", "loss")
 
 @dataclass
 class Job:
-    """One combination, numbered from 1: its words, those that vary in it, its folder, and how it ended."""
+    """One combination, numbered from 1: the words that vary in it, its plan, and how it ended."""
 
     number: int
-    words: tuple[str, ...]
     varied: tuple[str, ...]
-    folder: Path
+    plan: Plan
     scores: dict[str, Any] = field(default_factory=dict)
     parameters: int | None = None
     seconds: float | None = None
     error: str = ""
-
-    @property
-    def overrides(self) -> tuple[str, ...]:
-        """Its whole command line."""
-        return (*self.words, f"hydra.run.dir={quote(str(self.folder))}")
 
     def rank(self, monitor: str) -> float:
         """Return what to sort by: the best first, jobs without a score last."""
@@ -62,19 +58,20 @@ def run(arguments: Arguments) -> int:
     """Run all jobs; returns 0 if all succeeded, else 1 after the others are done."""
     jobs = plan_jobs(arguments)
     if arguments.cfg:
-        show("\n".join(" ".join(job.overrides) for job in jobs))
+        show("\n".join(" ".join(job.plan.overrides.words) for job in jobs))
         return 0
-    configs = check_jobs(jobs, arguments.config_dir)
+    configs = check_jobs(jobs)
     start_logging()
-    folder = make_sweep_folder(jobs[0].folder.parent, is_chosen=bool(overrides_of(jobs[0].words, "hydra.sweep.dir")))
+    is_chosen = arguments.overrides.last("hydra.sweep.dir") is not None
+    folder = make_sweep_folder(jobs[0].plan.folder.parent, is_chosen=is_chosen)
     monitor = configs[0].trainer.monitor.removeprefix("val/")
     has_one_loss = all(config.loss == configs[0].loss for config in configs)
     if monitor == "loss" and not has_one_loss:
         log.warning("the jobs have different losses, whose values cannot be compared: take trainer.monitor=val/iou")
     for job in jobs:
-        job.folder = folder / str(job.number)
+        job.plan = in_folder(job.plan, folder / str(job.number))
         log.info("job %d of %d: %s", job.number, len(jobs), " ".join(job.varied))
-        run_job(job, arguments.config_dir)
+        run_job(job)
         gc.collect()  # a model and its optimizer refer to each other; the next job needs their memory
     leaderboard(jobs, monitor, folder / "leaderboard.csv", has_one_loss=has_one_loss)
     failed = [str(job.number) for job in jobs if job.error]
@@ -85,27 +82,35 @@ def run(arguments: Arguments) -> int:
 
 def plan_jobs(arguments: Arguments) -> list[Job]:
     """Expand the grid; mistakes in any job are reported before the first one starts."""
-    expanded = expand_sweep(arguments.overrides)
+    expanded = arguments.overrides.jobs()
     folder = sweep_folder(*expanded[0], arguments.config_dir)
     jobs = []
     problems: dict[str, None] = {}
-    for number, (words, varied) in enumerate(expanded, 1):
-        job = Job(number, words, varied, folder / str(number))
+    for number, (overrides, varied) in enumerate(expanded, 1):
         try:
-            plan(job.overrides, arguments.config_dir)
+            plan = make_plan(overrides, arguments.config_dir)
         except SegtrainError as error:
             problems.update(dict.fromkeys(str(error).splitlines()))
-        jobs.append(job)
+        else:
+            jobs.append(Job(number, varied, in_folder(plan, folder / str(number))))
     if problems:
         raise ConfigError("\n".join(problems))
     return jobs
 
 
-def sweep_folder(words: Sequence[str], varied: Sequence[str], config_dir: Path | None) -> Path:
+def in_folder(plan: Plan, folder: Path) -> Plan:
+    """Give a job of a sweep its folder, and the word that says so."""
+    _, others = plan.overrides.split(["hydra"])
+    overrides = others + Overrides.of([f"hydra.run.dir={quote(str(folder))}"])
+    return replace(plan, folder=folder, overrides=overrides, folder_is_chosen=True)
+
+
+def sweep_folder(overrides: Overrides, varied: Sequence[str], config_dir: Path | None) -> Path:
     """Return the folder of all jobs, by the first one's words: where one name is given to all, it goes by that name."""
-    composed = compose("train", words, config_dir=config_dir)
-    named = overrides_of([word for word in words if word not in varied], "name")
-    return composed.run_dir if named and not overrides_of(words, "hydra.sweep.dir") else composed.sweep_dir
+    composed = compose("train", overrides, config_dir=config_dir)
+    is_named = any(word.startswith("name=") and word not in varied for word in overrides.words)
+    has_folder = overrides.last("hydra.sweep.dir") is not None
+    return composed.run_dir if is_named and not has_folder else composed.sweep_dir
 
 
 def make_sweep_folder(folder: Path, *, is_chosen: bool) -> Path:
@@ -121,20 +126,20 @@ def make_sweep_folder(folder: Path, *, is_chosen: bool) -> Path:
     return free
 
 
-def check_jobs(jobs: Sequence[Job], config_dir: Path | None) -> list[TrainConfig]:
+def check_jobs(jobs: Sequence[Job]) -> list[TrainConfig]:
     """Return the configs of all jobs; raises ConfigError with the mistakes that only signatures show, in any job."""
-    configs = [to_config(plan(job.overrides, config_dir).job, TrainConfig) for job in jobs]
+    configs = [to_config(job.plan.job, TrainConfig) for job in jobs]
     problems = dict.fromkeys(problem for config in configs for problem in check_leaves(config))
     if problems:
         raise ConfigError("\n".join(problems))
     return configs
 
 
-def run_job(job: Job, config_dir: Path | None) -> None:
+def run_job(job: Job) -> None:
     """Train one job; a failure is reported at once and does not stop the others, a signal does."""
     started = time.monotonic()
     try:
-        job.scores, job.parameters = train(plan(job.overrides, config_dir))
+        job.scores, job.parameters = train(job.plan)
         job.seconds = time.monotonic() - started
     except Interrupted:
         raise
@@ -156,7 +161,7 @@ def leaderboard(jobs: Sequence[Job], monitor: str, file: Path, *, has_one_loss: 
     for place, job in enumerate(sorted(jobs, key=lambda job: job.rank(monitor)), 1):
         values = [job.scores.get(name) for name in columns]
         named = (place, job.number, " ".join(job.varied))
-        rows.append((*named, *values, job.parameters, _rounded(job.seconds), job.folder, job.error))
+        rows.append((*named, *values, job.parameters, _rounded(job.seconds), job.plan.folder, job.error))
         shown = ["failed" if job.error else f"{value:.4f}" if value is not None else "-" for value in values]
         table.add_row(*(escape(str(cell)) for cell in named), *shown, _millions(job.parameters), _minutes(job.seconds))
     write_table(file, rows)

@@ -3,21 +3,17 @@
 import logging
 import re
 import shlex
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from itertools import filterfalse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from segtrain.config.compose import Composed, compose, named_targets, overlay, overrides_of, rooted, split_overrides
-from segtrain.config.signature import MISSING, TARGET
-from segtrain.errors import ConfigError, SegtrainError, StorageError
-from segtrain.run.folders import Lock, holder, make_folder, numbered
-from segtrain.storage import refusal, write_text
+from segtrain.config.signature import MISSING
+from segtrain.errors import SegtrainError
+from segtrain.run.claim import claimed, take_back, telling_what_is_kept
+from segtrain.run.plan import Plan, make_plan
+from segtrain.storage import write_text
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
 
@@ -28,107 +24,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MODEL = ("arch", "encoder")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that is about to start: its resolved job, its folder, and the state it goes on from."""
-
-    job: dict[str, Any]
-    folder: Path
-    overrides: tuple[str, ...]
-    resumed: dict[str, Any] | None = None
-    folder_is_chosen: bool = True  # by the user; if not, any that is free will do
-
 
 def run(arguments: Arguments) -> int:
-    """Train, or print the config, or sweep."""
-    if arguments.multirun:
-        from segtrain.commands import sweep
-
-        return sweep.run(arguments)
-    planned = plan(arguments.overrides, arguments.config_dir)
+    """Train, or print the config."""
+    plan = make_plan(arguments.overrides, arguments.config_dir)
     if arguments.cfg:
-        show(yaml.safe_dump(planned.job, sort_keys=False))
+        show(yaml.safe_dump(plan.job, sort_keys=False))
         return 0
-    train(planned)
+    train(plan)
     return 0
-
-
-def plan(overrides: Sequence[str], config_dir: Path | None) -> Run:
-    """Compose a run and check its spine, without importing torch unless a checkpoint has to be read."""
-    resume = [None, *overrides_of(overrides, "resume")][-1]
-    if resume is not None:
-        return _plan_resume(Path(str(resume)), overrides, config_dir)
-    start = [None, *overrides_of(overrides, "init_from")][-1]
-    composed = (
-        compose("train", overrides, config_dir=config_dir)
-        if start is None
-        else _from_weights(Path(str(start)), overrides, config_dir)
-    )
-    is_chosen = bool(overrides_of(overrides, "hydra.run.dir"))
-    folder = _refuse_used(composed.run_dir) if is_chosen else next(filterfalse(_is_used, numbered(composed.run_dir)))
-    return Run(rooted(composed.job), folder, tuple(overrides), folder_is_chosen=is_chosen)
-
-
-def _from_weights(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Composed:
-    """Compose a run whose arch and encoder are those of a checkpoint, but for what the user says of them."""
-    from segtrain.run import checkpoint
-
-    file = checkpoint.find(path, best=True)
-    payload = checkpoint.read(file)
-    changes, others = split_overrides(overrides, _MODEL)
-    checkpoint.check_targets(payload["config"], file, named_by_user=named_targets(changes, config_dir))
-    model = {group: payload["config"][group] for group in _MODEL}
-    composed = compose("train", others, config_dir=config_dir, called=_model_words(model, changes))
-    job = overlay({**composed.job, **model}, changes, config_dir=config_dir)
-    return replace(composed, job={**job, "init_from": str(path.expanduser().absolute())})
-
-
-def _model_words(model: Mapping[str, Any], changes: Sequence[str]) -> dict[str, str]:
-    """Say what a run's name calls its arch and encoder: the user's choice, or what the checkpoint holds."""
-    arch, encoder = model["arch"], model["encoder"]
-    words = {
-        "arch": arch[TARGET].rpartition(".")[2].lower(),
-        "encoder": str(encoder.get("name") or encoder[TARGET].rpartition(".")[2]),
-    }
-    return {group: str([word, *overrides_of(changes, group)][-1]) for group, word in words.items()}
-
-
-def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) -> Run:
-    from segtrain.run import checkpoint
-    from segtrain.terminal.console import start_logging
-
-    start_logging()
-    file, payload = checkpoint.read_newest(path)
-    own, changes = split_overrides(overrides, ("resume", "hydra"))
-    for key in ("init_from", "encoder.weights"):
-        if overrides_of(changes, key):
-            raise ConfigError(f"{key}: a run that goes on keeps its own weights, expected no others; leave {key} out")
-    checkpoint.check_targets(payload["config"], file, named_by_user=named_targets(changes, config_dir))
-    job = {**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)}
-    chosen = overrides_of(own, "hydra.run.dir")
-    folder = Path(str(chosen[-1])) if chosen else checkpoint.run_folder(file)
-    if folder is None:
-        raise ConfigError(
-            f"resume={path}: lies in no run folder, expected outputs/<name>/<time>; add hydra.run.dir=..."
-        )
-    log.info("going on from %s, step %d", file, payload["state"]["step"])
-    return Run(rooted(job), folder, tuple(overrides), payload)
-
-
-def _is_used(folder: Path) -> bool:
-    return (folder / "checkpoints").exists()
-
-
-def _refuse_used(folder: Path) -> Path:
-    if _is_used(folder):
-        raise ConfigError(
-            f"hydra.run.dir={folder}: holds a run; go on with segtrain resume {shlex.quote(str(folder))}, "
-            "or choose another folder"
-        )
-    return folder
 
 
 class Trained(NamedTuple):
@@ -138,60 +42,14 @@ class Trained(NamedTuple):
     parameters: int
 
 
-def train(planned: Run) -> Trained:
+def train(plan: Plan) -> Trained:
     """Train in this process."""
-    with claimed(planned) as (run, made), telling_what_is_kept(run.folder, made):
-        return _train(run, made)
+    with claimed(plan) as (taken, made), telling_what_is_kept(taken.folder, made):
+        return _train(taken, made)
 
 
-@contextmanager
-def claimed(planned: Run) -> Iterator[tuple[Run, list[Path]]]:
-    """Take a run's folder for this process; gives the run with its folder, and the folders that were made for it.
-
-    Raises ConfigError where another process has the folder, if no other one will do.
-    """
-    folder, made, lock = _take_folder(planned)
-    try:
-        yield replace(planned, folder=folder), made
-    finally:
-        lock.release()
-
-
-def _take_folder(planned: Run) -> tuple[Path, list[Path], Lock]:
-    for folder in numbered(planned.folder):
-        made = make_folder(folder, key="hydra.run.dir")
-        lock = Lock.take(folder)
-        if lock is None and planned.folder_is_chosen:
-            raise ConfigError(f"{folder}: {holder(folder)} is writing a run there; wait until it ends, or stop it")
-        if lock is None:
-            continue
-        if planned.resumed is not None or not _is_used(folder):
-            return folder, made, lock
-        lock.release()
-        if planned.folder_is_chosen:
-            _refuse_used(folder)
-    raise AssertionError("the numbers do not end")
-
-
-@contextmanager
-def telling_what_is_kept(folder: Path, made: Sequence[Path]) -> Iterator[None]:
-    """Raise StorageError where the disk takes no more of a run: with the way to go on, or no trace of it."""
-    try:
-        yield
-    except Exception as error:
-        found = refusal(error)
-        if found is None:
-            raise
-        if any((folder / "checkpoints").glob("*.pt")):
-            kept = f"its last checkpoint is kept; free space, then: segtrain resume {shlex.quote(str(folder))}"
-        else:
-            take_back(folder, made)
-            kept = "nothing is kept; free space, or choose another hydra.run.dir=..., and start again"
-        raise StorageError(f"{folder}: cannot be written ({found.strerror}); {kept}") from error
-
-
-def _train(planned: Run, made: Sequence[Path]) -> Trained:
-    import_heavy("segtrain.build.parts")
+def _train(plan: Plan, made: Sequence[Path]) -> Trained:
+    import_heavy("segtrain.build.training")
     from segtrain.build.training import build_trainer
     from segtrain.run.log import read_scores
     from segtrain.runtime.device import keep_freed_memory
@@ -199,16 +57,16 @@ def _train(planned: Run, made: Sequence[Path]) -> Trained:
 
     start_logging()
     keep_freed_memory()
-    (planned.folder / "checkpoints").mkdir(exist_ok=True)
-    with logging_to(planned.folder / "train.log"):
-        log.info("run folder %s", planned.folder)
-        warn_of_freezing(planned.job)
+    (plan.folder / "checkpoints").mkdir(exist_ok=True)
+    with logging_to(plan.folder / "train.log"):
+        log.info("run folder %s", plan.folder)
+        warn_of_freezing(plan.job)
         try:
-            trainer = build_trainer(planned.job, planned.folder, resumed=planned.resumed)
+            trainer = build_trainer(plan.job, plan.folder, resumed=plan.resumed)
         except SegtrainError:
-            take_back(planned.folder, made)
+            take_back(plan.folder, made)
             raise
-        write_request(planned)
+        write_request(plan)
         tell_what_trains(trainer)
         if trainer.finished:
             limit = "trainer.max_steps" if trainer.options.max_steps else "trainer.epochs"
@@ -216,9 +74,9 @@ def _train(planned: Run, made: Sequence[Path]) -> Trained:
         else:
             trainer.fit()
             tell_what_is_next(trainer)
-        log.info("done: %s", planned.folder)
+        log.info("done: %s", plan.folder)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    return Trained(dict(read_scores(planned.folder).get("val", {})), parameters)
+    return Trained(dict(read_scores(plan.folder).get("val", {})), parameters)
 
 
 def warn_of_freezing(job: Mapping[str, Any]) -> None:
@@ -267,17 +125,8 @@ def tell_what_is_next(trainer: "Trainer") -> None:
     log.info("to use it: segtrain predict %s photos masks", folder)
 
 
-def write_request(planned: Run) -> None:
+def write_request(plan: Plan) -> None:
     """Write down what was asked for, once all of it could be built."""
-    write_text(planned.folder / "config.yaml", yaml.safe_dump(planned.job, sort_keys=False))
-    with (planned.folder / "overrides.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(" ".join(re.sub(r"^(.*\s.*)$", r"'\1'", word) for word in planned.overrides) + "\n")
-
-
-def take_back(folder: Path, made: Sequence[Path]) -> None:
-    """Remove the folder of a run that could not be built, and those around it, as far as they were made for it."""
-    if folder in made:
-        shutil.rmtree(folder)
-    for path in (folder / "checkpoints", *made):
-        with suppress(OSError):  # not empty: checkpoints of the run that goes on, or another run beside this one
-            path.rmdir()
+    write_text(plan.folder / "config.yaml", yaml.safe_dump(plan.job, sort_keys=False))
+    with (plan.folder / "overrides.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(" ".join(re.sub(r"^(.*\s.*)$", r"'\1'", word) for word in plan.overrides.words) + "\n")

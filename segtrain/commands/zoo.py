@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from segtrain.catalog import index
-from segtrain.catalog import table as zoo_table
 from segtrain.catalog.filters import parse
 from segtrain.catalog.names import ALIASES, resolve
+from segtrain.catalog.table import layout
 from segtrain.config.groups import Groups
 from segtrain.errors import ConfigError
 from segtrain.suggest import did_you_mean
@@ -19,14 +19,14 @@ _FILE_WIDTH = 200  # columns, where the output is no terminal
 def run(arguments: Arguments) -> int:
     """Print a line for each match of ``[pattern] [filter=value ...]``, or a page for ``<arch> <encoder>``."""
     groups = Groups.find(arguments.config_dir)
-    words = [word for word in arguments.overrides if "=" not in word]
-    options = [word for word in arguments.overrides if "=" in word]
+    words = [word for word in arguments.words if "=" not in word]
+    options = [word for word in arguments.words if "=" in word]
     width = shutil.get_terminal_size((_FILE_WIDTH, 0)).columns
     if len(words) > 1:
         arch, encoder = _model(words, groups)
-        from segtrain.build import outline as zoo_model
+        from segtrain.build.summary import describe
 
-        lines = zoo_model.describe(arch, encoder, options, config_dir=arguments.config_dir)
+        lines = describe(arch, encoder, options, config_dir=arguments.config_dir)
     else:
         lines = _list(next(iter(words), ""), options, groups, width)
     show("\n".join(lines))
@@ -51,7 +51,7 @@ def _list(pattern: str, options: Sequence[str], groups: Groups, width: int) -> l
     rows = filters.apply(found)
     if not archs and not rows:
         raise ConfigError(_nothing(pattern, options, bool(found), groups))
-    lines = [f"{len(rows)} encoders", *(zoo_table.layout(rows, width, also=_aliases()) if rows else [])]
+    lines = [f"{len(rows)} encoders", *(layout(rows, width, also=_aliases()) if rows else [])]
     return [*_architectures(archs, groups), *lines]
 
 

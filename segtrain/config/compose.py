@@ -3,9 +3,8 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
-from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
@@ -13,17 +12,17 @@ from typing import Any, get_type_hints
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, ValueType
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
+from segtrain.config.overrides import Overrides
 from segtrain.config.schema import CompareConfig, EvalConfig, ImportConfig, PredictConfig, ScoreConfig, TrainConfig
-from segtrain.config.signature import MISSING, TARGET, with_texts
+from segtrain.config.signature import MISSING, with_texts
 from segtrain.config.spine import check_spine, key_of
-from segtrain.config.words import is_balanced, quote, spellings, typed, with_keys_restored
+from segtrain.config.words import with_keys_restored
 from segtrain.errors import ConfigError
 from segtrain.suggest import did_you_mean, nearest_key, suggest_key
 
@@ -38,8 +37,6 @@ SCHEMAS: Mapping[str, type] = {
     "import": ImportConfig,
 }
 _NOTHING = object()
-_LONG = 80  # characters of a word that are not said three times in a line
-_QUOTES = "\"'"
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 
 
@@ -52,101 +49,9 @@ class Composed:
     sweep_dir: Path
 
 
-def parse_overrides(arguments: Sequence[str]) -> list[Override]:
-    """Parse ``key=value`` words; raises ConfigError with a line for each that is none."""
-    parser = OverridesParser.create()
-    parsed, problems = [], []
-    for argument in arguments:
-        override = _parse(parser, argument)
-        if override is None or not override.key_or_group:
-            problems.append(f"{argument}: {_not_an_override(argument)}")
-        else:
-            parsed.append(override)
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return parsed
-
-
-def _parse(parser: OverridesParser, argument: str) -> Override | None:
-    for spelling in spellings(argument):
-        with suppress(HydraException):  # its text is about the grammar's tokens
-            return parser.parse_override(spelling)
-    return None
-
-
-def parse_one_job(arguments: Sequence[str]) -> list[Override]:
-    """Parse overrides that describe one job; raises ConfigError for a list of choices, ``a=1,2``, as well."""
-    parsed = parse_overrides(arguments)
-    swept = [word for word, override in zip(arguments, parsed, strict=True) if override.is_sweep_override()]
-    if swept:
-        raise ConfigError("\n".join(map(_not_one_job, swept)))
-    return parsed
-
-
-def _not_one_job(word: str) -> str:
-    key, _, value = word.partition("=")
-    if len(word) > _LONG:
-        remedy = f"""add -m to run every combination, or write {key}=[...] for a list, '{key}="..."' for a text"""
-        return f"{word}: is a list of choices, expected one; {remedy}"
-    as_list, as_text = typed(f"{key}=[{value}]"), typed(f"{key}={quote(value)}")
-    remedy = f"add -m to run every combination, or write {as_list} for a list, {as_text} for a text with a comma"
-    return f"{word}: is a list of choices, expected one; {remedy}"
-
-
-def overrides_of(arguments: Sequence[str], key: str) -> list[Any]:
-    """Return the values that the overrides give to a key, in order."""
-    return [override.value() for override in parse_one_job(arguments) if override.key_or_group == key]
-
-
-def named_targets(arguments: Sequence[str], config_dir: Path | None = None) -> list[str]:
-    """Return the dotted paths that overrides, and the YAML files of the user's own folder, give to a ``_target_``."""
-    pairs = (argument.partition("=") for argument in arguments)
-    named = [value for key, _, value in pairs if key.endswith(f".{TARGET}")]
-    files = config_dir.rglob("*.yaml") if config_dir else ()
-    texts = [file.read_text(encoding="utf-8") for file in files]
-    return [*named, *(target for text in texts for target in re.findall(rf"\b{TARGET}:\s*([\w.]+)", text))]
-
-
-def split_overrides(arguments: Sequence[str], own: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Split overrides into those whose first word is in ``own``, and the rest."""
-    parsed = parse_one_job(arguments)
-    mine = [override.key_or_group.partition(".")[0] in own for override in parsed]
-    words = list(zip(arguments, mine, strict=True))
-    return tuple(word for word, is_own in words if is_own), tuple(word for word, is_own in words if not is_own)
-
-
-def expand_sweep(arguments: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Expand lists of values, ``a=1,2``, into the words of every job, and beside them the words that vary."""
-    parsed = parse_overrides(arguments)
-    swept = [override.is_sweep_override() for override in parsed]
-    axes = [_values(override) for override in parsed]
-    jobs = [tuple(words) for words in product(*axes)]
-    return [(words, tuple(word for word, varies in zip(words, swept, strict=True) if varies)) for words in jobs]
-
-
-def _values(override: Override) -> list[str]:
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    if override.value_type not in (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueType.RANGE_SWEEP):
-        raise ConfigError(f"{override.input_line}: cannot be swept; list the values: {override.key_or_group}=a,b,c")
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-
-
-def _not_an_override(argument: str) -> str:
-    key, equals, value = argument.partition("=")
-    if not is_balanced(argument):
-        return "expected closed quotes and brackets; the shell splits words at spaces, so put the whole in 'quotes'"
-    if not equals:
-        return f"cannot be read, expected key=value; write {argument}=..."
-    if not re.fullmatch(r"[+~]{0,2}\w+([./@]\w+)*", key):
-        return f"{key!r} is no key, expected words with dots between them, such as trainer.epochs={value}"
-    plain = typed(f"{key}={quote(value.strip(_QUOTES))}")
-    return f"the value cannot be read, expected closed quotes and brackets; as a plain text: {plain}"
-
-
 def compose(
     primary: str,
-    arguments: Sequence[str],
+    overrides: Overrides | Sequence[str] = (),
     *,
     config_dir: Path | None = None,
     called: Mapping[str, str] = MappingProxyType({}),
@@ -158,7 +63,7 @@ def compose(
     before anything is built.
     """
     groups = Groups.find(config_dir)
-    parsed = parse_one_job(arguments)
+    parsed = Overrides.of(overrides).one_job()
     choices = [override for override in parsed if groups.is_group(override.key_or_group)]
     problems = [p for override in choices if (p := groups.choice_problem(override))]
     known_choices = [override for override in choices if not groups.choice_problem(override)]
@@ -187,7 +92,9 @@ def _stray_problems(job: dict[str, Any]) -> list[str]:
     ]
 
 
-def overlay(job: Mapping[str, Any], arguments: Sequence[str], *, config_dir: Path | None = None) -> dict[str, Any]:
+def overlay(
+    job: Mapping[str, Any], overrides: Overrides | Sequence[str], *, config_dir: Path | None = None
+) -> dict[str, Any]:
     """Lay overrides on top of a job that was composed before (a checkpoint's); a group's choice replaces its node.
 
     Raises ConfigError with every problem of the keys and of the spine.
@@ -195,7 +102,7 @@ def overlay(job: Mapping[str, Any], arguments: Sequence[str], *, config_dir: Pat
     groups = Groups.find(config_dir)
     config = OmegaConf.create(dict(job))
     problems = []
-    for override in parse_one_job(arguments):
+    for override in Overrides.of(overrides).one_job():
         if groups.is_group(override.key_or_group):
             problems += _replace_group(config, override, config_dir)
         elif problem := _key_problem(override, config):
@@ -230,13 +137,13 @@ def _replace_group(config: DictConfig, override: Override, config_dir: Path | No
 
 def train_key(word: str) -> str | None:
     """Return the key of a training run's config that is most like a word."""
-    return nearest_key(word, _keys(compose("train", []).job))
+    return nearest_key(word, _keys(compose("train").job))
 
 
-def check_changes(command: str, changes: Sequence[str], *, config_dir: Path | None = None) -> None:
+def check_changes(command: str, changes: Overrides, *, config_dir: Path | None = None) -> None:
     """Raise ConfigError for changes to a run's config that no such config can take, naming the command's keys first."""
     groups, own = Groups.find(config_dir), list(_keys_of(SCHEMAS[command]))
-    keys = [override.key_or_group for override in parse_one_job(changes)]
+    keys = [override.key_or_group for override in changes]
     strange = [key for key in keys if key.partition(".")[0] not in _keys_of(TrainConfig) and not groups.is_group(key)]
     problems = []
     for key in strange:

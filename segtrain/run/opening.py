@@ -1,11 +1,13 @@
 """How commands open the checkpoint that they are given."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segtrain.config.compose import named_targets, overlay, rooted
+from segtrain.config.compose import overlay, rooted
+from segtrain.config.overrides import Overrides
 from segtrain.terminal.slow_imports import import_heavy
+
+_NONE = Overrides()
 
 
 class Opened(NamedTuple):
@@ -16,7 +18,7 @@ class Opened(NamedTuple):
     job: dict[str, Any]
 
 
-def open_checkpoint(path: Path, changes: Sequence[str] = (), *, config_dir: Path | None = None) -> Opened:
+def open_checkpoint(path: Path, changes: Overrides = _NONE, *, config_dir: Path | None = None) -> Opened:
     """Read the best checkpoint of a run folder, or a file.
 
     Raises CheckpointError where it cannot be read, or would build what neither the project nor the user names.
@@ -28,5 +30,5 @@ def open_checkpoint(path: Path, changes: Sequence[str] = (), *, config_dir: Path
     payload = checkpoint.read(file)
     job = rooted(overlay(payload["config"], changes, config_dir=config_dir))
     for config in (payload["config"], job):
-        checkpoint.check_targets(config, file, named_by_user=named_targets(changes, config_dir))
+        checkpoint.check_targets(config, file, named_by_user=changes.named_targets(config_dir))
     return Opened(file, payload, job)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from segtrain.cli import COMMANDS, main
-from segtrain.config.compose import overrides_of
+from segtrain.config.overrides import Overrides
 from segtrain.errors import ConfigError
 from segtrain.terminal.arguments import EXAMPLES, OWN_KEYS, name_words
 from tests.conftest import TINY
@@ -78,7 +78,7 @@ def test_keys_and_bare_words_can_be_mixed(words, trained, tmp_path):
 def test_words_get_the_keys_in_order_and_overrides_stay():
     words = name_words(["a/b=c/d", "x", "output=o", "~aux"], "predict")
     assert words == ['ckpt="a/b=c/d"', 'input="x"', "output=o", "~aux"]
-    assert overrides_of(words, "ckpt") == ["a/b=c/d"]
+    assert Overrides.of(words).last("ckpt") == "a/b=c/d"
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,8 @@ def test_a_sweep_takes_encoders_that_have_no_file(tmp_path):
 
 @pytest.mark.parametrize(("words", "name"), [(["name=mine"], "mine"), (["name=a,b"], "sweeps"), ([], "sweeps")])
 def test_a_sweep_with_a_name_lies_in_its_folder(words, name):
-    jobs = plan_jobs(Arguments((*TINY, *words, "seed=0,1"), multirun=True))
-    assert {job.folder.parent.parent for job in jobs} == {Path("outputs") / name}
+    jobs = plan_jobs(Arguments("train", (*TINY, *words, "seed=0,1"), multirun=True))
+    assert {job.plan.folder.parent.parent for job in jobs} == {Path("outputs") / name}
 
 
 def test_a_folder_of_runs_names_the_newest(tmp_path):

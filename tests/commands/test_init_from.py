@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from segtrain import load_model
-from segtrain.commands.train import plan
 from segtrain.errors import CheckpointError
 from segtrain.models import create_model, transfer_weights
+from segtrain.run.plan import make_plan
 from tests.conftest import TINY
 from tests.processes import run
 
@@ -56,7 +56,7 @@ def test_what_the_user_says_of_the_model_applies_on_top(trained, tmp_path):
     ],
 )
 def test_the_run_has_a_name_of_its_own(trained, words, name):
-    planned = plan([f"init_from={trained}", *FOREIGN, *words], None)
+    planned = make_plan([f"init_from={trained}", *FOREIGN, *words])
     assert planned.job["name"] == name
     assert planned.folder.parent.name == name
 
@@ -64,7 +64,7 @@ def test_the_run_has_a_name_of_its_own(trained, words, name):
 def test_the_name_of_the_donor_is_not_taken_over(tmp_path):
     donor = tmp_path / "donor"
     run(*TINY, "name=donor", "trainer.max_steps=1", f"hydra.run.dir={donor}", output=tmp_path / "printed")
-    assert plan([f"init_from={donor}", *FOREIGN], None).job["name"] == "unet-test_resnet-shapes"
+    assert make_plan([f"init_from={donor}", *FOREIGN]).job["name"] == "unet-test_resnet-shapes"
 
 
 def test_a_head_of_other_classes_starts_anew_and_the_report_says_so():

@@ -9,6 +9,7 @@ import pytest
 from segtrain.cli import main
 from segtrain.commands import train
 from segtrain.run.folders import Lock
+from segtrain.run.plan import make_plan
 from tests import processes
 from tests.conftest import TINY
 
@@ -22,7 +23,7 @@ def here(tmp_path, monkeypatch):
 
 
 def test_two_runs_of_the_same_second_get_two_folders(here):
-    first, second = (train.plan([*RUN, f"optimizer.lr={lr}"], None) for lr in ("1e-3", "1e-5"))
+    first, second = (make_plan([*RUN, f"optimizer.lr={lr}"]) for lr in ("1e-3", "1e-5"))
     same = second.__class__(second.job, first.folder, second.overrides, folder_is_chosen=False)
     with train.claimed(first) as (one, _), train.claimed(same) as (other, _):
         assert one.folder == first.folder

@@ -73,10 +73,10 @@ def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path):
 )
 def test_hyper_parameters_say_what_a_sum_is_made_of(words, expected):
     from segtrain.build.parts import checked_config
-    from segtrain.commands.train import plan
     from segtrain.config.choices import choices
+    from segtrain.run.plan import make_plan
 
-    found = choices(checked_config(plan([*TINY, *words, "data.image_size=[32,48]", "trainer.epochs=7"], None).job))
+    found = choices(checked_config(make_plan([*TINY, *words, "data.image_size=[32,48]", "trainer.epochs=7"]).job))
     assert found["loss"] == expected
     assert found["image_size"] == "32x48"
     assert found["augment"] == "HorizontalFlip RandomBrightnessContrast"

@@ -6,12 +6,17 @@ from typing import Annotated, Any
 import pytest
 
 from segtrain.build.parts import checked_config
-from segtrain.config.compose import compose, expand_sweep, overlay, overrides_of, parse_overrides
+from segtrain.config.compose import compose, overlay
+from segtrain.config.overrides import Overrides
 from segtrain.config.signature import Range, with_texts
 from segtrain.config.words import quote, typed
 from segtrain.errors import ConfigError
 
 FOLDER = ("data=folder", "data.root=photos")
+
+
+def values(words, key):
+    return Overrides.of(words).one_job().values(key)
 
 
 @pytest.fixture(autouse=True)
@@ -39,26 +44,26 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     ],
 )
 def test_a_value_is_read_as_it_is_typed(word, value):
-    assert overrides_of([word], word.partition("=")[0]) == [value]
+    assert values([word], word.partition("=")[0]) == [value]
 
 
 @pytest.mark.parametrize("name", ["a,b", "it's", "[x]", "bäck", "a=b", "2 (1)", 'say "hi"', "{a,b}"])
 def test_a_value_that_is_a_folder_is_its_name(tmp_path, name):
     (tmp_path / name).mkdir()
-    assert overrides_of([f"data.root={tmp_path / name}"], "data.root") == [str(tmp_path / name)]
+    assert values([f"data.root={tmp_path / name}"], "data.root") == [str(tmp_path / name)]
 
 
 def test_a_list_of_numbers_is_no_folder_even_where_one_has_that_name(tmp_path):
     (tmp_path / "1,2").mkdir()
     (tmp_path / "3").mkdir()
-    assert [words for words, _ in expand_sweep(["seed=1,2"])] == [("seed=1",), ("seed=2",)]
-    assert overrides_of(["seed=3"], "seed") == [3]
+    assert [job.words for job, _ in Overrides.of(["seed=1,2"]).jobs()] == [("seed=1",), ("seed=2",)]
+    assert values(["seed=3"], "seed") == [3]
 
 
 def test_a_sweep_takes_letters_beyond_ascii():
-    jobs = expand_sweep(["name=Küche,Bad", "data.classes=[bäck,a],[b,c]"])
+    jobs = Overrides.of(["name=Küche,Bad", "data.classes=[bäck,a],[b,c]"]).jobs()
     assert len(jobs) == 4
-    names = [overrides_of(words, "name") + overrides_of(words, "data.classes") for words, _ in jobs]
+    names = [job.values("name") + job.values("data.classes") for job, _ in jobs]
     assert names[0] == ["Küche", ["bäck", "a"]]
     assert names[3] == ["Bad", ["b", "c"]]
 
@@ -72,18 +77,18 @@ def test_a_class_beyond_ascii_can_be_the_key_of_a_mapping():
 @pytest.mark.parametrize("word", ["name='abc", "data.root=[a,b", "name=choice(ä,b", "name=choice(ä,b)"])
 def test_a_word_that_is_cut_off_is_not_made_into_a_text(word):
     with pytest.raises(ConfigError, match="expected closed quotes and brackets"):
-        parse_overrides([word])
+        Overrides.of([word])
 
 
 @pytest.mark.parametrize("value", ["a,b", "x's,y", 'a"b,c', "ä,ü"])
 def test_the_remedies_for_a_comma_mean_what_they_say_when_typed(value):
     with pytest.raises(ConfigError, match="add -m to run every combination, or write") as caught:
-        overrides_of([f"name={value}"], "name")
+        values([f"name={value}"], "name")
     as_list, as_text = (
         str(caught.value).partition("or write ")[2].removesuffix(" for a text with a comma").split(" for a list, ")
     )
-    assert overrides_of(shlex.split(as_list), "name") == [value.split(",")]
-    assert overrides_of(shlex.split(as_text), "name") == [value]
+    assert values(shlex.split(as_list), "name") == [value.split(",")]
+    assert values(shlex.split(as_text), "name") == [value]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,7 @@ def test_the_remedies_for_a_comma_mean_what_they_say_when_typed(value):
 )
 def test_a_quoted_text_comes_back_through_the_shell_and_the_grammar(text):
     (word,) = shlex.split(typed(f"name={quote(text)}"))
-    assert overrides_of([word], "name") == [text]
+    assert values([word], "name") == [text]
 
 
 def test_names_that_are_numbers_are_texts():

@@ -1,0 +1,118 @@
+"""A run before it starts: what it is to do, in which folder, and the state that it goes on from."""
+
+import logging
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import filterfalse
+from pathlib import Path
+from typing import Any
+
+from segtrain.config.compose import Composed, compose, overlay, rooted
+from segtrain.config.overrides import Overrides
+from segtrain.config.signature import TARGET
+from segtrain.errors import ConfigError
+from segtrain.run.folders import numbered
+
+log = logging.getLogger(__name__)
+
+_MODEL = ("arch", "encoder")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is about to start: its resolved job, its folder, and the state it goes on from."""
+
+    job: dict[str, Any]
+    folder: Path
+    overrides: Overrides
+    resumed: dict[str, Any] | None = None
+    folder_is_chosen: bool = True  # by the user; if not, any that is free will do
+
+
+def make_plan(overrides: Overrides | Iterable[str], config_dir: Path | None = None) -> Plan:
+    """Compose a run and check its spine, without importing torch unless a checkpoint has to be read."""
+    overrides = Overrides.of(overrides)
+    resume = overrides.last("resume")
+    if resume is not None:
+        return _plan_resume(Path(str(resume)), overrides, config_dir)
+    start = overrides.last("init_from")
+    composed = (
+        compose("train", overrides, config_dir=config_dir)
+        if start is None
+        else _from_weights(Path(str(start)), overrides, config_dir)
+    )
+    is_chosen = overrides.last("hydra.run.dir") is not None
+    folder = refuse_used(composed.run_dir) if is_chosen else next(filterfalse(is_used, numbered(composed.run_dir)))
+    return Plan(rooted(composed.job), folder, overrides, folder_is_chosen=is_chosen)
+
+
+def is_used(folder: Path) -> bool:
+    """Whether a folder holds a run."""
+    return (folder / "checkpoints").exists()
+
+
+def refuse_used(folder: Path) -> Path:
+    """Return a folder that the user chose; raises ConfigError where it holds a run."""
+    if is_used(folder):
+        raise ConfigError(
+            f"hydra.run.dir={folder}: holds a run; go on with segtrain resume {shlex.quote(str(folder))}, "
+            "or choose another folder"
+        )
+    return folder
+
+
+def _from_weights(path: Path, overrides: Overrides, config_dir: Path | None) -> Composed:
+    """Compose a run whose arch and encoder are those of a checkpoint, but for what the user says of them."""
+    from segtrain.run import checkpoint
+
+    file = checkpoint.find(path, best=True)
+    held = _config_of(file, file.stat().st_mtime_ns)
+    changes, others = overrides.split(_MODEL)
+    checkpoint.check_targets(held, file, named_by_user=changes.named_targets(config_dir))
+    model = {group: held[group] for group in _MODEL}
+    composed = compose("train", others, config_dir=config_dir, called=_model_words(model, changes))
+    job = overlay({**composed.job, **model}, changes, config_dir=config_dir)
+    return replace(composed, job={**job, "init_from": str(path.expanduser().absolute())})
+
+
+@lru_cache(maxsize=8)
+def _config_of(file: Path, _changed_at: int) -> dict[str, Any]:
+    """Read the config of a checkpoint: once for all jobs of a sweep, unless the file changes."""
+    from segtrain.run import checkpoint
+
+    config: dict[str, Any] = checkpoint.read(file)["config"]
+    return config
+
+
+def _model_words(model: Mapping[str, Any], changes: Overrides) -> dict[str, str]:
+    """Say what a run's name calls its arch and encoder: the user's choice, or what the checkpoint holds."""
+    arch, encoder = model["arch"], model["encoder"]
+    words = {
+        "arch": arch[TARGET].rpartition(".")[2].lower(),
+        "encoder": str(encoder.get("name") or encoder[TARGET].rpartition(".")[2]),
+    }
+    return {group: str([word, *changes.values(group)][-1]) for group, word in words.items()}
+
+
+def _plan_resume(path: Path, overrides: Overrides, config_dir: Path | None) -> Plan:
+    from segtrain.run import checkpoint
+    from segtrain.terminal.console import start_logging
+
+    start_logging()
+    file, payload = checkpoint.read_newest(path)
+    own, changes = overrides.split(("resume", "hydra"))
+    for key in ("init_from", "encoder.weights"):
+        if changes.values(key):
+            raise ConfigError(f"{key}: a run that goes on keeps its own weights, expected no others; leave {key} out")
+    checkpoint.check_targets(payload["config"], file, named_by_user=changes.named_targets(config_dir))
+    job = {**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)}
+    chosen = own.last("hydra.run.dir")
+    folder = checkpoint.run_folder(file) if chosen is None else Path(str(chosen))
+    if folder is None:
+        raise ConfigError(
+            f"resume={path}: lies in no run folder, expected outputs/<name>/<time>; add hydra.run.dir=..."
+        )
+    log.info("going on from %s, step %d", file, payload["state"]["step"])
+    return Plan(rooted(job), folder, overrides, payload)
