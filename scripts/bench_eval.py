@@ -32,6 +32,7 @@ from segtrain.config.schema import ScoringConfig
 from segtrain.evaluation.evaluator import evaluate
 from segtrain.evaluation.measures import Measures
 from segtrain.evaluation.operating_point import OperatingPoint
+from segtrain.inference.network import Network
 from segtrain.runtime.device import keep_freed_memory, make_runtime
 from segtrain.task import Binary
 
@@ -87,6 +88,7 @@ def segtrain(root: str, options: ScoringConfig) -> Turn:
     runtime, task = make_runtime("auto", "auto"), Binary(["pet"])
     model = create_model("fpn", ENCODER).eval()
     runtime.place(model)
+    network = Network(model, runtime)
     own_size = options.at == "original"
     source = build_source(config, "test")
     feed = build_feed(config, source, runtime, training=False, own_size=own_size)
@@ -94,7 +96,7 @@ def segtrain(root: str, options: ScoringConfig) -> Turn:
 
     def turn() -> int:
         measures = Measures(task, options, OperatingPoint())
-        found = evaluate(model, feed.batches(), task=task, runtime=runtime, measure=measures.update)
+        found = evaluate(network, feed.batches(), task=task, measure=measures.update)
         measures.scores(found.counts)
         return len(found.ids)
 

@@ -43,7 +43,7 @@ class Predictor:
         payload = checkpoint.read(file)
         checkpoint.check_targets(payload["config"], file, named_by_user=trust)
         made = make_predictor(payload, payload["config"], file, device=device, precision=precision)
-        self.model, self.class_names, self.palette = made.model, made.task.class_names, made.palette
+        self.model, self.class_names, self.palette = made.network.model, made.task.class_names, made.palette
         self._made = made
 
     def __call__(self, image: NDArray[Any] | str | PathLike[str]) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from segtrain.data.loading.scale import TrainingScale, shrinkage
 from segtrain.data.palette import Colour
 from segtrain.errors import CheckpointError
 from segtrain.evaluation.operating_point import OperatingPoint
+from segtrain.inference.network import Network
 from segtrain.inference.predictor import ImagePredictor, Preprocess
 from segtrain.models import (
     Activation,
@@ -129,9 +130,8 @@ def make_predictor(
     runtime = make_runtime(device, precision, channels_last=config.trainer.channels_last)
     runtime.place(model)
     return ImagePredictor(
-        model,
+        Network(model, runtime),
         task=task,
-        runtime=runtime,
         preprocess=Preprocess(build_fitting(config), model.normalize),
         palette=[tuple(colour) for colour in payload["palette"]],
         scale=training_scale(payload, config),

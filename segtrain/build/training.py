@@ -23,6 +23,8 @@ from segtrain.config.choices import choices
 from segtrain.config.schema import TrainConfig
 from segtrain.config.signature import TARGET
 from segtrain.data.loading.scale import typical_size
+from segtrain.errors import ConfigError
+from segtrain.inference.network import Network
 from segtrain.models import (
     Normalize,
     Segmenter,
@@ -40,13 +42,17 @@ from segtrain.training.trainer import Trainer
 log = logging.getLogger(__name__)
 
 
+def is_ours(config: TrainConfig) -> bool:
+    """Whether architecture and encoder are of this package, which can be built without memory."""
+    return all(target.startswith("segtrain.") for target in (config.arch.leaf[TARGET], config.encoder[TARGET]))
+
+
 def refuse_impossible(config: TrainConfig) -> None:
     """Build the model without memory: what cannot be combined is said before data is read or weights are fetched.
 
     Raises ConfigError; passes over parts that are not ours, which may not be made for that.
     """
-    targets = (config.arch.leaf[TARGET], config.encoder[TARGET])
-    if all(target.startswith("segtrain.") for target in targets):
+    if is_ours(config):
         classes = ("any", "other") if config.aux else ()
         with torch.device("meta"):
             build_model(config, make_task("binary", ["any"]), channels=3, image_classes=classes, pretrained=False)
@@ -65,6 +71,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     train, val = open_source(config, "train"), open_source(config, "val")
     if train.image_classes and config.aux is None:
         log.warning("data.image_labels: nothing learns the labels of whole images; add aux=classification")
+    refuse_lonely_image(config, min(len(train), config.data.limit or len(train)))
     task = make_task(train.mode, train.class_names)
     pretrained = resumed is None and config.init_from is None
     model = build_model(config, task, channels=train.channels, image_classes=train.image_classes, pretrained=pretrained)
@@ -76,14 +83,13 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     for source in (train, val):  # now that nothing quick can fail any more: it may read every file
         source.verify()
     trainer = Trainer(
-        model,
+        Network(model, runtime),
         task=task,
         loss=build_objective(config, task, train).to(runtime.device),
         optimizer=optimizer,
         schedule=schedule,
         train=build_feed(config, train, runtime, training=True),
         val=build_feed(config, val, runtime, training=False),
-        runtime=runtime,
         options=config.trainer,
         saving=config.checkpoint,
         checkpoints=Checkpoints(folder / "checkpoints"),
@@ -93,6 +99,29 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     if resumed is not None:
         resume(trainer, resumed, partial(build_optimizer, runtime=runtime))
     return trainer
+
+
+def refuse_lonely_image(config: TrainConfig, images: int) -> None:
+    """Try the forward pass of training on a single image, where no batch holds more, on a model without memory.
+
+    ``images`` is how many there are to train on. A batch normalisation of a map of 1x1 pixels has then one value a
+    channel. Raises ConfigError; passes over parts that are not ours, as `refuse_impossible` does.
+    """
+    size = config.data.image_size
+    if min(config.data.batch_size, images) > 1 or not is_ours(config):
+        return
+    height, width = (size, size) if isinstance(size, int) else size
+    with torch.device("meta"):
+        model = build_model(config, make_task("binary", ["any"]), channels=3, pretrained=False).train()
+        model(torch.empty(2, 3, height, width))
+        try:
+            model(torch.empty(1, 3, height, width))
+        except ValueError as error:  # two images went through
+            raise ConfigError(
+                f"data.batch_size={config.data.batch_size}: one image of {width}x{height} pixels leaves a batch "
+                "normalisation one value per channel, which has no variance; train on two images or more at a time: "
+                "data.batch_size=2"
+            ) from error
 
 
 def start_from(model: Segmenter, path: Path) -> None:

@@ -56,6 +56,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path
     from segtrain.evaluation.measures import Measures
     from segtrain.evaluation.operating_point import OperatingPoint
     from segtrain.evaluation.reports import SPLITS_FOLDER
+    from segtrain.inference.network import Network
     from segtrain.metrics.bootstrap import FEW
     from segtrain.run import checkpoint
     from segtrain.runtime.device import keep_freed_memory, make_runtime
@@ -87,10 +88,9 @@ def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path
     display = Display()
     with display.running(0, len(feed), label=name):
         result = evaluate(
-            model,
+            Network(model, runtime),
             feed.batches(),
             task=task,
-            runtime=runtime,
             absent=config.eval.absent,
             measure=measures.update,
             on_batch=lambda _images: display.stepped(),

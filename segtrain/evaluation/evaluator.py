@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from segtrain.data.sample import Batch
 from segtrain.evaluation.reports import Report
+from segtrain.inference.network import Network
 from segtrain.metrics import Absent, Counts, confusion, require_labels, scores
-from segtrain.models import Outputs, Segmenter
 from segtrain.models.layers import resize
 from segtrain.runtime.device import Runtime
 from segtrain.task import Task
@@ -38,19 +38,17 @@ class Evaluation:
         return Report(task.mode, task.class_names, self.ids, self.counts, self.scores, about)
 
 
-@torch.inference_mode()
 def evaluate(
-    model: Segmenter,
+    network: Network,
     batches: Iterable[Batch],
     *,
     task: Task,
-    runtime: Runtime,
     loss: nn.Module | None = None,
     absent: Absent = "exclude",
     measure: Callable[[Tensor, Tensor, Tensor], None] = lambda _logits, _prediction, _target: None,
     on_batch: Callable[[int], None] = lambda _images: None,
 ) -> Evaluation:
-    """Run the model over every batch in evaluation mode and put it back into the mode it was in.
+    """Run a network over every batch, in evaluation mode.
 
     Images with a ``truth`` are scored at its size, the others as they were fed; ``at`` in the scores says which.
     ``measure`` is given the logits, predicted labels and target of all that is scored, a few images of one size at a
@@ -58,32 +56,30 @@ def evaluate(
     the scores hold their ``label_accuracy``. ``on_batch`` is told the number of images after each batch; it may raise
     to stop.
     """
-    was_training = model.training
-    model.eval()
+    runtime = network.runtime
     counts: list[Counts] = []
     matrix = torch.zeros((), dtype=torch.int64, device=runtime.device)
     ids, sizes, losses, pixels, per_batch, hits = [], [], [], [], [], []
-    for batch in batches:
-        check_labels(batch, task)
-        fed, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
-        with runtime.autocast():
-            outputs = Outputs.of(model(model.normalize(runtime.images(batch["image"]))))
-        for logits, target in at_truth(outputs.logits, fed, batch, runtime):
-            prediction = task.predict(logits)
-            table = confusion(prediction, target, task, checked=True)
-            counts.append(Counts.from_confusion(table, task))
-            matrix = matrix + table.sum(0)  # for each image, L x L would be much
-            measure(logits, prediction, target)
-            sizes += [(target.shape[-2], target.shape[-1])] * len(target)
-        ids += batch["id"]
-        if outputs.labels is not None and labels is not None:
-            hits.append(outputs.labels.argmax(1) == labels)
-        if loss is not None:
-            losses.append(loss(outputs.logits, fed))
-            pixels.append(task.valid(fed).count_nonzero())
-            per_batch.append(len(fed))
-        on_batch(len(fed))
-    model.train(was_training)
+    with network.evaluating():
+        for batch in batches:
+            check_labels(batch, task)
+            fed, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
+            outputs = network(batch["image"])
+            for logits, target in at_truth(outputs.logits, fed, batch, runtime):
+                prediction = task.predict(logits)
+                table = confusion(prediction, target, task, checked=True)
+                counts.append(Counts.from_confusion(table, task))
+                matrix = matrix + table.sum(0)  # for each image, L x L would be much
+                measure(logits, prediction, target)
+                sizes += [(target.shape[-2], target.shape[-1])] * len(target)
+            ids += batch["id"]
+            if outputs.labels is not None and labels is not None:
+                hits.append(outputs.labels.argmax(1) == labels)
+            if loss is not None:
+                losses.append(loss(outputs.logits, fed))
+                pixels.append(task.valid(fed).count_nonzero())
+                per_batch.append(len(fed))
+            on_batch(len(fed))
     total = Counts.cat(counts).cpu()
     weights = torch.stack(pixels) if losses else torch.zeros(0)
     mean_loss = float((torch.stack(losses) * weights).sum() / weights.sum().clamp(min=1)) if losses else None

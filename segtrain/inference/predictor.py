@@ -13,9 +13,9 @@ from segtrain.data.loading.transforms import Fitting
 from segtrain.data.palette import Colour, overlay
 from segtrain.data.sample import Pixels
 from segtrain.drawing.pictures import as_rgb
-from segtrain.models import Normalize, Outputs, Segmenter
+from segtrain.inference.network import Network
+from segtrain.models import Normalize
 from segtrain.models.layers import resize
-from segtrain.runtime.device import Runtime
 from segtrain.storage import write_picture
 from segtrain.task import Task
 
@@ -47,24 +47,22 @@ class Preprocess:
 class ImagePredictor:
     """Applies a model to images as validation does: fitted to the training size, the same preprocessing.
 
-    Logits are resized to the image before the label is decided. Tiling and test-time augmentation will stand beside
-    `logits`, which is the one place where the model is called. ``scale`` tells images that it shrinks too much.
+    Logits are resized to the image before the label is decided. ``scale`` tells images that it shrinks too much.
     """
 
     def __init__(
         self,
-        model: Segmenter,
+        network: Network,
         *,
         task: Task,
-        runtime: Runtime,
         preprocess: Preprocess,
         palette: Sequence[Colour],
         scale: TrainingScale,
     ) -> None:
-        self.model, self.task, self.runtime, self.preprocess = model, task, runtime, preprocess
+        self.network, self.task, self.preprocess = network, task, preprocess
         self.palette = tuple(palette)
         self.scale = scale
-        self.channels = model.in_channels
+        self.channels = network.model.in_channels
         self.value_range = preprocess.normalize.value_range
 
     @torch.inference_mode()
@@ -75,9 +73,7 @@ class ImagePredictor:
     @torch.inference_mode()
     def logits(self, image: Pixels) -> Tensor:
         """Return float32 logits at the size of an image ``(H, W, C)``: ``(1, out_channels, H, W)``."""
-        fitted = self.runtime.images(self.preprocess.fitted(image))
-        with self.runtime.autocast():
-            outputs = Outputs.of(self.model(self.model.normalize(fitted)))
+        outputs = self.network(self.preprocess.fitted(image))
         return self.preprocess.restore(outputs.logits, image.shape[:2])
 
 

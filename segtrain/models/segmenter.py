@@ -12,9 +12,6 @@ from segtrain.models.contract import Decoder, Encoder, Preprocessing
 from segtrain.models.layers import crop, resize
 from segtrain.models.normalize import Normalize
 
-_NO_VARIANCE = "Expected more than 1 value per channel when training"
-"""What torch's batch normalisation says of a single value; it has no class of its own for that."""
-
 
 class Outputs(NamedTuple):
     """All that a model can answer.
@@ -73,28 +70,20 @@ class Segmenter(nn.Module):
         self.size_multiple = encoder.size_multiple
         self.coarsest = len(encoder.out_channels) - 1  # what follows it in the layout ``tokens`` are no maps
 
+    def start_epoch(self, epoch: int) -> None:
+        """Be told that training begins an epoch, counted from 0: parts of a frozen encoder may thaw."""
+        self.encoder.start_epoch(epoch)
+
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor] | Outputs:
         """Pad to what the encoder takes, predict, and crop back; pad on the right and at the bottom with zeros.
 
-        Raises ``ValueError`` for an image that is no float batch of ``in_channels`` channels, and ``ConfigError`` where
-        one image alone is too small to train a batch normalisation.
+        Raises ``ValueError`` for an image that is no float batch of ``in_channels`` channels.
         """
         if image.ndim != 4 or image.shape[1] != self.in_channels or not image.is_floating_point():
             raise ValueError(
                 f"expected a normalised float image (N, {self.in_channels}, H, W), "
                 f"got {image.dtype} {tuple(image.shape)}; model.normalize(image) takes stored pixels"
             )
-        try:
-            return self._predict(image)
-        except ValueError as error:
-            if _NO_VARIANCE not in str(error):
-                raise
-            raise ConfigError(
-                f"a batch of one image of {image.shape[-1]}x{image.shape[-2]} pixels leaves a batch normalisation one "
-                "value per channel, which has no variance; train on two images or more at a time: data.batch_size=2"
-            ) from error
-
-    def _predict(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor] | Outputs:
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, self.size_multiple)
         features = self.encoder(padded)

@@ -87,6 +87,11 @@ class RunLog:
         if is_best:
             write_scores(self.folder, "val", {**scores, "loss": losses["loss"], "epoch": epoch + 1, "step": step})
 
+    def samples(self, step: int, pictures: Iterable[NDArray[np.uint8]]) -> None:
+        """Hand pictures of validation images to the logger."""
+        for number, picture in enumerate(pictures):
+            self.logger.picture(step, f"val/{number}", picture)
+
     def overview(self, picture: NDArray[np.uint8]) -> None:
         """Write overview.png."""
         write_picture(self.folder / "overview.png", picture)

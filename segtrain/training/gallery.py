@@ -11,10 +11,8 @@ from segtrain.data.loading.feed import Feed
 from segtrain.data.palette import colour_names
 from segtrain.drawing.pictures import heading, side_by_side, stack_with_legend
 from segtrain.evaluation.evaluator import Evaluation
+from segtrain.inference.network import Network
 from segtrain.metrics import iou
-from segtrain.models import Outputs, Segmenter
-from segtrain.run.log import RunLog
-from segtrain.runtime.device import Runtime
 from segtrain.task import Task
 
 _EXTREMES = 4  # images at each end of the overview
@@ -23,49 +21,39 @@ _EXTREMES = 4  # images at each end of the overview
 class Gallery:
     """Draws samples of one split as a model sees them."""
 
-    def __init__(self, feed: Feed, *, runtime: Runtime, task: Task) -> None:
-        self.dataset, self.runtime, self.task = feed.dataset, runtime, task
+    def __init__(self, feed: Feed, *, task: Task) -> None:
+        self.dataset, self.task = feed.dataset, task
 
-    def show(self, model: Segmenter, evaluation: Evaluation, log: RunLog, step: int, *, is_best: bool) -> None:
-        """Hand the fixed images to the logger, and write the overview of the best validation."""
-        count = min(log.logger.images, len(self.dataset))
-        fixed = [number * len(self.dataset) // count for number in range(count)]
-        for number, picture in enumerate(self.draw(model, fixed) if fixed else []):
-            log.logger.picture(step, f"val/{number}", picture)
-        if is_best:
-            self.show_extremes(model, evaluation, log)
-            report = evaluation.report(self.task, command="train", split="val", step=step)
-            log.report(step, report, evaluation.confusion, self.task)
-        log.restart_clock()
+    def draw_fixed(self, network: Network, count: int) -> list[NDArray[np.uint8]]:
+        """Draw so many samples, always the same, spread evenly over the split."""
+        count = min(count, len(self.dataset))
+        return self.draw(network, [number * len(self.dataset) // count for number in range(count)])
 
-    def show_extremes(self, model: Segmenter, evaluation: Evaluation, log: RunLog) -> None:
-        """Draw the images with the highest and the lowest mean IoU of their classes, where any has one."""
+    def draw_extremes(self, network: Network, evaluation: Evaluation) -> NDArray[np.uint8] | None:
+        """Draw the images with the highest and the lowest mean IoU of their classes; None where none has one."""
         values = iou(evaluation.counts).nanmean(1)
         scored = torch.nonzero(~values.isnan()).flatten()
         order = scored[values[scored].argsort(descending=True)].tolist()
+        if not order:
+            return None
         groups = {"all images, best first": order}
         if len(order) > 2 * _EXTREMES:
             groups = {"best images": order[:_EXTREMES], "worst images": order[-_EXTREMES:]}
         rows = []
         for title, chosen in groups.items():
-            drawn = self.draw(model, chosen, [f"iou {values[index]:.3f}" for index in chosen]) if chosen else []
-            width = max((row.shape[1] for row in drawn), default=1)
-            rows += [heading(f"{title} (iou: mean of the classes in an image)", width), *drawn]
-        if order:
-            log.overview(stack_with_legend(rows, colour_names(self.task), self.dataset.source.palette))
+            drawn = self.draw(network, chosen, [f"iou {values[index]:.3f}" for index in chosen])
+            rows += [heading(f"{title} (iou: mean of the classes in an image)", drawn[0].shape[1]), *drawn]
+        return stack_with_legend(rows, colour_names(self.task), self.dataset.source.palette)
 
-    @torch.inference_mode()
-    def draw(self, model: Segmenter, indices: Sequence[int], notes: Sequence[str] = ()) -> list[NDArray[np.uint8]]:
+    def draw(self, network: Network, indices: Sequence[int], notes: Sequence[str] = ()) -> list[NDArray[np.uint8]]:
         """Draw samples by index, one picture each."""
-        was_training = model.training
-        model.eval()
+        if not indices:
+            return []
         batch = collate([self.dataset[0, index] for index in indices])
-        with self.runtime.autocast():
-            outputs = Outputs.of(model(model.normalize(self.runtime.images(batch["image"]))))
-        labels = self.task.predict(outputs.logits).cpu().numpy()
-        model.train(was_training)
+        with network.evaluating():
+            labels = self.task.predict(network(batch["image"]).logits).cpu().numpy()
         images, truths = batch["image"].permute(0, 2, 3, 1).numpy(), batch["mask"].numpy()
-        colours, value_range = self.dataset.source.palette, model.normalize.value_range
+        colours, value_range = self.dataset.source.palette, network.model.normalize.value_range
         return [
             side_by_side(image, truth, label, colours, name=name, score=note, value_range=value_range)
             for image, truth, label, name, note in zip(

@@ -29,7 +29,7 @@ class RunningLoss:
         self.steps = [steps + 1 for steps in self.steps]
         self.bad = torch.where(torch.isfinite(loss), self.bad, self.bad.clamp(max=step))
 
-    def read_window(self) -> dict[str, float]:
+    def read_interval(self) -> dict[str, float]:
         """Return the means since the last call, of the ``loss`` and of each term as ``loss/<name>``, and start anew."""
         steps = max(1, self.steps[0])
         terms = {f"loss/{name}": float(total) / steps for name, total in self.terms.items()}
@@ -56,7 +56,7 @@ class RunningLoss:
         return {"sums": self.sums, "terms": dict(self.terms), "steps": list(self.steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the sums up again; where terms were not kept yet, the window of all starts anew."""
+        """Take the sums up again; where terms were not kept yet, the interval of all starts anew."""
         self.sums.copy_(state["sums"])
         self.steps = list(state["steps"])
         if "terms" in state:

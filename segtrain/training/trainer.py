@@ -17,14 +17,13 @@ from segtrain.data.loading.feed import Feed
 from segtrain.data.sample import Batch
 from segtrain.errors import Interrupted
 from segtrain.evaluation.evaluator import Evaluation, evaluate
-from segtrain.models import Segmenter
+from segtrain.inference.network import Network
 from segtrain.optim.ema import ModelEma
 from segtrain.optim.parameter_groups import parameter_names, set_learning_rate
 from segtrain.optim.schedules import Schedule
 from segtrain.run.checkpoint import FORMAT, Checkpoints
 from segtrain.run.log import RunLog
 from segtrain.run.profiling import StepProfiler
-from segtrain.runtime.device import Runtime
 from segtrain.runtime.random_state import random_state, restore_random_state
 from segtrain.runtime.signals import StopRequest
 from segtrain.task import Task
@@ -53,7 +52,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Segmenter,
+        network: Network,
         *,
         task: Task,
         loss: Objective,
@@ -61,7 +60,6 @@ class Trainer:
         schedule: Schedule,
         train: Feed,
         val: Feed,
-        runtime: Runtime,
         options: TrainerConfig,
         saving: CheckpointConfig,
         checkpoints: Checkpoints,
@@ -69,24 +67,25 @@ class Trainer:
         description: dict[str, Any],
     ) -> None:
         # what is trained
-        self.model, self.loss, self.optimizer, self.schedule = model, loss, optimizer, schedule
-        self.ema = ModelEma(model, decay=options.ema_decay) if options.ema_decay else None
-        self.scaler = runtime.grad_scaler()
+        self.network, self.model, self.runtime = network, network.model, network.runtime
+        self.loss, self.optimizer, self.schedule = loss, optimizer, schedule
+        self.ema = ModelEma(self.model, decay=options.ema_decay) if options.ema_decay else None
+        self.scaler = self.runtime.grad_scaler()
         # what feeds it, and how it runs
-        self.task, self.train, self.val, self.runtime = task, train, val, runtime
+        self.task, self.train, self.val = task, train, val
         self.options, self.saving = options, saving
         self.steps_per_epoch = math.ceil(len(train) / options.grad_accum_steps)
         self.total_steps = options.max_steps or options.epochs * self.steps_per_epoch
         # where it goes; `description` is what a checkpoint says of the model beside its weights
         self.checkpoints, self.log, self.description = checkpoints, log, description
-        self.gallery = Gallery(val, runtime=runtime, task=task)
+        self.gallery = Gallery(val, task=task)
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
         # what a checkpoint carries
         self.state = TrainState(images=len(train.dataset))
-        self.running = RunningLoss(runtime.device)
+        self.running = RunningLoss(self.runtime.device)
         # what keeps values that are not finite out of it
-        self.soundness = Soundness(model, self.running, checkpoints.last)
+        self.soundness = Soundness(self.model, self.running, checkpoints.last)
 
     @property
     def place(self) -> int:
@@ -107,9 +106,9 @@ class Trainer:
         return self.options.patience is not None and self.state.waited >= self.options.patience
 
     @property
-    def best_model(self) -> Segmenter:
-        """The weights to validate: the moving average where there is one."""
-        return self.ema.module if self.ema else self.model
+    def scored(self) -> Network:
+        """What is validated: the moving average of the weights where there is one, else the model as it is."""
+        return Network(self.ema.module, self.runtime) if self.ema else self.network
 
     def fit(self) -> None:
         """Train to the end; Interrupted, with everything saved, when a signal asks to stop."""
@@ -124,31 +123,29 @@ class Trainer:
 
     def train_epoch(self) -> None:
         """Run what is left of the epoch, or of ``max_steps``."""
-        self.model.encoder.start_epoch(self.state.epoch)
-        self.model.train()
+        self.model.start_epoch(self.state.epoch)
+        self.network.module.train()
         batches = self.log.clock.waiting(self.train.batches(self.state.epoch, self.state.batch))
         with StepProfiler(self.options.profile_steps, self.log.folder) as profiler:
-            for window in windows(batches, self.options.grad_accum_steps):
-                self.running.add(*self.train_step(window), self.state.step)
+            for group in grouped(batches, self.options.grad_accum_steps):
+                self.running.add(*self.train_step(group), self.state.step)
                 profiler.step()
-                self.end_step(window)
+                self.end_step(group)
                 if self.place >= self.total_steps:
                     return
 
-    def train_step(self, window: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Make one optimizer step from the batches of an accumulation window; returns loss and terms, on the device.
+    def train_step(self, group: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Make one optimizer step from a group of batches; returns loss and terms, on the device.
 
         Each batch weighs as many pixels as it has to learn from, so that a mean over pixels is the mean over the
-        window; a mean over images likewise. Nothing here waits for the device.
+        group; a mean over images likewise. Nothing here waits for the device.
         """
         set_learning_rate(self.optimizer, self.schedule(self.place, self.total_steps))
-        targets = [self.runtime.masks(batch["mask"]) for batch in window]
+        targets = [self.runtime.masks(batch["mask"]) for batch in group]
         total, terms = torch.zeros((), device=self.runtime.device), dict[str, Tensor]()
-        for batch, target, share in zip(window, targets, self.shares(targets), strict=True):
-            images, labels = self.runtime.images(batch["image"]), self.runtime.labels(batch.get("label"))
-            with self.runtime.autocast():
-                answer = self.model(self.model.normalize(images))
-            loss = self.loss(answer, target, labels, share)
+        for batch, target, share in zip(group, targets, self.shares(targets), strict=True):
+            outputs = self.network(batch["image"])
+            loss = self.loss(outputs, target, self.runtime.labels(batch.get("label")), share)
             self.scaler.scale(loss).backward()
             total += loss.detach()
             terms = add_by_name(terms, self.loss.last_terms)
@@ -156,7 +153,7 @@ class Trainer:
         return total, terms
 
     def shares(self, targets: list[Tensor]) -> list[Share]:
-        """Return each batch's share of the window's valid pixels, and of its images."""
+        """Return each batch's share of the group's valid pixels, and of its images."""
         if len(targets) == 1:
             return [WHOLE]
         valid = torch.stack([self.task.valid(target).count_nonzero() for target in targets])
@@ -175,12 +172,12 @@ class Trainer:
         if self.ema:
             self.ema.update(self.state.step)
 
-    def end_step(self, window: list[Batch]) -> None:
+    def end_step(self, group: list[Batch]) -> None:
         """Count the step, and log, save or stop where that is due."""
-        ids = [name for batch in window for name in batch["id"]]
+        ids = [name for batch in group for name in batch["id"]]
         self.soundness.stepped(self.state.step, ids)
         self.state.step += 1
-        self.state.batch += len(window)
+        self.state.batch += len(group)
         self.log.stepped(len(ids))
         if self.state.step % self.options.log_every == 0 or self.place == self.total_steps:
             self.log_training()
@@ -192,7 +189,7 @@ class Trainer:
         """Read the losses from the device and write them down."""
         self.soundness.check(self.state.step)
         lr = max(group["lr"] for group in self.optimizer.param_groups)
-        self.log.training(self.state.step, self.state.epoch, {**self.running.read_window(), "lr": lr})
+        self.log.training(self.state.step, self.state.epoch, {**self.running.read_interval(), "lr": lr})
 
     def validation_is_due(self) -> bool:
         """Whether this epoch ends with a validation; the last one always does."""
@@ -202,10 +199,9 @@ class Trainer:
         """Score the validation split and write it down; returns whether it is the best so far."""
         self.soundness.check(self.state.step)
         evaluation = evaluate(
-            self.best_model,
+            self.scored,
             self.log.progress(self.val.batches(), "validating", len(self.val)),
             task=self.task,
-            runtime=self.runtime,
             loss=self.loss,
             on_batch=self.leave_if_asked,
         )
@@ -213,8 +209,20 @@ class Trainer:
         is_best = self.rank(evaluation)
         losses = {"loss": evaluation.loss, "train_loss": self.running.read_epoch()}
         self.log.validation(self.state.step, self.state.epoch, evaluation.scores, losses=losses, is_best=is_best)
-        self.gallery.show(self.best_model, evaluation, self.log, self.state.step, is_best=is_best)
+        self.show(evaluation, is_best=is_best)
         return is_best
+
+    def show(self, evaluation: Evaluation, *, is_best: bool) -> None:
+        """Hand pictures of a validation to the log, and what is kept of the best one."""
+        step = self.state.step
+        self.log.samples(step, self.gallery.draw_fixed(self.scored, self.log.logger.images))
+        if is_best:
+            overview = self.gallery.draw_extremes(self.scored, evaluation)
+            if overview is not None:
+                self.log.overview(overview)
+            report = evaluation.report(self.task, command="train", split="val", step=step)
+            self.log.report(step, report, evaluation.confusion, self.task)
+        self.log.restart_clock()
 
     def rank(self, evaluation: Evaluation) -> bool:
         """Compare with the best validation so far; a score that does not exist (no such class) is the worst."""
@@ -282,8 +290,8 @@ class Trainer:
         restore_random_state(payload["random"])
 
 
-def windows(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """Group batches into accumulation windows; the last one may be shorter."""
+def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Group batches for gradient accumulation, so many to an optimizer step; the last group may be smaller."""
     iterator = iter(batches)
-    while window := list(islice(iterator, size)):
-        yield window
+    while group := list(islice(iterator, size)):
+        yield group

@@ -10,6 +10,7 @@ from segtrain.data.loading.transforms import Fitting, Pipeline
 from segtrain.data.sample import RawSample
 from segtrain.errors import DataError
 from segtrain.evaluation.evaluator import evaluate
+from segtrain.inference.network import Network
 from segtrain.metrics import Calibration, Curves, count, scores
 from segtrain.models import Normalize
 from segtrain.runtime.device import Runtime
@@ -72,7 +73,7 @@ def test_logits_are_resized_to_the_image_and_compared_with_the_untouched_mask(pi
     source, task, model = Photos(), Multiclass(Photos.class_names), Colours()
     dataset = OwnSizeDataset(source, pipeline, seed=0)
     batches = [collate([dataset[0, index] for index in pair]) for pair in ((0, 1), (2, 3))]
-    found = evaluate(model, batches, task=task, runtime=RUNTIME)
+    found = evaluate(Network(model, RUNTIME), batches, task=task)
     expected = by_hand(model, source, pipeline.fitting, task)
     assert found.scores == {"at": "original", **scores(expected, task.class_names)}
     assert found.counts.decided.tolist() == [(height - 3) * width for height, width in SIZES]
@@ -82,7 +83,7 @@ def test_logits_are_resized_to_the_image_and_compared_with_the_untouched_mask(pi
 
 def test_the_size_the_model_saw_is_scored_where_no_truth_comes_along(pipeline):
     dataset = AugmentedDataset(Photos(), pipeline, seed=0)
-    found = evaluate(Colours(), [collate([dataset[0, 0]])], task=Multiclass(Photos.class_names), runtime=RUNTIME)
+    found = evaluate(Network(Colours(), RUNTIME), [collate([dataset[0, 0]])], task=Multiclass(Photos.class_names))
     assert found.scores["at"] == "input"
     assert int(found.counts.decided) <= 48 * 61
 
@@ -90,7 +91,7 @@ def test_the_size_the_model_saw_is_scored_where_no_truth_comes_along(pipeline):
 def test_the_confusion_matrix_holds_every_pixel_that_counts():
     dataset = OwnSizeDataset(Photos(), Pipeline(Fitting("stretch", 48)), seed=0)
     batch = collate([dataset[0, index] for index in range(len(SIZES))])
-    found = evaluate(Colours(), [batch], task=Multiclass(Photos.class_names), runtime=RUNTIME)
+    found = evaluate(Network(Colours(), RUNTIME), [batch], task=Multiclass(Photos.class_names))
     assert found.confusion.shape == (1, 3, 3)
     assert int(found.confusion.sum()) == int(found.counts.decided.sum())
     assert int(found.confusion[0].trace()) == int(found.counts.correct.sum())
@@ -108,7 +109,7 @@ def test_logits_and_labels_are_shown_to_whatever_else_measures():
         assert torch.equal(prediction, task.predict(logits))
         seen.append(target)
 
-    evaluate(Colours(1), [batch], task=task, runtime=RUNTIME, measure=measure)
+    evaluate(Network(Colours(1), RUNTIME), [batch], task=task, measure=measure)
     assert [tuple(target.shape) for target in seen] == [(1, *size) for size in SIZES]
 
 
@@ -125,7 +126,7 @@ def test_a_device_is_waited_for_at_the_end_alone(kind):
 
         batches = [collate([dataset[0, image]]) for image in range(images)]
         with CountWaits() as counted:
-            evaluate(Colours(), batches, task=task, runtime=RUNTIME, measure=measure)
+            evaluate(Network(Colours(), RUNTIME), batches, task=task, measure=measure)
         return counted.waits
 
     assert waits(4) == waits(1) > 0
@@ -137,4 +138,4 @@ def test_a_label_out_of_range_is_named_with_its_place(kind):
     batch = collate([dataset[0, image] for image in (2, 2)])
     (batch["truth"][1] if "truth" in batch else batch["mask"][1])[5, 7] = 9
     with pytest.raises(DataError, match=r"^image photo2: target holds 9 at row 5, column 7, expected 0\.\.2 or 255"):
-        evaluate(Colours(), [batch], task=Multiclass(Photos.class_names), runtime=RUNTIME)
+        evaluate(Network(Colours(), RUNTIME), [batch], task=Multiclass(Photos.class_names))

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from segtrain.config.schema import CheckpointConfig, TrainerConfig
 from segtrain.errors import DivergedError
 from segtrain.evaluation.evaluator import evaluate
+from segtrain.inference.network import Network
 from segtrain.loggers.base import NoLogger
 from segtrain.losses import CrossEntropyLoss, DiceLoss, WeightedSum
 from segtrain.models import Normalize, Outputs
@@ -22,14 +23,9 @@ from segtrain.task import Multiclass
 from segtrain.training.objective import Objective
 from segtrain.training.running_loss import RunningLoss
 from segtrain.training.soundness import name_some
-from segtrain.training.trainer import Trainer, windows
+from segtrain.training.trainer import Trainer, grouped
 
 TASK = Multiclass(["a", "b", "c"])
-
-
-class PointwiseEncoder(nn.Conv2d):
-    def start_epoch(self, epoch):
-        pass
 
 
 class Pointwise(nn.Module):
@@ -37,9 +33,12 @@ class Pointwise(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.encoder = PointwiseEncoder(3, 3, 1)
+        self.encoder = nn.Conv2d(3, 3, 1)
         self.normalize = Normalize([0.5] * 3, [0.5] * 3)
         self.in_channels = 3
+
+    def start_epoch(self, epoch):
+        pass
 
     def forward(self, image):
         return self.encoder(image)
@@ -100,7 +99,7 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
     }
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
-        model,
+        Network(model, Runtime(torch.device("cpu"), precision)),
         task=TASK,
         loss=Objective(loss or CrossEntropyLoss(TASK), aux_weight=0.4, label_weight=0.5),
         optimizer=torch.optim.AdamW(
@@ -109,7 +108,6 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
         schedule=schedule or Constant(),
         train=Batches(batches),
         val=Batches([batch(seed=100)]),
-        runtime=Runtime(torch.device("cpu"), precision),
         options=TrainerConfig(**{**defaults, **options}),
         saving=CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=0),
         checkpoints=Checkpoints(folder / "checkpoints"),
@@ -117,7 +115,7 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
         description={"config": {}, "class_names": [], "mode": "multiclass", "palette": [], "normalize": {}},
     )
     trainer.log.total_steps = trainer.total_steps
-    trainer.gallery.show = lambda *_arguments, **_options: None
+    trainer.show = lambda *_arguments, **_options: None
     return trainer
 
 
@@ -191,7 +189,7 @@ def test_sums_of_a_checkpoint_without_terms_begin_a_new_window():
     running = RunningLoss(torch.device("cpu"))
     running.load_state_dict({"sums": torch.tensor([6.0, 9.0]), "steps": [2, 3]})
     running.add(torch.tensor(3.0), {"ce": torch.tensor(1.0)}, 3)
-    assert running.read_window() == {"loss": 3.0, "loss/ce": 1.0}
+    assert running.read_interval() == {"loss": 3.0, "loss/ce": 1.0}
     assert running.read_epoch() == 3.0
 
 
@@ -200,11 +198,11 @@ def test_sums_in_a_checkpoint_go_on_as_they_were():
     first.add(torch.tensor(3.0), {"ce": torch.tensor(1.0)}, 0)
     second.load_state_dict(first.state_dict())
     second.add(torch.tensor(5.0), {"ce": torch.tensor(2.0)}, 1)
-    assert second.read_window() == {"loss": 4.0, "loss/ce": 1.5}
+    assert second.read_interval() == {"loss": 4.0, "loss/ce": 1.5}
 
 
 def test_the_last_window_of_an_epoch_may_be_shorter():
-    assert [len(window) for window in windows([batch()] * 5, 2)] == [2, 2, 1]
+    assert [len(group) for group in grouped([batch()] * 5, 2)] == [2, 2, 1]
 
 
 def test_an_epoch_counts_its_optimizer_steps(tmp_path):
@@ -298,7 +296,7 @@ def test_checkpoints_come_every_so_many_steps(tmp_path):
 
 def test_the_average_is_what_gets_validated(tmp_path):
     trainer = make_trainer(tmp_path, [batch()], ema_decay=0.99)
-    assert trainer.best_model is trainer.ema.module
+    assert trainer.scored.model is trainer.ema.module
     trainer.train_step([batch()])
     assert not torch.equal(trainer.ema.module.encoder.weight, trainer.model.encoder.weight)
 
@@ -316,7 +314,7 @@ def test_fp16_gradients_are_clipped_in_their_true_scale(tmp_path):
 def test_evaluation_leaves_the_model_in_training_mode(tmp_path):
     trainer = make_trainer(tmp_path, [batch()])
     trainer.model.train()
-    evaluate(trainer.model, [batch()], task=TASK, runtime=trainer.runtime)
+    evaluate(trainer.network, [batch()], task=TASK)
     assert trainer.model.training
 
 
@@ -325,8 +323,8 @@ def test_evaluation_does_not_depend_on_the_batch_size(tmp_path):
     images = [batch(1, ignored=0.2, seed=number) for number in range(4)]
     merged = {key: torch.cat([part[key] for part in images]) for key in ("image", "mask")}
     merged["id"] = [name for part in images for name in part["id"]]
-    options = {"task": TASK, "runtime": trainer.runtime, "loss": trainer.loss}
-    apart, together = evaluate(trainer.model, images, **options), evaluate(trainer.model, [merged], **options)
+    options = {"task": TASK, "loss": trainer.loss}
+    apart, together = evaluate(trainer.network, images, **options), evaluate(trainer.network, [merged], **options)
     assert apart.scores == together.scores
     assert apart.ids == together.ids
     assert apart.loss == pytest.approx(together.loss)
@@ -339,17 +337,17 @@ def test_labels_of_images_are_scored_by_how_many_are_right(tmp_path):
     labels = torch.cat([part["label"] for part in parts])
     model = trainer.model.eval()
     expected = int((model(model.normalize(images))[1].argmax(1) == labels).sum()) / 7
-    found = evaluate(trainer.model, parts, task=TASK, runtime=trainer.runtime, loss=trainer.loss)
+    found = evaluate(trainer.network, parts, task=TASK, loss=trainer.loss)
     assert found.scores["label_accuracy"] == expected
     unlabelled = [{key: value for key, value in part.items() if key != "label"} for part in parts]
-    assert "label_accuracy" not in evaluate(trainer.model, unlabelled, task=TASK, runtime=trainer.runtime).scores
+    assert "label_accuracy" not in evaluate(trainer.network, unlabelled, task=TASK).scores
 
 
 def test_the_validation_loss_is_that_of_the_segmentation_alone(tmp_path):
     trainer = make_trainer(tmp_path, [batch()], kind=ManyHeaded)
-    options = {"task": TASK, "runtime": trainer.runtime}
-    whole = evaluate(trainer.model, [batch()], loss=trainer.loss, **options)
-    assert whole.loss == evaluate(trainer.model, [batch()], loss=trainer.loss.loss, **options).loss
+    options = {"task": TASK}
+    whole = evaluate(trainer.network, [batch()], loss=trainer.loss, **options)
+    assert whole.loss == evaluate(trainer.network, [batch()], loss=trainer.loss.loss, **options).loss
 
 
 @pytest.mark.gpu
