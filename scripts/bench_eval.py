@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from segtrain import create_model
 from segtrain.build.parts import build_feed, build_source, checked_config
 from segtrain.config.compose import compose
-from segtrain.config.schema import ScoringConfig
+from segtrain.config.schema import EvalOptions
 from segtrain.evaluation.evaluator import evaluate
 from segtrain.evaluation.measures import Measures
 from segtrain.evaluation.operating_point import OperatingPoint
@@ -80,7 +80,7 @@ def smp(root: str) -> Turn:
     return turn
 
 
-def segtrain(root: str, options: ScoringConfig) -> Turn:
+def segtrain(root: str, options: EvalOptions) -> Turn:
     """Make the evaluation of `segtrain eval`."""
     keep_freed_memory()
     words = ["experiment=pets_lite0", f"data.root={root}", "data.download=false", "encoder.weights=null"]
@@ -109,7 +109,7 @@ def prepare(name: str, root: str) -> None:
     if name == "smp":
         _turn = smp(root)
         return
-    options = ScoringConfig(**compose("eval", ["ckpt=none"]).job["eval"])
+    options = EvalOptions(**compose("eval", ["ckpt=none"]).job["eval"])
     _turn = segtrain(root, replace(options, at="input", curves=False, bootstrap=0) if name == "input" else options)
 
 

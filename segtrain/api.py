@@ -11,9 +11,8 @@ from torch import nn
 
 from segtrain.build.restore import describe, make_predictor
 from segtrain.config.compose import compose
-from segtrain.config.schema import SMALLEST, Precision
+from segtrain.config.schema import SMALLEST, Fit, Precision
 from segtrain.data.files.images import read_image
-from segtrain.data.loading.transforms import Fit
 from segtrain.data.palette import colours_of
 from segtrain.errors import ConfigError, DataError
 from segtrain.models import SegmentationHead, Segmenter
@@ -117,7 +116,7 @@ def _job(config: Mapping[str, Any], image_size: int | Sequence[int] | None, fit:
     job = {**compose("train", ["augment=none"]).job, **config}
     if image_size is not None:
         size = image_size if isinstance(image_size, int) else list(image_size)
-        job["data"], job["augment"] = {**job["data"], "image_size": size}, {**job["augment"], "fit": fit}
-    elif "augment" not in config:
-        job["data"], job["augment"] = {**job["data"], "image_size": SMALLEST}, {**job["augment"], "fit": "none"}
+        job["data"] = {**job["data"], "image_size": size, "fit": fit}
+    elif "data" not in config:
+        job["data"] = {**job["data"], "image_size": SMALLEST, "fit": "none"}
     return job

@@ -16,7 +16,7 @@ from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
 from segtrain.data.loading.dataset import AugmentedDataset, OwnSizeDataset
 from segtrain.data.loading.feed import Feed
-from segtrain.data.loading.transforms import Augment, Fitting
+from segtrain.data.loading.transforms import Augment, Fitting, Pipeline
 from segtrain.data.pixel_counts import pixel_counts
 from segtrain.data.sample import Source, admit
 from segtrain.errors import ConfigError, DataError, SegtrainError
@@ -88,7 +88,7 @@ def build_feed(
 ) -> Feed:
     """Join a split with its transforms and its loader; with ``own_size`` its masks stay as they are beside."""
     augment: Augment = construct(config.augment, "augment")
-    pipeline = (augment.train_pipeline if training else augment.eval_pipeline)(config.data.image_size)
+    pipeline = Pipeline(build_fitting(config), augment.transforms if training else ())
     seed, limit = config.seed, config.data.limit
     dataset = (
         OwnSizeDataset(source, pipeline, seed=seed, limit=limit)
@@ -119,10 +119,10 @@ def build_model(
 
     ``image_classes`` are what a head for labels of whole images predicts; raises ConfigError for such a head without.
     """
-    if config.aux and not image_classes:
+    if config.image_head and not image_classes:
         raise ConfigError(
-            "aux: the data gives no labels of whole images to learn; set data.image_labels=breed (data=oxford_pets) or "
-            "data.image_labels=labels.csv (data=folder), or aux=null"
+            "image_head: the data gives no labels of whole images to learn; set data.image_labels=breed "
+            "(data=oxford_pets) or data.image_labels=labels.csv (data=folder), or image_head=null"
         )
     leaf = config.encoder if pretrained else {**config.encoder, "weights": None}
     decoder_class = get_class(config.arch.leaf[TARGET])
@@ -136,9 +136,9 @@ def build_model(
         num_classes=task.out_channels,
         activation=activation,
         aux_heads=config.arch.aux_heads,
-        classification_head=construct(config.aux.leaf, "aux", **told) if config.aux else None,
+        classification_head=construct(config.image_head.leaf, "image_head", **told) if config.image_head else None,
         class_names=task.class_names,
-        image_classes=image_classes if config.aux else (),
+        image_classes=image_classes if config.image_head else (),
     )
 
 
@@ -149,7 +149,9 @@ def build_objective(config: TrainConfig, task: Task, train: Source) -> Objective
     """
     counts = cache(lambda: pixel_counts(train, len(task.label_names)))
     loss: nn.Module = construct(_with_task(config.loss.leaf, task, counts, shared={}), "loss")
-    return Objective(loss, aux_weight=config.loss.aux_weight, label_weight=config.aux.weight if config.aux else 0.0)
+    return Objective(
+        loss, aux_weight=config.loss.aux_weight, label_weight=config.image_head.weight if config.image_head else 0.0
+    )
 
 
 def _with_task(node: Any, task: Task, counts: Callable[[], PixelCounts], shared: Mapping[str, Any]) -> Any:
@@ -181,6 +183,5 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, runtime: Runtime)
 
 
 def build_fitting(config: TrainConfig) -> Fitting:
-    """Build what brings images to the size of a run."""
-    augment: Augment = construct(config.augment, "augment")
-    return augment.eval_pipeline(config.data.image_size).fitting
+    """Make what brings images to the size of a run."""
+    return Fitting(config.data.fit, config.data.image_size)

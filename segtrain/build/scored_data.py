@@ -12,7 +12,9 @@ from typing import Any
 import yaml
 
 from segtrain.config.overrides import Overrides
+from segtrain.config.renamed import with_current_names
 from segtrain.config.schema import DataConfig
+from segtrain.config.signature import TARGET, locate
 from segtrain.errors import ConfigError, SegtrainError
 
 log = logging.getLogger(__name__)
@@ -66,12 +68,9 @@ def choose_split(job: dict[str, Any], trained: Mapping[str, Any], changes: Overr
 
 def _splits_of(data: Mapping[str, Any]) -> Collection[str] | None:
     """Name the splits that a folder is divided into; None for data of other kinds, whose splits are their own."""
-    from segtrain.data.files.splits import find_splits
-    from segtrain.data.formats.folder import Folder
-
-    if data.get("_target_") != f"{Folder.__module__}.{Folder.__name__}":
-        return None
-    return find_splits(Path(data["root"]), data.get("images", "images"), data.get("masks", "masks"))
+    kind = locate(str(data[TARGET]), "data")
+    splits: Collection[str] | None = kind.splits_in(data) if hasattr(kind, "splits_in") else None
+    return splits
 
 
 def report_name(reports: Path, job: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
@@ -92,7 +91,7 @@ def _held(report: Path) -> dict[str, Any] | None:
     """Read which data a report is of; None where there is none."""
     try:
         about = json.loads((report / "report.json").read_text(encoding="utf-8"))["about"]
-        return identity(yaml.safe_load(about["config"]))
+        return identity(with_current_names(yaml.safe_load(about["config"])))
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return None
 

@@ -53,7 +53,7 @@ def refuse_impossible(config: TrainConfig) -> None:
     Raises ConfigError; passes over parts that are not ours, which may not be made for that.
     """
     if is_ours(config):
-        classes = ("any", "other") if config.aux else ()
+        classes = ("any", "other") if config.image_head else ()
         with torch.device("meta"):
             build_model(config, make_task("binary", ["any"]), channels=3, image_classes=classes, pretrained=False)
 
@@ -69,8 +69,8 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     runtime = make_runtime(config.device, config.trainer.precision, channels_last=config.trainer.channels_last)
     seed_everything(config.seed)
     train, val = open_source(config, "train"), open_source(config, "val")
-    if train.image_classes and config.aux is None:
-        log.warning("data.image_labels: nothing learns the labels of whole images; add aux=classification")
+    if train.image_classes and config.image_head is None:
+        log.warning("data.image_labels: nothing learns the labels of whole images; add image_head=classification")
     refuse_lonely_image(config, min(len(train), config.data.limit or len(train)))
     task = make_task(train.mode, train.class_names)
     pretrained = resumed is None and config.init_from is None

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import yaml
 
+from segtrain.config.renamed import with_current_names
 from segtrain.config.schema import CompareConfig
 from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.mask_pairs import pair_class_masks, pair_masks
@@ -58,7 +59,7 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
     from segtrain.build.restore import make_predictor
     from segtrain.run import checkpoint
 
-    file, evaluated = Path(report.about["ckpt"]), yaml.safe_load(report.about["config"])
+    file, evaluated = Path(report.about["ckpt"]), with_current_names(yaml.safe_load(report.about["config"]))
     payload = checkpoint.read(file)
     for known in (payload["config"], evaluated):
         checkpoint.check_targets(known, file, named_by_user=trusted)

@@ -34,7 +34,7 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 _WRAPPINGS = ("state_dict", "model_state_dict", "model")
 """The keys under which training tools keep the weights."""
-_SIZES = ("data.image_size=", "data=", "augment")
+_SIZES = ("data.image_size=", "data.fit=", "data=")
 """How changes begin that say to which size images are brought."""
 _LISTED = 6
 
@@ -191,12 +191,12 @@ def _job(recipe: "Recipe", changes: Overrides, config_dir: Path | None) -> dict[
     """Compose the config of a training run with that model, as if the model came from one."""
     words = [f"arch={recipe.arch}", "encoder=timm", f"encoder.name={recipe.encoder}", "encoder.weights=null"]
     if recipe.classification:
-        words.append("aux=classification")
+        words.append("image_head=classification")
     if not any(change.startswith(_SIZES) for change in changes.words):
-        words += ["augment.fit=none", f"data.image_size={SMALLEST}"]
+        words += ["data.fit=none", f"data.image_size={SMALLEST}"]
         log.info("images keep their own size; if the model was trained at one, give data.image_size=...")
     job = compose("train", Overrides.of(words) + changes, config_dir=config_dir).job
-    changed = {"arch": recipe.arch_options, "encoder": recipe.encoder_options, "aux": recipe.classification}
+    changed = {"arch": recipe.arch_options, "encoder": recipe.encoder_options, "image_head": recipe.classification}
     return {**job, **{key: {**job[key], **options} for key, options in changed.items() if options and job[key]}}
 
 

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
 from segtrain.config.overrides import Overrides
+from segtrain.config.renamed import current_key, with_current_names
 from segtrain.config.schema import CompareConfig, EvalConfig, ImportConfig, PredictConfig, ScoreConfig, TrainConfig
 from segtrain.config.signature import MISSING, with_texts
 from segtrain.config.spine import check_spine, key_of
@@ -173,6 +174,8 @@ def _key_problem(override: Override, config: DictConfig) -> str | None:
         return f"{override.input_line}: is there already, expected a new key; write it without the +"
     if exists or override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         return None
+    if now := current_key(key):
+        return f"{key}: is called {now} now; write {now}={override.value()}"
     group = key.partition(".")[0]
     if group in GROUPS and group in config and config[group] is None:
         return f"{key}: nothing is chosen for {group}; add {group}={'|'.join(Groups.find().choices(group))}"
@@ -267,7 +270,7 @@ def _resolve(config: DictConfig, picked: Mapping[str, str]) -> Composed:
     if tree.get("name", "") is None:
         words = [str(picked[group]) for group in ("arch", "encoder", "data")]
         config.name = re.sub(r"[^\w.\-]+", "_", "-".join(words))
-    job = _plain(OmegaConf.masked_copy(config, [str(key) for key in tree if key != "hydra"]))
+    job = with_current_names(_plain(OmegaConf.masked_copy(config, [str(key) for key in tree if key != "hydra"])))
     with _interpolating():
         run_dir, sweep_dir = Path(hydra.run.dir), Path(hydra.sweep.dir)
     return Composed(job=job, run_dir=run_dir, sweep_dir=sweep_dir)

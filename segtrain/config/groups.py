@@ -18,7 +18,7 @@ GROUPS = (
     "arch",
     "encoder",
     "loss",
-    "aux",
+    "image_head",
     "data",
     "augment",
     "optimizer",
@@ -31,7 +31,7 @@ GROUPS = (
 GLOBAL_GROUPS = ("debug", "experiment")
 """Those that have no node of their own and change the others' keys."""
 _LISTED = 40  # choices that an error line lists
-OPTIONAL_GROUPS = (*GLOBAL_GROUPS, "aux")
+OPTIONAL_GROUPS = (*GLOBAL_GROUPS, "image_head")
 
 
 def config_root() -> Path:

@@ -1,7 +1,7 @@
 """The spine: what the trainer and the commands read. Defaults live in YAML, types and bounds here.
 
 A *leaf* is what is only passed on: a mapping with ``_target_`` and keyword arguments, checked against that
-callable's signature. A *mixed* node (arch, loss, aux, data, optimizer) holds both: the keys named here, and the
+callable's signature. A *mixed* node (arch, loss, image_head, data, optimizer) holds both: the keys named here, and the
 leaf's.
 """
 
@@ -14,7 +14,7 @@ Leaf: TypeAlias = dict[str, Any]
 Count = Annotated[int, Range(low=1)]
 SMALLEST = 8
 """Pixels per side that an image has at least; what keeps its own size is filled up to that."""
-Pixels = Annotated[int, Range(low=SMALLEST)]
+Side = Annotated[int, Range(low=SMALLEST)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]  # what NumPy takes
 Natural = Annotated[int, Range(low=0)]
 NonNegative = Annotated[float, Range(low=0)]
@@ -22,6 +22,7 @@ Positive = Annotated[float, Range(above=0)]
 Fraction = Annotated[float, Range(low=0, high=1)]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 Split: TypeAlias = Literal["train", "val", "test", "all"]
+Fit: TypeAlias = Literal["stretch", "pad", "none"]
 Monitor: TypeAlias = Literal[
     "val/iou",
     "val/iou_imagewise",
@@ -51,7 +52,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuxConfig:
+class ImageHeadConfig:
     """What the labels of whole images weigh in the loss; the leaf builds the head that predicts them."""
 
     weight: NonNegative
@@ -64,7 +65,8 @@ class DataConfig:
 
     batch_size: Count
     num_workers: Natural
-    image_size: Pixels | tuple[Pixels, Pixels]
+    image_size: Side | tuple[Side, Side]
+    fit: Fit
     split: Split
     limit: Count | None
     cache_mb: Natural
@@ -120,7 +122,7 @@ class TrainConfig:
     arch: ArchConfig
     encoder: Leaf
     loss: LossConfig
-    aux: AuxConfig | None
+    image_head: ImageHeadConfig | None
     augment: Leaf
     data: DataConfig
     optimizer: OptimizerConfig
@@ -131,7 +133,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoringConfig:
+class EvalOptions:
     """What an evaluation measures, and at which size."""
 
     at: Literal["original", "input"]
@@ -152,7 +154,7 @@ class EvalConfig:
     output: str | None
     device: str
     precision: Precision
-    eval: ScoringConfig
+    eval: EvalOptions
 
 
 @dataclass(frozen=True, kw_only=True)

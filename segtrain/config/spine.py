@@ -16,7 +16,7 @@ PROVIDED: Mapping[str, frozenset[str]] = {
     "arch": frozenset({"encoder_channels", "encoder_strides", "encoder_prefix_tokens"}),
     "encoder": frozenset({"in_channels", "demands"}),
     "loss": frozenset({"task", "mode", "pixel_counts"}),
-    "aux": frozenset({"in_channels", "num_classes"}),
+    "image_head": frozenset({"in_channels", "num_classes"}),
     "data": frozenset({"split"}),
     "augment": frozenset(),
     "optimizer": frozenset({"params", "lr", "weight_decay", "fused"}),

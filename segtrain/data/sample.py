@@ -1,5 +1,6 @@
 """The contract between dataset formats, transforms and the loader."""
 
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
@@ -99,6 +100,12 @@ class Source:
     def palette(self) -> tuple[Colour, ...]:
         """The RGB colour of each label value, of a multilabel task of no class and of each class; ours, unless set."""
         return colours_of(make_task(self.mode, self.class_names))
+
+    @classmethod
+    def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split] | None:
+        """Name the splits that lie apart in data of these options, the constructor's; None where they are all given."""
+        del options
+        return None
 
     def verify(self) -> None:
         """Raise `DataError` with the remedy where the files cannot be trained on; once, before training."""

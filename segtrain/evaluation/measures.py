@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segtrain.config.schema import ScoringConfig
+from segtrain.config.schema import EvalOptions
 from segtrain.drawing.plots import precision_recall_picture, reliability_picture
 from segtrain.evaluation.contours import Contours, intervals
 from segtrain.evaluation.operating_point import OperatingPoint
@@ -25,7 +25,7 @@ class Measures:
     Probabilities are those of the model's operating point: after its temperature, whatever its thresholds.
     """
 
-    def __init__(self, task: Task, options: ScoringConfig, point: OperatingPoint) -> None:
+    def __init__(self, task: Task, options: EvalOptions, point: OperatingPoint) -> None:
         self.task, self.options, self.point = task, options, point
         self.contours = Contours(task, boundary=options.boundary, surface=options.surface, absent=options.absent)
         by_probability = make_task(task.mode, task.class_names, ignore_index=task.ignore_index)

@@ -79,8 +79,8 @@ def create_model(
         "encoder": {"_target_": _path(TimmEncoder), "name": encoder, "weights": None, **options},
     }
     if classification is not None:
-        model.config["aux"] = {"_target_": _path(ClassificationHead), "weight": 0.4, **classification}
-        del model.config["aux"]["num_classes"]
+        model.config["image_head"] = {"_target_": _path(ClassificationHead), "weight": 0.4, **classification}
+        del model.config["image_head"]["num_classes"]
     return model
 
 

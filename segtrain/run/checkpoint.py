@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from segtrain.config.renamed import with_current_names
 from segtrain.config.signature import TARGET, locate
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.storage import refusal, taken_whole
@@ -56,7 +57,8 @@ def write(payload: Mapping[str, Any], path: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project onto the CPU; no code in it is run.
 
-    Raises CheckpointError for a file that is missing, truncated, foreign, or that carries pickled code.
+    Its config has the names of today, whichever version wrote it. Raises CheckpointError for a file that is missing,
+    truncated, foreign, or that carries pickled code.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, {_EXPECTED}")
@@ -74,7 +76,7 @@ def read(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: has format {payload['format']}, expected {FORMAT}; use the segtrain that wrote it"
         )
-    return dict(payload)
+    return {**payload, "config": with_current_names(payload["config"])}
 
 
 def _unreadable(path: Path, error: Exception) -> str:

@@ -76,8 +76,8 @@ def test_keys_and_bare_words_can_be_mixed(words, trained, tmp_path):
 
 
 def test_words_get_the_keys_in_order_and_overrides_stay():
-    words = name_words(["a/b=c/d", "x", "output=o", "~aux"], "predict")
-    assert words == ['ckpt="a/b=c/d"', 'input="x"', "output=o", "~aux"]
+    words = name_words(["a/b=c/d", "x", "output=o", "~image_head"], "predict")
+    assert words == ['ckpt="a/b=c/d"', 'input="x"', "output=o", "~image_head"]
     assert Overrides.of(words).last("ckpt") == "a/b=c/d"
 
 

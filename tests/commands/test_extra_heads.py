@@ -11,7 +11,7 @@ from PIL import Image
 from segtrain import load_model
 from segtrain.cli import main
 
-HEADS = ("aux=classification", "data.image_labels=labels.csv", "arch.aux_heads=[16]")
+HEADS = ("image_head=classification", "data.image_labels=labels.csv", "arch.aux_heads=[16]")
 SMALL = (
     "data=folder",
     "data.classes=[thing]",
@@ -87,14 +87,20 @@ def test_the_log_holds_the_losses_of_every_head_and_the_accuracy_of_the_labels(r
 
 
 def test_weights_of_losses_are_those_of_the_config(data, tmp_path):
-    assert train(data, tmp_path, *HEADS, "loss.aux_weight=0", "aux.weight=2.0", "trainer.max_steps=1") == 0
+    assert train(data, tmp_path, *HEADS, "loss.aux_weight=0", "image_head.weight=2.0", "trainer.max_steps=1") == 0
     (entry,) = entries(tmp_path, "train")
     expected = entry["loss/bce"] + entry["loss/dice"] + 2 * entry["loss/labels"]
     assert entry["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_head_learns_the_labels(data, tmp_path):
-    learn = ("trainer.epochs=12", "optimizer.lr=0.003", "aux.pooling=max", "augment=none", "trainer.val_every=12")
+    learn = (
+        "trainer.epochs=12",
+        "optimizer.lr=0.003",
+        "image_head.pooling=max",
+        "augment=none",
+        "trainer.val_every=12",
+    )
     assert train(data, tmp_path, *HEADS, *learn) == 0
     losses = [entry["loss/labels"] for entry in entries(tmp_path, "train")]
     assert losses[-1] < 0.5 * losses[0]
@@ -177,14 +183,20 @@ def heads_of(state):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (("aux=classification",), ("aux: the data gives no labels of whole images", "data.image_labels=labels.csv")),
+        (
+            ("image_head=classification",),
+            ("image_head: the data gives no labels of whole images", "data.image_labels=labels.csv"),
+        ),
         (("arch.aux_heads=[64]",), ("arch.aux_heads: the encoder has no map of stride 64", "arch.aux_heads=[32]")),
         (("arch.aux_heads=16",), ("arch.aux_heads: expected a list such as [a,b], got 16",)),
-        (("aux.weight=1",), ("aux.weight: nothing is chosen for aux; add aux=classification",)),
-        (("aux=clasification",), ("aux=clasification: no such choice", "classification")),
-        ((*HEADS, "aux.pooling=mean"), ("aux.pooling: expected one of avg, max", "got 'mean'")),
-        ((*HEADS, "aux.num_classes=3"), ("aux.num_classes: unknown key",)),
-        ((*HEADS, "aux.weight=-1"), ("aux.weight: expected at least 0, got -1",)),
+        (
+            ("image_head.weight=1",),
+            ("image_head.weight: nothing is chosen for image_head; add image_head=classification",),
+        ),
+        (("image_head=clasification",), ("image_head=clasification: no such choice", "classification")),
+        ((*HEADS, "image_head.pooling=mean"), ("image_head.pooling: expected one of avg, max", "got 'mean'")),
+        ((*HEADS, "image_head.num_classes=3"), ("image_head.num_classes: unknown key",)),
+        ((*HEADS, "image_head.weight=-1"), ("image_head.weight: expected at least 0, got -1",)),
         (("loss.aux_weight=x",), ("loss.aux_weight: expected a number, got 'x'",)),
         (("data.image_labels=none.csv",), ("none.csv: cannot be read: No such file", "data.image_labels=null")),
     ],
@@ -200,4 +212,4 @@ def test_what_does_not_fit_is_explained_in_one_line(words, parts, data, tmp_path
 
 def test_labels_that_nothing_learns_are_mentioned(data, tmp_path, capsys):
     assert train(data, tmp_path, "data.image_labels=labels.csv", "trainer.max_steps=1") == 0
-    assert "nothing learns the labels of whole images; add aux=classification" in capsys.readouterr().out
+    assert "nothing learns the labels of whole images; add image_head=classification" in capsys.readouterr().out

@@ -106,9 +106,9 @@ def test_a_classification_head_comes_over_and_answers_the_same(tmp_path, arch, e
 
 
 def test_the_checkpoint_says_how_its_classification_head_was_made(tmp_path, capfd):
-    import_with_head(tmp_path, *HEADS[0], "aux.weight=0.7")
+    import_with_head(tmp_path, *HEADS[0], "image_head.weight=0.7")
     payload = torch.load(tmp_path / "model.pt", weights_only=True)
-    aux = {key: payload["config"]["aux"][key] for key in ("pooling", "dropout", "weight")}
+    aux = {key: payload["config"]["image_head"][key] for key in ("pooling", "dropout", "weight")}
     assert aux == {"pooling": "avg", "dropout": 0.3, "weight": 0.7}
     assert payload["image_classes"] == ["0", "1", "2", "3", "4"]
     assert "labels of whole images: 0, 1, 2, 3, 4" in "".join(capfd.readouterr())
@@ -119,7 +119,7 @@ def test_the_labels_of_whole_images_get_the_names_given(tmp_path):
     assert ours.image_classes == ("a", "b", "c", "d", "e")
 
 
-@pytest.mark.parametrize("words", [["aux=null"], ["model={aux_params:null}"]])
+@pytest.mark.parametrize("words", [["image_head=null"], ["model={aux_params:null}"]])
 def test_a_classification_head_can_be_left_out(tmp_path, words):
     ours, theirs = import_with_head(tmp_path, *HEADS[0], *words)
     image = torch.randn(1, 3, 64, 96)

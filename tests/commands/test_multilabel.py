@@ -13,7 +13,7 @@ from segtrain.cli import main
 from segtrain.data.files.images import read_image, read_mask
 from segtrain.data.formats.folder import Folder
 from segtrain.data.loading.dataset import collate
-from segtrain.data.loading.transforms import Augment, apply
+from segtrain.data.loading.transforms import Fitting, Pipeline, apply
 from segtrain.data.palette import colorize, flatten
 from segtrain.errors import ConfigError, DataError
 from segtrain.evaluation.reports import read_report
@@ -80,7 +80,7 @@ def test_augmentation_moves_all_classes_with_the_image(photos):
 
     turned = [A.HorizontalFlip(p=1), A.Affine(translate_px={"x": 9, "y": 0}, fill_mask=IGNORE_INDEX, p=1)]
     raw = open_folder(photos)[0]
-    sample = apply(Augment(fit="none", transforms=turned).train_pipeline(None), raw, (0, 0))
+    sample = apply(Pipeline(Fitting("none", None), turned), raw, (0, 0))
     assert sample["mask"].shape == (2, *SIZE)
     assert (sample["mask"][..., :9] == IGNORE_INDEX).all()
     assert np.array_equal(sample["mask"][..., 9:], raw.mask[..., ::-1][..., :-9])
@@ -89,7 +89,7 @@ def test_augmentation_moves_all_classes_with_the_image(photos):
 
 def test_the_border_of_a_padded_mask_is_ignored_in_every_class(photos):
     raw = open_folder(photos)[0]
-    sample = apply(Augment(fit="pad").eval_pipeline(38), raw, (0,))
+    sample = apply(Pipeline(Fitting("pad", 38)), raw, (0,))
     assert sample["mask"].shape == (2, 38, 38)
     assert (sample["mask"][:, 26:] == IGNORE_INDEX).all()
     assert (sample["mask"][:, :26] != IGNORE_INDEX).all()

@@ -11,10 +11,10 @@ from segtrain.config.compose import compose
 from segtrain.config.groups import GROUPS, Groups
 from segtrain.config.schema import (
     ArchConfig,
-    AuxConfig,
     CompareConfig,
     DataConfig,
     EvalConfig,
+    ImageHeadConfig,
     ImportConfig,
     LossConfig,
     PredictConfig,
@@ -25,7 +25,7 @@ from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import PROVIDED, check_spine
 
 CHOICES = [(group, choice) for group in GROUPS for choice in Groups.find().choices(group)]
-MIXED = {"arch": ArchConfig, "loss": LossConfig, "aux": AuxConfig, "data": DataConfig}
+MIXED = {"arch": ArchConfig, "loss": LossConfig, "image_head": ImageHeadConfig, "data": DataConfig}
 SPINE_KEYS = {group: {field.name for field in fields(schema)} for group, schema in MIXED.items()}
 MUST_BE_NAMED = {
     "data=folder": ["data.root=here", "data.classes=[a,b]"],
@@ -102,12 +102,12 @@ def test_a_folder_of_the_users_adds_choices(tmp_path):
 
 def test_the_heads_beside_the_main_one_are_off_unless_asked_for():
     config = checked_config(compose("train", []).job)
-    assert (config.arch.aux_heads, config.aux) == ([], None)
-    asked = checked_config(compose("train", ["aux=classification", "arch=fpn", "arch.aux_heads=[16]"]).job)
+    assert (config.arch.aux_heads, config.image_head) == ([], None)
+    asked = checked_config(compose("train", ["image_head=classification", "arch=fpn", "arch.aux_heads=[16]"]).job)
     assert asked.arch.aux_heads == [16]
-    assert asked.aux.leaf["pooling"] == "avg"
+    assert asked.image_head.leaf["pooling"] == "avg"
 
 
-@pytest.mark.parametrize("word", ["aux=null", "~aux", "debug=null"])
+@pytest.mark.parametrize("word", ["image_head=null", "~image_head", "debug=null"])
 def test_an_optional_group_can_be_left_out(word):
-    assert compose("train", [word]).job["aux"] is None
+    assert compose("train", [word]).job["image_head"] is None

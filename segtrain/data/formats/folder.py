@@ -2,10 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,11 @@ class Folder(Source):
             names = [stem(pair.image, below) for pair in self._pairs.values()]
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
         log.info("%s: %d pairs for %s; mask values: %s", base, len(self), split, self._labels.describe())
+
+    @classmethod
+    def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split]:
+        """Name the splits that have folders of their own."""
+        return find_splits(Path(options["root"]), options.get("images", "images"), options.get("masks", "masks"))
 
     def __getitem__(self, index: int) -> RawSample:
         pair = self._pairs[self.ids[index]]

@@ -4,7 +4,7 @@ import logging
 import os
 import random
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -14,46 +14,37 @@ from numpy.typing import NDArray
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks PyPI for a newer version otherwise
 import albumentations as A
 
+from segtrain.config.schema import Fit
 from segtrain.data.sample import Pixels, RawSample, Sample
 from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
 
 log = logging.getLogger(__name__)
 
-Fit: TypeAlias = Literal["stretch", "pad", "none"]
 Size: TypeAlias = tuple[int, int]
 
 
 class Augment:
-    """How images come to their size, and the albumentations transforms that training applies after that.
+    """The albumentations transforms that training applies to images, once these have their size.
 
-    ``fit`` is ``stretch`` (to exactly the image size), ``pad`` (the longer side to the image size, the rest is filled
-    below and to the right and ignored) or ``none`` (own size, filled up to the image size where smaller). A transform
-    that makes room fills masks with 255: ``fill_mask: 255``.
+    A transform that makes room fills masks with 255: ``fill_mask: 255``.
     """
 
-    def __init__(self, *, fit: Fit = "stretch", transforms: Sequence[A.BasicTransform | A.BaseCompose] = ()) -> None:
-        self.fit: Fit = fit
+    def __init__(self, *, transforms: Sequence[A.BasicTransform | A.BaseCompose] = ()) -> None:
         self.transforms = tuple(transforms)
-
-    def train_pipeline(self, image_size: int | Sequence[int] | None) -> "Pipeline":
-        """Fit and transform."""
-        return Pipeline(Fitting(self.fit, image_size), self.transforms)
-
-    def eval_pipeline(self, image_size: int | Sequence[int] | None) -> "Pipeline":
-        """Fit alone."""
-        return Pipeline(Fitting(self.fit, image_size))
 
 
 class Fitting:
     """Brings images and masks to the image size; the same for training, evaluation and prediction.
 
-    ``size`` is ``(H, W)`` in pixels, a single number means a square. Raises `ConfigError` where it is missing.
+    ``fit`` is ``stretch`` (to exactly the size), ``pad`` (the longer side to the size, the rest is filled below and
+    to the right and ignored) or ``none`` (own size, filled up to the size where smaller). ``size`` is ``(H, W)`` in
+    pixels, a single number means a square. Raises `ConfigError` where it is missing.
     """
 
     def __init__(self, fit: Fit, size: int | Sequence[int] | None) -> None:
         if size is None and fit != "none":
-            raise ConfigError(f"data.image_size: null, but augment.fit={fit} needs a size, such as data.image_size=256")
+            raise ConfigError(f"data.image_size: null, but data.fit={fit} needs a size, such as data.image_size=256")
         self.fit = fit
         self.size: Size | None = None if size is None else _pair(size)
 

@@ -18,6 +18,7 @@ from segtrain.config.compose import overlay
 from segtrain.config.groups import Groups
 from segtrain.data.formats.folder import Folder
 from segtrain.data.loading.dataset import AugmentedDataset
+from segtrain.data.loading.transforms import Fitting, Pipeline
 from segtrain.data.sample import RawSample
 from segtrain.models import Normalize
 from tests.test_floors import ROOT
@@ -58,7 +59,7 @@ def augmentation(choice):
 def dataset(root, choice, **options):
     source = Folder(split="train", root=str(root), classes=["thing"], **options)
     source.verify()
-    data = AugmentedDataset(source, augmentation(choice).train_pipeline(32), seed=0)
+    data = AugmentedDataset(source, Pipeline(Fitting("stretch", 32), augmentation(choice).transforms), seed=0)
     data.suit_pipeline()
     return data
 
@@ -104,10 +105,8 @@ def test_nothing_is_left_out_for_gray_and_rgb(tmp_path, caplog, channels):
 def test_mirroring_sixteen_bits_changes_no_value():
     import albumentations as A
 
-    from segtrain.data.loading.transforms import Augment
-
     image = np.random.default_rng(0).integers(0, 65536, (32, 32, 3)).astype(np.uint16)
-    pipeline = Augment(transforms=[A.HorizontalFlip(p=1)]).train_pipeline(32)
+    pipeline = Pipeline(Fitting("stretch", 32), [A.HorizontalFlip(p=1)])
     mirrored = pipeline.augment(RawSample(image, np.zeros((32, 32), np.uint8), "a"), (0,)).image
     assert np.array_equal(mirrored, image[:, ::-1])
 
@@ -115,11 +114,9 @@ def test_mirroring_sixteen_bits_changes_no_value():
 def test_the_stated_range_decides_how_far_brightness_moves(tmp_path):
     import albumentations as A
 
-    from segtrain.data.loading.transforms import Augment
-
     brighter = A.RandomBrightnessContrast(brightness_limit=(0.2, 0.2), contrast_limit=(0, 0), p=1)
     image = np.full((32, 32, 1), 1000, np.uint16)
-    pipeline = Augment(transforms=[brighter]).train_pipeline(32).suited_to(image, (0.0, 4095.0))
+    pipeline = Pipeline(Fitting("stretch", 32), [brighter]).suited_to(image, (0.0, 4095.0))
     result = pipeline.augment(RawSample(image, np.zeros((32, 32), np.uint8), "a"), (0,)).image
     assert np.unique(result).tolist() == [1819]  # 1000 + 0.2 * 4095
 

@@ -10,7 +10,7 @@ import torch
 
 from segtrain.data.formats.shapes import Shapes
 from segtrain.data.loading.dataset import AugmentedDataset, EpochBatches, batches, collate, explain, make_loader
-from segtrain.data.loading.transforms import Augment, to_sample
+from segtrain.data.loading.transforms import Fitting, Pipeline, to_sample
 from segtrain.data.sample import RawSample
 from segtrain.errors import DataError
 
@@ -19,7 +19,7 @@ TRANSFORMS = [A.HorizontalFlip(p=0.5), A.Affine(rotate=(-30, 30), fill_mask=255,
 
 def make_dataset(source=None, **options):
     source = source or Shapes(split="train", size=32, train=22)
-    return AugmentedDataset(source, Augment(transforms=TRANSFORMS).train_pipeline(32), seed=5, **options)
+    return AugmentedDataset(source, Pipeline(Fitting("stretch", 32), TRANSFORMS), seed=5, **options)
 
 
 def make_order(dataset, batch_size=4, shuffle=True, drop_last=True):
@@ -143,7 +143,7 @@ def test_a_cache_decodes_each_sample_once():
 
 def test_a_cache_too_small_for_all_keeps_what_fits():
     source = Counting(split="train", size=256, train=6)  # 256 KiB each
-    dataset = AugmentedDataset(source, Augment().train_pipeline(256), seed=0, cache_mb=1)
+    dataset = AugmentedDataset(source, Pipeline(Fitting("stretch", 256)), seed=0, cache_mb=1)
     source.reads = 0
     for epoch in range(3):
         for index in range(6):

@@ -5,7 +5,7 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from segtrain.data.loading.transforms import Augment, Fitting, apply
+from segtrain.data.loading.transforms import Fitting, Pipeline, apply
 from segtrain.data.sample import RawSample
 from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
@@ -27,7 +27,7 @@ def pipeline():
         A.OneOf([A.GaussianBlur(p=1), A.GaussNoise(p=1)], p=0.8),
         A.ColorJitter(p=0.8),
     ]
-    return Augment(transforms=strong).train_pipeline(48)
+    return Pipeline(Fitting("stretch", 48), strong)
 
 
 def test_a_sample_is_a_function_of_its_seed(pipeline, raw):
@@ -41,7 +41,7 @@ def test_a_sample_is_a_function_of_its_seed(pipeline, raw):
 
 
 def test_transforms_draw_independently_of_each_other(raw):
-    pipeline = Augment(transforms=[A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]).train_pipeline(80)
+    pipeline = Pipeline(Fitting("stretch", 80), [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)])
     fitted = pipeline.fitting(raw)
     seen = set()
     for index in range(40):
@@ -70,21 +70,19 @@ def test_global_random_numbers_are_neither_used_nor_changed(pipeline, raw):
 
 
 def test_corners_that_open_are_ignored(raw):
-    pipeline = Augment(transforms=[A.Affine(rotate=(45, 45), fill_mask=255, p=1)]).train_pipeline(64)
+    pipeline = Pipeline(Fitting("stretch", 64), [A.Affine(rotate=(45, 45), fill_mask=255, p=1)])
     mask = apply(pipeline, raw, (0, 0, 0))["mask"]
     assert mask[0, 0] == mask[-1, -1] == IGNORE_INDEX
     assert set(mask.unique().tolist()) == {0, 1, 2, IGNORE_INDEX}
 
 
-def test_evaluation_fits_and_does_nothing_else(raw):
-    augment = Augment(transforms=[A.HorizontalFlip(p=1)])
-    assert np.array_equal(
-        apply(augment.eval_pipeline(80), raw, (0,))["mask"][0], Fitting("stretch", 80).mask(raw.mask)[0]
-    )
+def test_a_pipeline_without_transforms_fits_and_does_nothing_else(raw):
+    mask = apply(Pipeline(Fitting("stretch", 80)), raw, (0,))["mask"]
+    assert np.array_equal(mask, Fitting("stretch", 80).mask(raw.mask))
 
 
 def test_tensors_are_views_in_channels_last_order(raw):
-    image = apply(Augment().eval_pipeline((60, 80)), raw, (0,))["image"]
+    image = apply(Pipeline(Fitting("stretch", (60, 80))), raw, (0,))["image"]
     assert image.shape == (3, 60, 80)
     assert image.stride() == (1, 240, 3)
 
@@ -123,8 +121,8 @@ def test_masks_stay_aligned_with_their_images():
 
 
 def test_a_missing_image_size_is_a_config_error():
-    with pytest.raises(ConfigError, match=r"data\.image_size: null, but augment\.fit=pad .*data\.image_size=256"):
-        Augment(fit="pad").train_pipeline(None)
+    with pytest.raises(ConfigError, match=r"data\.image_size: null, but data\.fit=pad .*data\.image_size=256"):
+        Fitting("pad", None)
 
 
 def test_albumentations_is_kept_from_calling_home():

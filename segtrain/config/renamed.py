@@ -1,0 +1,55 @@
+"""What classes and keys were called in earlier versions: their runs still say so, and are read as they were meant."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from segtrain.config.signature import TARGET
+
+TARGETS: Mapping[str, str] = {
+    "segtrain.data.folder.Folder": "segtrain.data.Folder",
+    "segtrain.data.oxford_pets.OxfordPets": "segtrain.data.OxfordPets",
+    "segtrain.data.shapes.Shapes": "segtrain.data.Shapes",
+    "segtrain.data.transforms.Augment": "segtrain.data.Augment",
+}
+KEYS: Mapping[str, str] = {"aux": "image_head", "augment.fit": "data.fit"}
+
+
+def with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's config, whichever version wrote it, with the names of today."""
+    current: dict[str, Any] = _with_current_targets(config)
+    for old, new in KEYS.items():
+        parent, key = _parent(current, old)
+        new_parent, new_key = _parent(current, new)
+        if parent is not None and new_parent is not None and key in parent:
+            new_parent.setdefault(new_key, parent.pop(key))
+    return current
+
+
+def current_key(key: str) -> str | None:
+    """Return what a key, or the group that it lies in, is called now; None where it never had another name."""
+    for old, new in KEYS.items():
+        if key == old or key.startswith(f"{old}."):
+            return new + key.removeprefix(old)
+    return None
+
+
+def _with_current_targets(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _renamed(value) if key == TARGET else _with_current_targets(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_with_current_targets(value) for value in node]
+    return deepcopy(node)
+
+
+def _renamed(target: Any) -> Any:
+    return TARGETS.get(target, target) if isinstance(target, str) else target
+
+
+def _parent(tree: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the mapping that holds a dotted key, None where there is none, and the key's last part."""
+    *above, last = key.split(".")
+    node: Any = tree
+    for part in above:
+        node = node.get(part) if isinstance(node, dict) else None
+    return (node if isinstance(node, dict) else None), last
