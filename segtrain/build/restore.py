@@ -8,6 +8,7 @@ from typing import Any
 from segtrain.build.parts import build_fitting, build_model, checked_config
 from segtrain.config.schema import Precision, TrainConfig
 from segtrain.config.spine import to_config
+from segtrain.data.files.images import ANY_SIZE
 from segtrain.data.formats.folder import checked_range
 from segtrain.data.loading.scale import TrainingScale, shrinkage
 from segtrain.data.palette import Colour
@@ -135,4 +136,5 @@ def make_predictor(
         preprocess=Preprocess(build_fitting(config), model.normalize),
         palette=[tuple(colour) for colour in payload["palette"]],
         scale=training_scale(payload, config),
+        max_pixels=config.data.leaf.get("max_pixels", ANY_SIZE),
     )

@@ -78,7 +78,6 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
 
     import_heavy("segtrain.build.restore")
     from segtrain.build.restore import make_predictor
-    from segtrain.data.files.images import read_image
     from segtrain.data.loading.scale import warn_of_shrunk
     from segtrain.inference.predictor import write_labels, write_overlay
 
@@ -92,7 +91,7 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
         for name, image_path in names.items():
             display.stepped()
             try:
-                image = read_image(image_path, channels=predictor.channels)
+                image = predictor.read(image_path)
             except DataError as error:
                 log.warning("%s", error)
                 failed.append(str(error))

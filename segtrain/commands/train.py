@@ -51,7 +51,7 @@ def train(plan: Plan) -> Trained:
 def _train(plan: Plan, made: Sequence[Path]) -> Trained:
     import_heavy("segtrain.build.training")
     from segtrain.build.training import build_trainer
-    from segtrain.run.log import read_scores
+    from segtrain.run.log import best_scores
     from segtrain.runtime.device import keep_freed_memory
     from segtrain.terminal.console import logging_to, start_logging
 
@@ -76,7 +76,7 @@ def _train(plan: Plan, made: Sequence[Path]) -> Trained:
             tell_what_is_next(trainer)
         log.info("done: %s", plan.folder)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    return Trained(dict(read_scores(plan.folder).get("val", {})), parameters)
+    return Trained(best_scores(plan.folder), parameters)
 
 
 def warn_of_freezing(job: Mapping[str, Any]) -> None:
