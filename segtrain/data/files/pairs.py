@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segtrain.data.files.labels import listing
+from segtrain.data.files.name_patterns import ALIKE, SHARED, NamePatterns, name_remedy, shared_name
 from segtrain.data.files.walk import SUFFIXES, find_images, folders_in
-from segtrain.data.names import ALIKE, SHARED, NamePatterns, name_remedy, shared_name
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)

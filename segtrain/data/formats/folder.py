@@ -7,21 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from segtrain.config.signature import Range
 from segtrain.data.files.image_labels import read_image_labels
-from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_mask
+from segtrain.data.files.images import MAX_PIXELS
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
+from segtrain.data.files.name_patterns import SHARED, NamePatterns, check_patterns
 from segtrain.data.files.pairs import Pair, find_class_pairs, find_pairs, stem
 from segtrain.data.files.splits import Place, find_splits
-from segtrain.data.files.verify import verify_pairs, wrong_size
 from segtrain.data.files.walk import find_images
-from segtrain.data.names import SHARED, NamePatterns, check_patterns
-from segtrain.data.palette import colours_of
-from segtrain.data.pixel_counts import fingerprint_masks
-from segtrain.data.sample import RawSample, Source, Split
+from segtrain.data.formats.paired import PairedSource
+from segtrain.data.sample import Split
 from segtrain.errors import ConfigError, DataError
 from segtrain.task import IGNORE_INDEX, Mode, make_task
 
@@ -35,7 +30,7 @@ STANDS_FOR: Mapping[Missing, int] = {"absent": 0, "ignore": IGNORE_INDEX}
 """What a mask without a file holds everywhere."""
 
 
-class Folder(Source):
+class Folder(PairedSource):
     """Images and masks that belong together by their names.
 
     ``root/images`` and ``root/masks`` hold files of equal stems, in sub-folders too if so in both. Where they are
@@ -76,28 +71,25 @@ class Folder(Source):
         max_pixels: Annotated[int, Range(low=1)] = MAX_PIXELS,
         check: bool = True,
     ) -> None:
-        self.mode = _mode(mode, classes, missing)
-        self.class_names = tuple(classes)
-        self.channels = channels
-        self.value_range = checked_range(value_range)
-        self._max_pixels = max_pixels
-        task = make_task(self.mode, classes)
-        self.palette = colours_of(task)
-        ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
-        self._labels = LabelMap(task.value_names, ignore=ignore, class_map=class_map)
-        self._by_class = task.classes_overlap
-        self._missing: Missing = missing
         self._check = check
-        self._split = split
-        base = Path(root)
-        shares = {"val": val_fraction, "test": test_fraction}
+        task = make_task(_mode(mode, classes, missing), classes)
+        ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
         patterns = NamePatterns(image_name, mask_name)
         check_patterns(patterns)
         find: Finder = partial(find_pairs, classes=classes, patterns=patterns)
-        if self._by_class:
+        if task.classes_overlap:
             find = partial(find_class_pairs, classes=classes, patterns=patterns, complete=missing == "error")
-        self._pairs = _pairs_of_split(find, base, Place(Path(images), Path(masks)), split, shares, seed)
-        self.ids = tuple(self._pairs)
+        base, shares = Path(root), {"val": val_fraction, "test": test_fraction}
+        super().__init__(
+            _pairs_of_split(find, base, Place(Path(images), Path(masks)), split, shares, seed),
+            task,
+            LabelMap(task.value_names, ignore=ignore, class_map=class_map),
+            split=split,
+            absent=STANDS_FOR.get(missing, IGNORE_INDEX),
+            channels=channels,
+            value_range=checked_range(value_range),
+            max_pixels=max_pixels,
+        )
         if image_labels:
             below = base / images if (base / images).is_dir() else base
             names = [stem(pair.image, below) for pair in self._pairs.values()]
@@ -109,76 +101,12 @@ class Folder(Source):
         """Name the splits that have folders of their own."""
         return find_splits(Path(options["root"]), options.get("images", "images"), options.get("masks", "masks"))
 
-    def __getitem__(self, index: int) -> RawSample:
-        pair = self._pairs[self.ids[index]]
-        masks = self._read(pair)
-        shape = next((mask.shape for mask in masks if mask is not None), None)
-        image = read_image(pair.image, channels=self.channels, mask_shape=shape, max_pixels=self._max_pixels)
-        return RawSample(image, self._target(pair, masks, image.shape[:2]), self.ids[index])
-
-    def mask(self, index: int) -> NDArray[np.uint8]:
-        """Read and translate the mask of that sample, ``(H, W)``, or those of its classes, ``(C, H, W)``."""
-        pair = self._pairs[self.ids[index]]
-        masks = self._read(pair)
-        if not self._by_class:
-            return self._target(pair, masks, None)
-        shape = next((mask.shape for mask in masks if mask is not None), None)
-        return self._target(pair, masks, image_size(pair.image, mask_shape=shape, max_pixels=self._max_pixels))
-
-    def _read(self, pair: Pair) -> list[NDArray[np.uint8] | None]:
-        """Read and translate the masks of a pair, None where there is no file."""
-        return [None if file is None else self._read_file(file) for file in pair.masks]
-
-    def _read_file(self, file: Path) -> NDArray[np.uint8]:
-        mask = read_mask(file, by_colour=self._labels.by_colour, max_pixels=self._max_pixels)
-        labels = self._labels(mask)
-        if (labels == UNKNOWN).any():
-            values = map(self._labels.text, self._labels.unknown(np.unique(mask).tolist()))
-            raise DataError(f"{file}: mask holds {listing(values)}, expected {self._labels.expected}")
-        return labels
-
-    def _target(
-        self, pair: Pair, masks: Sequence[NDArray[np.uint8] | None], size: tuple[int, ...] | None
-    ) -> NDArray[np.uint8]:
-        """Lay out the masks of a pair as the task has them; ``size`` is that of its image, which they need to have."""
-        for file, mask in zip(pair.masks, masks, strict=True):
-            if file is not None and mask is not None and size is not None and mask.shape != size:
-                raise DataError(wrong_size(file, mask.shape, pair.image, size))
-        if not self._by_class:
-            assert masks[0] is not None
-            return masks[0]
-        return np.stack([self._absent(size) if mask is None else mask for mask in masks])
-
-    def _absent(self, size: tuple[int, ...] | None) -> NDArray[np.uint8]:
-        """Make the mask of a class that has no file."""
-        assert size is not None
-        return np.full(size, STANDS_FOR[self._missing], np.uint8)
-
-    def fingerprint(self) -> str | None:
-        """Follow the mask files of the split, what a missing one counts as, and the translation of their values."""
-        files = (file for pair in self._pairs.values() for file in pair.masks if file is not None)
-        fingerprint = fingerprint_masks(files, self._labels)
-        return fingerprint and f"{fingerprint} {self._missing} {len(self)}"
-
     def verify(self) -> None:
         """Look into every file, unless ``check`` is off, and raise one `DataError` with all that is wrong."""
-        if not self._check:
+        if self._check:
+            super().verify()
+        else:
             log.warning("the files for %s are not checked: data.check=false", self._split)
-            return
-        pairs = list(self._pairs.values())
-        held = verify_pairs(
-            pairs,
-            self._labels,
-            self.class_names,
-            channels=self.channels,
-            value_range=self.value_range,
-            max_pixels=self._max_pixels,
-        )
-        absent = self._labels.absent(held[0])
-        if self._by_class:
-            absent = [name for name, values in zip(self.class_names, held, strict=True) if self._labels.absent(values)]
-        if absent:
-            log.warning("no mask for %s holds %s", self._split, listing(absent))
 
 
 def checked_range(ends: Sequence[float] | None) -> tuple[float, float] | None:

@@ -9,18 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from segtrain.data.files.images import read_image, read_mask
-from segtrain.data.files.labels import UNKNOWN, LabelMap
+from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.pairs import Pair
-from segtrain.data.files.verify import verify_pairs
-from segtrain.data.palette import palette
-from segtrain.data.pixel_counts import fingerprint_masks
-from segtrain.data.sample import RawSample, Source, Split
+from segtrain.data.formats.paired import PairedSource
+from segtrain.data.sample import Split
 from segtrain.errors import DataError
-from segtrain.task import IGNORE_INDEX, Mode
+from segtrain.task import IGNORE_INDEX, Binary
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +23,12 @@ SIZE = "811 MB"  # images.tar.gz and annotations.tar.gz
 PATIENCE = 4.0  # seconds that a silent network is given
 BORDER_LABEL = {"pet": 1, "background": 0, "ignore": IGNORE_INDEX}
 SPECIES = ("cat", "dog")
+DAMAGED = ("beagle_116", "chihuahua_121")
+"""Photos whose JPEG data is damaged in the official archive; what can be decoded of them is used, as elsewhere."""
 ImageLabels: TypeAlias = Literal["breed", "species"]
 
 
-class OxfordPets(Source):
+class OxfordPets(PairedSource):
     """Pet against background (Parkhi, Vedaldi, Zisserman, Jawahar: "Cats and Dogs", CVPR 2012), binary.
 
     Splits are the official ones, except that every tenth image of ``trainval`` is the validation part. ``root`` is
@@ -41,11 +37,6 @@ class OxfordPets(Source):
     With ``image_labels`` every image has a label: its breed, one of those in the lists, or its species.
     Raises `DataError` where the data is missing or cannot be fetched.
     """
-
-    mode: Mode = "binary"
-    class_names = ("pet",)
-    palette = palette(2)
-    channels = 3
 
     def __init__(
         self,
@@ -64,48 +55,31 @@ class OxfordPets(Source):
         parts = {"test": rows, "val": rows[9::10], "train": [row for i, row in enumerate(rows) if i % 10 != 9]}
         if split == "all":
             parts["all"] = [*rows, *_rows(annotations / "test.txt")]
-        self.ids = tuple(name for name, *_ in parts[split])
         if image_labels:
             self.image_classes, self.image_labels = _image_labels(image_labels, parts[split], annotations)
         trimap: dict[int | str, int | str] = {1: 1, 2: 0, 3: BORDER_LABEL[border]}  # pet, background, border
-        self._labels = _Trimap(("background", "pet"), class_map=trimap)
-
-    def __getitem__(self, index: int) -> RawSample:
-        image, _ = self._paths(index)
-        return RawSample(read_image(image), self.mask(index), self.ids[index])
-
-    def mask(self, index: int) -> NDArray[np.uint8]:
-        """Read and translate the trimap of that photo, ``(H, W)``."""
-        _, trimap = self._paths(index)
-        mask = self._labels(read_mask(trimap))
-        if (mask == UNKNOWN).any():
-            raise DataError(f"{trimap}: not a trimap of 1, 2 and 3; restore the file")
-        return mask
-
-    def fingerprint(self) -> str | None:
-        """Follow the trimaps of the split, and what the border counts as."""
-        return fingerprint_masks((self._paths(index)[1] for index in range(len(self))), self._labels)
+        images, trimaps = self.folder / "images", annotations / "trimaps"
+        names = [name for name, *_ in parts[split]]
+        pairs = {name: Pair(images / f"{name}.jpg", (trimaps / f"{name}.png",)) for name in names}
+        labels = _Trimap(("background", "pet"), class_map=trimap)
+        super().__init__(pairs, Binary(["pet"]), labels, split=split, unchecked=DAMAGED)
 
     def verify(self) -> None:
         """Look into every file of the split; raise `DataError` where some are missing, as after a download that was cut
         off, or damaged.
         """
-        paths = [self._paths(index) for index in range(len(self))]
-        missing = [path for pair in paths for path in pair if not path.is_file()]
+        paths = [path for pair in self._pairs.values() for path in (pair.image, *pair.masks) if path is not None]
+        missing = [path for path in paths if not path.is_file()]
         if missing:
             raise DataError(
                 f"{missing[0]}: missing, with {len(missing) - 1} other files that the list names; "
                 f"remove {self.folder} and fetch it again with data.download=true"
             )
         try:
-            verify_pairs([Pair(image, (trimap,)) for image, trimap in paths], self._labels, self.class_names)
+            super().verify()
         except DataError as error:
             lists = f"{self.folder / 'annotations'}: its lists name these files"
             raise DataError(f"{error}\n{lists}; take out of them what a new download does not restore") from None
-
-    def _paths(self, index: int) -> tuple[Path, Path]:
-        name = self.ids[index]
-        return self.folder / "images" / f"{name}.jpg", self.folder / "annotations" / "trimaps" / f"{name}.png"
 
 
 class _Trimap(LabelMap):

@@ -183,7 +183,7 @@ def test_what_is_too_large_for_opencv_is_read_by_others_or_refused_but_never_in_
     script = """
 import sys; from pathlib import Path
 import cv2, numpy as np
-from segtrain.data.images import read_image
+from segtrain.data.files.images import read_image
 here = Path(sys.argv[1])
 for name in ("a.png", "a.bmp", "a.tif"):
     assert np.array_equal(read_image(here / name), np.load(here / "expected.npy")), name

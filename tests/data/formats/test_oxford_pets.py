@@ -146,6 +146,29 @@ def test_a_photo_that_is_cut_is_found_before_training(root):
     assert lists.endswith("its lists name these files; take out of them what a new download does not restore")
 
 
+def damaged(path):
+    """A JPEG with a part of its picture cut out of the middle: it ends as it should, and decoders fill it up."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (64, 48, 3), np.uint8)).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:3000] + data[3200:])
+
+
+def test_photos_that_are_damaged_in_the_official_archive_train_and_no_others(root):
+    annotations, images = root / "oxford-iiit-pet" / "annotations", root / "oxford-iiit-pet" / "images"
+    with (annotations / "trainval.txt").open("a") as file:
+        file.write("beagle_116 1 1 1\n")
+    damaged(images / "beagle_116.jpg")
+    Image.fromarray(np.full((64, 48), 1, np.uint8)).save(annotations / "trimaps" / "beagle_116.png")
+    train = open_pets(root)
+    train.verify()
+    assert train[train.ids.index("beagle_116")].image.shape == (64, 48, 3)
+    Image.fromarray(np.full((64, 48), 1, np.uint8)).save(annotations / "trimaps" / "Abyssinian_trainval_3.png")
+    damaged(broken(root))
+    with pytest.raises(DataError, match=r"Abyssinian_trainval_3\.jpg: cannot be decoded"):
+        train.verify()
+
+
 def test_a_trimap_of_another_size_or_of_other_values_is_found_before_training(root):
     trimaps = root / "oxford-iiit-pet" / "annotations" / "trimaps"
     Image.fromarray(TRIMAP.T).save(trimaps / "Abyssinian_trainval_1.png")

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
+from segtrain.data.files.name_patterns import name_remedy
 from segtrain.data.formats.folder import Folder
-from segtrain.data.names import name_remedy
 from segtrain.errors import ConfigError
 from tests.data.formats.test_folder import open_folder, problem, write_pair
 

@@ -1,0 +1,116 @@
+"""The base of formats that keep an image and its mask in files of their own."""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_mask
+from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
+from segtrain.data.files.pairs import Pair
+from segtrain.data.files.verify import verify_pairs, wrong_size
+from segtrain.data.palette import colours_of
+from segtrain.data.pixel_counts import fingerprint_masks
+from segtrain.data.sample import RawSample, Source, Split
+from segtrain.errors import DataError
+from segtrain.task import Task
+
+log = logging.getLogger(__name__)
+
+
+class PairedSource(Source):
+    """Pairs of an image file and its mask files; a format says which belong together, and what their values mean.
+
+    ``pairs`` are those of the split, by id. A mask is one file; where classes overlap, it is one file for each class,
+    or None. ``labels`` translates the values in the files. ``absent`` is what a class without a file holds everywhere.
+    ``channels``, ``value_range`` and ``max_pixels`` are those of `read_image`. ``unchecked`` are the ids of files that
+    `verify` does not look into. A split without a pair, and files that are missing, are for the format to report.
+    """
+
+    def __init__(
+        self,
+        pairs: Mapping[str, Pair],
+        task: Task,
+        labels: LabelMap,
+        *,
+        split: Split,
+        absent: int = 0,
+        channels: int = 3,
+        value_range: tuple[float, float] | None = None,
+        max_pixels: int = MAX_PIXELS,
+        unchecked: Collection[str] = (),
+    ) -> None:
+        self.mode, self.class_names, self.palette = task.mode, task.class_names, colours_of(task)
+        self.channels, self.value_range = channels, value_range
+        self.ids = tuple(pairs)
+        self._pairs, self._labels, self._split = pairs, labels, split
+        self._by_class, self._absent = task.classes_overlap, absent
+        self._max_pixels, self._unchecked = max_pixels, frozenset(unchecked)
+
+    def __getitem__(self, index: int) -> RawSample:
+        pair = self._pairs[self.ids[index]]
+        masks = self._read(pair)
+        shape = next((mask.shape for mask in masks if mask is not None), None)
+        image = read_image(pair.image, channels=self.channels, mask_shape=shape, max_pixels=self._max_pixels)
+        return RawSample(image, self._target(pair, masks, image.shape[:2]), self.ids[index])
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """Read and translate the mask of that sample, ``(H, W)``, or those of its classes, ``(C, H, W)``."""
+        pair = self._pairs[self.ids[index]]
+        masks = self._read(pair)
+        if not self._by_class:
+            return self._target(pair, masks, None)
+        shape = next((mask.shape for mask in masks if mask is not None), None)
+        return self._target(pair, masks, image_size(pair.image, mask_shape=shape, max_pixels=self._max_pixels))
+
+    def fingerprint(self) -> str | None:
+        """Follow the mask files of the split, what a missing one counts as, and the translation of their values."""
+        files = (file for pair in self._pairs.values() for file in pair.masks if file is not None)
+        fingerprint = fingerprint_masks(files, self._labels)
+        return fingerprint and f"{fingerprint} {self._absent} {len(self)}"
+
+    def verify(self) -> None:
+        """Look into every file; raise one `DataError` with all that is wrong, warn of classes that no mask holds."""
+        pairs = [pair for name, pair in self._pairs.items() if name not in self._unchecked]
+        if not pairs:
+            return
+        held = verify_pairs(
+            pairs,
+            self._labels,
+            self.class_names,
+            channels=self.channels,
+            value_range=self.value_range,
+            max_pixels=self._max_pixels,
+        )
+        absent = self._labels.absent(held[0])
+        if self._by_class:
+            absent = [name for name, values in zip(self.class_names, held, strict=True) if self._labels.absent(values)]
+        if absent:
+            log.warning("no mask for %s holds %s", self._split, listing(absent))
+
+    def _read(self, pair: Pair) -> list[NDArray[np.uint8] | None]:
+        """Read and translate the masks of a pair, None where there is no file."""
+        return [None if file is None else self._labels_in(file) for file in pair.masks]
+
+    def _labels_in(self, file: Path) -> NDArray[np.uint8]:
+        mask = read_mask(file, by_colour=self._labels.by_colour, max_pixels=self._max_pixels)
+        labels = self._labels(mask)
+        if (labels == UNKNOWN).any():
+            values = map(self._labels.text, self._labels.unknown(np.unique(mask).tolist()))
+            raise DataError(f"{file}: mask holds {listing(values)}, expected {self._labels.expected}")
+        return labels
+
+    def _target(
+        self, pair: Pair, masks: Sequence[NDArray[np.uint8] | None], size: tuple[int, ...] | None
+    ) -> NDArray[np.uint8]:
+        """Lay out the masks of a pair as the task has them; ``size`` is that of its image, which they need to have."""
+        for file, mask in zip(pair.masks, masks, strict=True):
+            if file is not None and mask is not None and size is not None and mask.shape != size:
+                raise DataError(wrong_size(file, mask.shape, pair.image, size))
+        if not self._by_class:
+            assert masks[0] is not None
+            return masks[0]
+        assert size is not None
+        return np.stack([np.full(size, self._absent, np.uint8) if mask is None else mask for mask in masks])
