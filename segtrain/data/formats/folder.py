@@ -94,7 +94,7 @@ class Folder(PairedSource):
             below = base / images if (base / images).is_dir() else base
             names = [stem(pair.image, below) for pair in self._pairs.values()]
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
-        log.info("%s: %d pairs for %s; mask values: %s", base, len(self), split, self._labels.describe())
+        log.info("%s: %d pairs for %s; mask values mean: %s", base, len(self), split, self._labels.describe())
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split]:
