@@ -45,7 +45,7 @@ def run(arguments: Arguments) -> int:
 
 def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path | None) -> None:
     """Score the split, show the table, and write scores.json and the report of the split."""
-    from segtrain.terminal.console import Display, start_logging
+    from segtrain.terminal.console import counting, start_logging
 
     start_logging()
     file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
@@ -57,7 +57,6 @@ def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path
     from segtrain.evaluation.operating_point import OperatingPoint
     from segtrain.evaluation.reports import SPLITS_FOLDER
     from segtrain.inference.network import Network
-    from segtrain.metrics.bootstrap import FEW
     from segtrain.run import checkpoint
     from segtrain.runtime.device import keep_freed_memory, make_runtime
 
@@ -80,22 +79,20 @@ def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path
     own_size = config.eval.at == "original"
     feed = build_feed(run_config, source, runtime, training=False, own_size=own_size)
     scored_data.check_training_images(feed.dataset.source.ids, job, payload["config"])
-    if len(feed.dataset) < FEW:
-        log.warning("%d images are few: intervals, thresholds and calibration say little", len(feed.dataset))
     point = OperatingPoint.of(payload)
     tell_what_was_kept(point, file)
     measures = Measures(task, config.eval, point)
-    display = Display()
-    with display.running(0, len(feed), label=name):
+    with counting(len(feed), name) as stepped:
         result = evaluate(
             Network(model, runtime),
             feed.batches(),
             task=task,
             absent=config.eval.absent,
             measure=measures.update,
-            on_batch=lambda _images: display.stepped(),
+            on_batch=lambda _images: stepped(),
         )
     result.scores.update(measures.scores(result.counts))
+    warn_of_few(len(feed.dataset))
     if own_size:
         warn_of_sizes(result, training_scale(payload, run_config))
     about = {"command": "eval", "split": split, "ckpt": str(file.resolve()), "config": yaml.safe_dump(job)}
@@ -123,6 +120,14 @@ def write_results(
     log_evaluation(logger, split, result.scores, pictures, config=about["config"])
     show_scores(f"{name} split, {len(result.ids)} images, {about['ckpt']}", result.scores)
     log.info("written to %s and %s", write_scores(folder, name, result.scores), report)
+
+
+def warn_of_few(images: int) -> None:
+    """Say so where a split has few images."""
+    from segtrain.metrics.bootstrap import FEW
+
+    if images < FEW:
+        log.warning("%d images are few: intervals, thresholds and calibration say little", images)
 
 
 def warn_of_sizes(result: "Evaluation", scale: "TrainingScale") -> None:

@@ -74,22 +74,21 @@ def without_output(images: list[Path], config: PredictConfig) -> list[Path]:
 
 def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) -> list[str]:
     """Write a mask and an overlay for each image by its name; returns the reasons of those that could not be read."""
-    from segtrain.terminal.console import Display
+    from segtrain.terminal.console import counting
 
     import_heavy("segtrain.build.restore")
     from segtrain.build.restore import make_predictor
     from segtrain.data.loading.scale import warn_of_shrunk
-    from segtrain.inference.predictor import write_labels, write_overlay
+    from segtrain.drawing.masks import write_labels, write_overlay
 
     file, payload, job = opened
     predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)
     make_folder(Path(config.output), key="output")
     failed = []
     shrunk: dict[str, str] = {}
-    display = Display()
-    with display.running(0, len(names), label="predicting"):
+    with counting(len(names), "predicting") as stepped:
         for name, image_path in names.items():
-            display.stepped()
+            stepped()
             try:
                 image = predictor.read(image_path)
             except DataError as error:

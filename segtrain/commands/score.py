@@ -45,7 +45,7 @@ def score(config: ScoreConfig) -> None:
     from segtrain.evaluation.mask_files import score_masks
     from segtrain.evaluation.reports import uneven_sizes
     from segtrain.run.log import show_scores
-    from segtrain.terminal.console import Display, out, start_logging
+    from segtrain.terminal.console import counting, out, start_logging
 
     start_logging()
     if config.output:
@@ -53,9 +53,8 @@ def score(config: ScoreConfig) -> None:
     scorer, pairs = prepare(config)
     if config.output:
         make_folder(Path(config.output), key="output")
-    display = Display()
-    with display.running(0, len(pairs), label="scoring"):
-        scored = score_masks(pairs, scorer, on_image=display.stepped)
+    with counting(len(pairs), "scoring") as stepped:
+        scored = score_masks(pairs, scorer, on_image=stepped)
     if problem := uneven_sizes(scored.counts):
         log.warning("%s", problem)
     scores = summarize(config, scorer.task, scored)
@@ -174,7 +173,7 @@ def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "tuple[li
     from segtrain.data.files.labels import UNKNOWN
     from segtrain.evaluation.mask_files import find_values
     from segtrain.task import IGNORE_INDEX
-    from segtrain.terminal.console import Display
+    from segtrain.terminal.console import counting
 
     if config.class_map is not None:
         words = [label for label in config.class_map.values() if label not in (IGNORE, IGNORE_INDEX)]
@@ -183,9 +182,8 @@ def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "tuple[li
             raise ConfigError(f"class_map: {names[0]} is no number, expected classes=[...] to name it; add classes")
         highest = max(1, *labels)
         return [str(label) for label in range(highest + 1)], config.class_map
-    display = Display()
-    with display.running(0, len(pairs), label="looking for classes"):
-        found = find_values([truth for pair in pairs for truth in pair.truths if truth], display.stepped)
+    with counting(len(pairs), "looking for classes") as stepped:
+        found = find_values([truth for pair in pairs for truth in pair.truths if truth], stepped)
     values = sorted(found - set(_ignored(config)))
     if not 2 <= len(values) <= UNKNOWN:
         raise DataError(

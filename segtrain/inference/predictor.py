@@ -12,13 +12,11 @@ from segtrain.data.files.images import ANY_SIZE, ChannelsError, read_image
 from segtrain.data.files.inspection import refuse_damaged
 from segtrain.data.loading.scale import TrainingScale
 from segtrain.data.loading.transforms import Fitting
-from segtrain.data.palette import Colour, overlay
+from segtrain.data.palette import Colour
 from segtrain.data.sample import Pixels
-from segtrain.drawing.pictures import as_rgb
 from segtrain.inference.network import Network
 from segtrain.models import Normalize
 from segtrain.models.layers import resize
-from segtrain.storage import write_picture
 from segtrain.task import Task
 
 
@@ -90,29 +88,3 @@ class ImagePredictor:
         """Return float32 logits at the size of an image ``(H, W, C)``: ``(1, out_channels, H, W)``."""
         outputs = self.network(self.preprocess.fitted(image))
         return self.preprocess.restore(outputs.logits, image.shape[:2])
-
-
-def write_labels(labels: NDArray[np.uint8], class_names: Sequence[str], folder: Path, name: str) -> None:
-    """Write label values as an 8-bit gray PNG of that name, whatever tool reads it.
-
-    Of classes that overlap, each has a PNG of 0 and 1 in a folder of its own, as ``data.mode=multilabel`` reads them.
-    """
-    files = {folder: labels} if labels.ndim == 2 else dict(zip(map(folder.joinpath, class_names), labels, strict=True))
-    for place, mask in files.items():
-        path = place / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(path, mask)
-
-
-def write_overlay(
-    image: Pixels,
-    labels: NDArray[np.uint8],
-    palette: Sequence[Colour],
-    path: Path,
-    *,
-    alpha: float,
-    value_range: tuple[float, float] | None = None,
-) -> None:
-    """Write the image with its labels coloured over it; ``value_range`` are the pixels that are black and white."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, overlay(as_rgb(image, value_range), labels, palette, alpha=alpha), quality=90)

@@ -3,7 +3,7 @@
 import logging
 import resource
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,6 +119,14 @@ class Display:
             yield item
             self.bars.advance(task)
         self.bars.remove_task(task)
+
+
+@contextmanager
+def counting(total: int, label: str) -> Iterator[Callable[[], None]]:
+    """Show a bar over so many items while the context is open; gives what is to be called after each."""
+    display = Display()
+    with display.running(0, total, label=label):
+        yield display.stepped
 
 
 def score_table(title: str, scores: Mapping[str, Any]) -> Table:

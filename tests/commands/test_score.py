@@ -14,8 +14,8 @@ from segtrain.cli import main
 from segtrain.config.compose import compose
 from segtrain.config.schema import ScoreConfig
 from segtrain.config.spine import check_spine, to_config
+from segtrain.drawing.masks import write_labels, write_overlay
 from segtrain.evaluation.reports import read_report
-from segtrain.inference.predictor import write_labels, write_overlay
 from segtrain.metrics import conventions
 from segtrain.task import Binary, Multiclass
 

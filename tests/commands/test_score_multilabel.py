@@ -11,8 +11,8 @@ from segtrain import metrics
 from segtrain.cli import main
 from segtrain.data.files.images import read_image
 from segtrain.data.palette import colours_of
+from segtrain.drawing.masks import write_labels
 from segtrain.evaluation.reports import read_report
-from segtrain.inference.predictor import write_labels
 from segtrain.metrics import conventions
 from segtrain.task import Multilabel
 

@@ -253,7 +253,7 @@ def test_the_demo_learns(tmp_path):
 
 
 def test_the_wheel_carries_its_configs_and_runs_from_another_folder(tmp_path):
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(root)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

@@ -11,7 +11,7 @@ from segtrain.models.encoders import TimmEncoder
 from segtrain.models.encoders import weights as weight_files
 
 NAME = "mobilenetv3_small_050"
-LITE0 = Path(__file__).parents[3] / "shared" / "weights" / "tf_efficientnet_lite0.safetensors"
+LITE0 = Path(__file__).parents[4] / "shared" / "weights" / "tf_efficientnet_lite0.safetensors"
 
 
 @pytest.fixture(scope="module")
