@@ -183,4 +183,5 @@ def _render(figure: Figure) -> NDArray[np.uint8]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer, (width, height) = FigureCanvasAgg(figure).print_to_buffer()  # type: ignore[no-untyped-call]
-    return np.frombuffer(buffer, np.uint8).reshape(height, width, 4)[..., :3].copy()
+    pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8).reshape(height, width, 4)[..., :3].copy()
+    return pixels

@@ -314,7 +314,8 @@ def _as_supported(pixels: Pixels, path: Path) -> Pixels:
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
     if pixels.dtype == bool:
-        return pixels.astype(np.uint8) * np.uint8(255)
+        black_and_white: Pixels = pixels.astype(np.uint8) * np.uint8(255)
+        return black_and_white
     if pixels.dtype.kind not in "iuf":
         raise DataError(f"{path}: holds {pixels.dtype}, expected integers or floats; convert the file")
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2 and max(-int(pixels.min()), int(pixels.max())) > EXACT:

@@ -142,4 +142,5 @@ def _palette(page: Any) -> NDArray[np.uint8] | None:
     """Give the colours of a file of indices; TIFF has them in 16 bits."""
     if page.photometric.name != "PALETTE":
         return None
-    return (np.asarray(page.colormap, np.uint16).T >> 8).astype(np.uint8)
+    colours: NDArray[np.uint8] = (np.asarray(page.colormap, np.uint16).T >> 8).astype(np.uint8)
+    return colours
