@@ -1,4 +1,4 @@
-"""Losses on raw logits: for each a pure function and a module that holds its options."""
+"""Segmentation losses on raw logits: each a pure function, and a module that holds its options."""
 
 from segtrain.losses.bce import BCELoss, bce_loss
 from segtrain.losses.boundary import BoundaryLoss, boundary_loss

@@ -1,4 +1,4 @@
-"""Binary cross-entropy of every channel on its own."""
+"""Binary cross-entropy of each channel."""
 
 from collections.abc import Sequence
 
@@ -23,14 +23,16 @@ def bce_loss(
     label_smoothing: float = 0.0,
     class_weights: Tensor | None = None,
 ) -> Tensor:
-    """Take the mean binary cross-entropy over channels and valid pixels; a multiclass task is seen as one against rest.
+    """Mean binary cross-entropy over channels and valid pixels; one-vs-rest for a multiclass task.
 
-    ``pos_weight``, ``(out_channels,)`` or ``(1,)``, multiplies the loss where the class is there. ``label_smoothing``
-    moves the truth from 0 and 1 towards 1/2, as a share of that way. ``class_weights``, one for each of
-    ``task.label_names``, make it a weighted mean: over the labels of a binary task, over the channels otherwise.
+    ``pos_weight``, ``(out_channels,)`` or ``(1,)``, multiplies the loss of positive pixels.
+    ``label_smoothing`` moves the truth from 0 and 1 towards 1/2, as a share of that way.
+    ``class_weights``, one for each of ``task.label_names``, make it a weighted mean: over the
+    labels of a binary task, over the channels otherwise.
     """
-    truth, valid = task.presence(target, logits), task.valid(target)
-    factor = None if pos_weight is None else pos_weight.view(-1, 1, 1)
+    truth = task.presence(target, logits)  # bool (N, C, H, W)
+    valid = task.valid(target)  # bool (N, 1, H, W), multilabel (N, C, H, W)
+    factor = None if pos_weight is None else pos_weight.view(-1, 1, 1)  # broadcasts over H and W
     losses = binary_nll(logits, truth, valid, label_smoothing=label_smoothing, pos_weight=factor)
     return weighted_mean(losses, task.channel_weights(target, valid, class_weights))
 
@@ -38,7 +40,7 @@ def bce_loss(
 class BCELoss(PixelwiseLoss):
     """`bce_loss` with its options, and those of `PixelwiseLoss`.
 
-    ``pos_weight`` is one for each of ``task.class_names``, or one for all.
+    ``pos_weight`` is a list with one number for each of ``task.class_names``, or one number for all.
     """
 
     pos_weight: Tensor | None
@@ -56,6 +58,7 @@ class BCELoss(PixelwiseLoss):
     ) -> None:
         if pos_weight is not None and not isinstance(pos_weight, int | float | Sequence):
             raise ConfigError(f"loss.pos_weight: expected a number or a list, got {pos_weight!r}; give pos_weight=2")
+        # A list has as many entries as there are classes, so a mode by name becomes a task with it.
         one_each = None if isinstance(pos_weight, int | float) else pos_weight
         super().__init__(
             task_of_options(task, mode, classes=None, weights=one_each),

@@ -1,4 +1,4 @@
-"""Boundary loss: every wrong pixel costs its distance from the true boundary, beside Dice."""
+"""Boundary loss (distance of wrong pixels from the true boundary), combined with Dice loss."""
 
 import math
 from collections.abc import Sequence
@@ -27,32 +27,35 @@ def boundary_loss(
 ) -> Tensor:
     """Compute (1 - alpha) Dice loss + alpha boundary loss, the mean over classes (Kervadec et al. 2019, section 2.2).
 
-    The boundary loss is the mean over valid pixels of distance times (p - truth). The distance is signed, see
-    `signed_distance`; the paper drops the part without p, a constant, and so does not end at 0. By itself it learns to
-    predict nothing, as what is missed is nearer than what could be hit, so the paper too pairs it with overlap.
-    ``per_image`` scores each image on its own; ``class_weights`` are ``(out_channels,)``. A class that an image does
-    not hold, or that fills it, has no boundary: there each wrong pixel is as far away as can be, and costs 1.
+    The boundary loss is the mean over valid pixels of distance times (p - truth). The distance is
+    signed, see `signed_distance`; the paper drops the constant term without p, so its minimum is not
+    0. Alone it learns to predict nothing, as missed pixels are nearer to the boundary than background
+    is, so the paper too combines it with an overlap loss. ``per_image`` scores each image on its own;
+    ``class_weights`` are ``(out_channels,)``. A class that an image does not hold, or that fills it,
+    has no boundary: there each wrong pixel is as far away as can be, and costs 1.
     """
     dice = dice_loss(logits, target, task, per_image=per_image, class_weights=class_weights)
     probabilities = task.activation(logits)
     truth = task.one_hot(target, probabilities)
     valid = task.valid(target)
-    distance = signed_distance(truth > 0, valid).to(probabilities.dtype)
-    counts = as_float(valid, probabilities.dtype)
+    distance = signed_distance(truth > 0, valid).to(probabilities.dtype)  # (N, C, H, W), -1 to 1
+    counts = as_float(valid, probabilities.dtype)  # (N, 1 or C, H, W)
     over = pixel_axes(per_image=per_image)
-    costs = ((probabilities - truth) * (distance * counts)).sum(over)
-    area = counts.expand_as(truth).sum(over)
+    costs = ((probabilities - truth) * (distance * counts)).sum(over)  # (C,), per image (N, C)
+    area = counts.expand_as(truth).sum(over)  # the same shape
     return (1 - alpha) * dice + alpha * class_mean(costs / area.clamp_min(1), area > 0, class_weights)
 
 
 @torch.no_grad()
 def signed_distance(truth: Tensor, valid: Tensor) -> Tensor:
-    """Measure how far each pixel's centre is from the boundary of its image's class, as a share of the diagonal.
+    """Signed distance of each pixel's centre from the class boundary, as a share of the diagonal.
 
-    Bool maps ``(N, C, H, W)`` and ``(N, 1 or C, H, W)`` become float32 ``(N, C, H, W)``, negative inside, and 1 or -1
-    all over an image without a boundary. What is ignored belongs to neither side, so no boundary runs along it.
+    Bool maps ``(N, C, H, W)`` and ``(N, 1 or C, H, W)`` become float32 ``(N, C, H, W)``, negative
+    inside, and 1 or -1 all over an image without a boundary. Ignored pixels belong to neither side,
+    so no boundary runs along them.
     """
     diagonal = math.hypot(*truth.shape[-2:])
+    # Infinite where an image lacks the class or its background; the clamp below makes that 1 or -1.
     outside, inside = distance_to(truth), distance_to(valid & ~truth)
     distance = torch.where(truth, 0.5 - inside, outside - 0.5)  # the boundary runs between two pixels
     return distance.clamp(-diagonal, diagonal) / diagonal

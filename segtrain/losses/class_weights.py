@@ -1,4 +1,4 @@
-"""How much each class counts: weights given by hand, or made from how many pixels each class has."""
+"""Class weights: given by the user, or computed from pixel counts."""
 
 import logging
 import math
@@ -19,13 +19,13 @@ Scheme: TypeAlias = Literal["auto", "inverse", "median_frequency", "effective_nu
 ClassWeights: TypeAlias = Sequence[float] | Mapping[str, float] | Scheme | None
 """One weight for each of ``task.label_names``, some of them by name, or the scheme that makes them from counts."""
 
-_DISTINCT_PIXELS = 1e6
+_DISTINCT_PIXELS = 1e6  # N of Cui et al. 2019, with b = (N - 1) / N
 
 
 class PixelCounts(TypedDict):
-    """How many pixels of the training set have each label, and how many valid ones the images that hold it have.
+    """Pixels of each label in the training set, and all valid pixels of the images that hold it.
 
-    One each for ``task.label_names``; a mapping, as it is kept in JSON and handed on by Hydra.
+    One number for each of ``task.label_names``; a mapping, as it is stored in JSON and passed by Hydra.
     """
 
     pixels: Sequence[int]
@@ -33,25 +33,26 @@ class PixelCounts(TypedDict):
 
 
 OptionalCounts: TypeAlias = PixelCounts | Sequence[int] | None
-"""What schemes make weights from; the pixels alone stand for images that hold every label."""
+"""What schemes compute weights from; pixels alone mean that every image holds every label."""
 
 
 def class_weights(counts: PixelCounts | Sequence[int], scheme: Scheme = "auto") -> list[float]:
-    """Turn the pixels of each class in the training set into weights; p below is a class's share of all pixels.
+    """Compute weights from the pixels of each class; p below is a class's share of all pixels.
 
     - ``inverse``: 1 / p
     - ``median_frequency``: median f / f, with f the class's share of the images that hold it (Eigen and Fergus 2015,
       section 6.3.2)
-    - ``effective_number``: (1 - b) / (1 - b^pixels) (Cui et al. 2019, equation 4), b = 1 - 1e-6: beyond some
-      millions of pixels more of them add nothing
-    - ``enet``: 1 / log(1.02 + p) (Paszke et al. 2016, section 5.2), so that no class weighs over 36 times another
-    - ``auto``: ``enet``, as its bound keeps a handful of pixels from ruling the loss
+    - ``effective_number``: (1 - b) / (1 - b^pixels) (Cui et al. 2019, equation 4), b = 1 - 1e-6: equal
+      weights for all classes beyond some millions of pixels
+    - ``enet``: 1 / log(1.02 + p) (Paszke et al. 2016, section 5.2), at most 36 times another weight
+    - ``auto``: ``enet``, as its bound keeps classes of a few pixels from dominating the loss
 
     Weights are scaled to a mean of 1 over the classes that have pixels; a class without any weighs 1.
     """
     if not isinstance(counts, Mapping):
         counts = {"pixels": counts, "in_images": [sum(counts)] * len(counts)}
     pixels, in_images = counts["pixels"], counts["in_images"]
+    # Absent classes stay out: their inverse frequency is infinite and would distort the mean.
     present = [label for label, count in enumerate(pixels) if count > 0]
     if not present:
         return [1.0] * len(pixels)
@@ -81,9 +82,9 @@ def _raw_weights(pixels: Sequence[int], in_images: Sequence[int], scheme: Scheme
 def task_of_options(
     task: Task | Mode | None, mode: Mode | None, *, classes: Sequence[str] | None, weights: ClassWeights
 ) -> Task | Mode:
-    """Do what `find_task` does; a list of weights, one for each label, says how many classes a mode by name has.
+    """Find the task as `find_task` does; a list of weights tells how many classes a mode has.
 
-    Raises ConfigError for options that go by names, which a mode has not.
+    Raises ConfigError for options that go by class names, which a mode does not have.
     """
     found = find_task(task, mode)
     if isinstance(found, Task) or (weights is None and classes is None):
@@ -100,17 +101,18 @@ def label_weights(
     classes: Sequence[str] | None = None,
     pixel_counts: OptionalCounts = None,
 ) -> Tensor | None:
-    """Resolve ``class_weights`` and the subset ``classes`` into one weight for each of ``task.label_names``, float32.
+    """Resolve ``class_weights`` and the subset ``classes`` to a weight for each label, float32 ``(L,)``.
 
-    A class outside the subset weighs 0; the background of a binary task belongs to its one class. Names that a mapping
-    leaves out weigh 1. None where every label does. Raises ConfigError for wrong numbers and names.
+    In the order of ``task.label_names``. A class outside the subset weighs 0, one that a mapping
+    leaves out 1; the background of a binary task belongs to its one class. None if every label
+    weighs 1. Raises ConfigError for wrong numbers and names.
     """
     if weights is None and classes is None:
         return None
     task = with_names(task, "loss.class_weights")
     values = _resolved(weights, task, pixel_counts)
     if classes is not None:
-        chosen = torch.ones(len(task.label_names))
+        chosen = torch.ones(len(task.label_names))  # of a binary task the background comes first: it stays 1
         chosen[-task.out_channels :] = _chosen(classes, task)
         values = chosen if values is None else chosen * values
     return _counting(values, classes, task)
@@ -123,7 +125,7 @@ def channel_weights(
     classes: Sequence[str] | None = None,
     pixel_counts: OptionalCounts = None,
 ) -> Tensor | None:
-    """Do what `label_weights` does for each channel, ``(out_channels,)``: without a binary task's background."""
+    """Weights as of `label_weights`, one for each channel, ``(out_channels,)``: no background in a binary task."""
     values = label_weights(weights, task, classes=classes, pixel_counts=pixel_counts)
     if values is None:
         return None

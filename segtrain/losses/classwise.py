@@ -1,4 +1,4 @@
-"""Losses that score every class as a whole, and their mean over the classes."""
+"""Base of the class-wise losses (one score for each class), and their mean over classes."""
 
 import logging
 from collections.abc import Sequence
@@ -20,12 +20,13 @@ class Shared(TypedDict):
 
 
 class ClasswiseLoss(nn.Module):
-    """What class-wise losses share: whether images are scored on their own, and how much each class counts.
+    """Base class of class-wise losses: scores per image or per batch, and class weights.
 
-    ``task`` is a `Task`, or the name of a mode, as ``mode`` too: the logits then say how many classes there are.
-    ``classes`` names those that count at all, None stands for every class. ``class_weights`` make the mean over the
-    classes a weighted one; the single class of a binary task has nothing to be weighed against, and a warning says so.
-    ``pixel_counts``, one for each of ``task.label_names``, are what a scheme makes weights from.
+    ``task`` is a `Task` or, like ``mode``, the name of a mode: the number of classes is then that of
+    the logits' channels. ``classes`` names those that count, None means all. ``class_weights`` make
+    the mean over classes a weighted one; a binary task has a single class, where they change nothing
+    and a warning says so. ``pixel_counts``, one for each of ``task.label_names``, are what a scheme
+    computes weights from.
     """
 
     class_weights: Tensor | None
@@ -52,21 +53,22 @@ class ClasswiseLoss(nn.Module):
                 counted[0],
             )
         weights = channel_weights(class_weights, self.task, classes=classes, pixel_counts=pixel_counts)
+        # A buffer moves with the loss; not persistent, as the config says it and checkpoints need not.
         self.register_buffer("class_weights", weights, persistent=False)
 
     @property
     def shared(self) -> Shared:
-        """The options to hand to the function."""
+        """The options that every class-wise function takes, as keyword arguments."""
         return {"per_image": self.per_image, "class_weights": self.class_weights}
 
 
 def pixel_axes(*, per_image: bool) -> tuple[int, ...]:
-    """Say over which axes of ``(N, C, H, W)`` a class is summed up."""
+    """Axes of ``(N, C, H, W)`` to sum over: with the batch ``(C,)`` remains, per image ``(N, C)``."""
     return (2, 3) if per_image else (0, 2, 3)
 
 
 def class_mean(losses: Tensor, counted: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Take the mean of ``(C,)`` or ``(N, C)`` losses where bool ``counted`` holds, weighted by class ``(C,)``.
+    """Mean of losses ``(C,)`` or ``(N, C)`` where bool ``counted`` holds, weighted by class ``(C,)``.
 
     Gives 0 with a gradient of 0 where nothing counts.
     """
@@ -74,4 +76,4 @@ def class_mean(losses: Tensor, counted: Tensor, class_weights: Tensor | None = N
     if class_weights is not None:
         weights = weights * class_weights.to(losses.dtype)
     total = weights.sum()
-    return (losses * weights).sum() / total.where(total > 0, 1)
+    return (losses * weights).sum() / total.where(total > 0, 1)  # `where`: a branch would wait for the device

@@ -1,4 +1,4 @@
-"""Several losses as one."""
+"""Weighted sum of losses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from segtrain.task import Mode, Task, find_task
 class WeightedSum(nn.Module):
     """The sum of ``weight * loss`` over named terms, each a mapping of ``weight`` (float) and ``loss`` (module).
 
-    Terms that weigh 0 are left out. After a forward pass ``last_terms`` holds each term's own value, before its weight,
-    detached and on its device. The ``classes`` and ``class_weights`` of a config are for every term that has none of
-    its own, and `segtrain.build.parts` makes the terms with them; here, where terms are made already, they are a
-    ConfigError.
+    Terms of weight 0 are left out. After a forward pass ``last_terms`` holds each term's unweighted
+    value, detached and on its device. In a config ``classes`` and ``class_weights`` are the defaults
+    of all terms, and `segtrain.build.parts` builds the terms with them; here the terms exist already,
+    so giving them raises ConfigError.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class WeightedSum(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Score raw logits ``(N, out_channels, H, W)`` against the target; a scalar."""
         terms: dict[str, Tensor] = {name: loss(logits, target) for name, loss in self.losses.items()}
+        # Tensors, not floats: `item()` would wait for the device at every step.
         self.last_terms = {name: value.detach() for name, value in terms.items()}
         return torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
 

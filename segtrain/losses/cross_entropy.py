@@ -1,4 +1,4 @@
-"""Cross-entropy between the predicted labels and the true ones."""
+"""Cross-entropy loss."""
 
 from torch import Tensor
 
@@ -16,13 +16,14 @@ def cross_entropy_loss(
     label_smoothing: float = 0.0,
     class_weights: Tensor | None = None,
 ) -> Tensor:
-    """Take the mean of -log p(true label) over valid pixels.
+    """Mean of -log p(true label) over valid pixels.
 
-    A binary logit x stands for the softmax over [0, x], a multilabel one for one such softmax for each class.
-    ``label_smoothing`` is the share of probability spread over all labels (Szegedy et al. 2016, section 7).
-    ``class_weights``, one for each of ``task.label_names``, make it a weighted mean: weights of 2 change nothing.
+    A binary logit x stands for the softmax over [0, x], a multilabel one for one such softmax for each
+    class. ``label_smoothing`` is the share of probability spread over all labels (Szegedy et al. 2016,
+    section 7). ``class_weights``, one for each of ``task.label_names``, make it a weighted mean: equal
+    weights change nothing.
     """
-    known = task.is_known(target)
+    known = task.is_known(target)  # all shapes are the target's: (N, H, W), multilabel (N, C, H, W)
     losses = task.negative_log_likelihood(logits, target, known, label_smoothing=label_smoothing)
     return weighted_mean(losses, task.label_weights(target, known, class_weights))
 

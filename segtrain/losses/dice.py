@@ -1,4 +1,4 @@
-"""Dice loss on soft areas."""
+"""Soft Dice loss."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def dice_loss(
     """
     regions = soft_regions(logits, target, task, per_image=per_image)
     mean_area = (regions.predicted + regions.true) / 2
-    score = (regions.overlap + smooth) / (mean_area + smooth).clamp_min(EPSILON)
+    score = (regions.overlap + smooth) / (mean_area + smooth).clamp_min(EPSILON)  # (C,) or (N, C)
     return overlap_loss(score, regions, log=log, class_weights=class_weights)
 
 

@@ -1,4 +1,4 @@
-"""The door of every loss function: what it is given is laid out as its task says, and computed in full precision."""
+"""Checks at the entry of every loss function: task, target layout, ignored logits, full precision."""
 
 import math
 from collections.abc import Callable
@@ -18,10 +18,11 @@ OfTaskOrMode: TypeAlias = Callable[Concatenate[Tensor, Tensor, Task | Mode, P], 
 
 
 def loss_function(loss: OfTask[P]) -> OfTaskOrMode[P]:
-    """Let a loss of logits, target and task see them in one layout only, in full precision and outside autocast.
+    """Decorate a loss of logits, target and task: checked inputs in one layout, full precision, no autocast.
 
-    Called with the name of a mode, as ``task`` or as ``mode``, it makes the task from the channels of the logits. What
-    target and logits may look like, and what is raised where they do not belong together, is in `segtrain.task.door`.
+    Called with the name of a mode, as ``task`` or as ``mode``, the loss gets the task that the channels
+    of the logits imply. `segtrain.task.door` describes the accepted targets and logits, and what is
+    raised where they do not fit together.
     """
     exact = full_precision(loss)
 
@@ -29,7 +30,7 @@ def loss_function(loss: OfTask[P]) -> OfTaskOrMode[P]:
     def at_the_door(
         logits: Tensor,
         target: Tensor,
-        task: Task | Mode | None = None,  # None beside mode=
+        task: Task | Mode | None = None,  # None where mode= is given
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Tensor:
@@ -43,13 +44,13 @@ def loss_function(loss: OfTask[P]) -> OfTaskOrMode[P]:
 
 
 def _blank(logits: Tensor, target: Tensor, task: Task) -> Tensor:
-    """Put 0 where the target is ignored, as what is infinite or NaN there would spoil sums and gradients.
+    """Zero the logits of ignored pixels: an infinity or NaN there would spoil sums and gradients.
 
-    Finite logits are left as they are. On the CPU, where nothing waits, a look at their sum saves a copy of them; a sum
-    of finite ones that overflows costs that copy alone.
+    On the CPU, where reading a value costs nothing, finite logits are returned without a copy: their
+    sum tells. A sum of finite logits that overflows costs the copy and nothing else.
     """
     if logits.is_cpu and not torch.compiler.is_compiling():
-        total = logits.detach().sum(dtype=torch.float32).numpy()
+        total = logits.detach().sum(dtype=torch.float32).numpy()  # one pass, where isfinite would write a mask
         if math.isfinite(total):
             return logits
     return torch.where(task.valid(target), logits, 0)

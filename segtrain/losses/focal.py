@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy that turns away from what is easy."""
+"""Focal loss: cross-entropy that down-weights easy pixels (Lin et al. 2017)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def focal_loss(
     label_smoothing: float = 0.0,
     class_weights: Tensor | None = None,
 ) -> Tensor:
-    """Take the mean of -(1 - p)^gamma log p over valid pixels, p of the true label (Lin et al. 2017, section 3.2).
+    """Mean of -(1 - p)^gamma log p over valid pixels, with p of the true label (Lin et al. 2017, section 3.2).
 
     ``alpha`` multiplies the loss of every label but 0, and 1 - alpha that of label 0, which is the background of a
     binary task and the absence of a multilabel task's class. With ``label_smoothing``, -log p is the smoothed
@@ -33,16 +33,16 @@ def focal_loss(
     """
     known = task.is_known(target)
     nll = task.negative_log_likelihood(logits, target, known, label_smoothing=label_smoothing)
-    losses: Tensor = _Focus.apply(nll, gamma)
-    if alpha is not None:
+    losses: Tensor = _Focus.apply(nll, gamma)  # (N, H, W), multilabel (N, C, H, W); 0 where ignored
+    if alpha is not None:  # a factor of alpha where target > 0, of 1 - alpha where it is 0
         losses = losses * as_float(target > 0, losses.dtype).mul(2 * alpha - 1).add(1 - alpha)
     return weighted_mean(losses, task.label_weights(target, known, class_weights))
 
 
 class _Focus(torch.autograd.Function):
-    """(1 - p)^gamma (-log p) from -log p, which is all that it keeps for the backward pass.
+    """The focal term (1 - p)^gamma (-log p) of -log p, the only tensor kept for the backward pass.
 
-    Most is changed in place: at one operation for each pixel, time goes with the memory that is written anew.
+    In place where possible: with so little arithmetic for each pixel, memory traffic takes the time.
     """
 
     @staticmethod
@@ -57,6 +57,7 @@ class _Focus(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (nll,), gamma = ctx.saved_tensors, ctx.gamma
+        # p is computed again: to keep it from the forward pass would double the memory.
         p = nll.neg().exp_()
         missing = _missing(p)
         # the derivative is missing^(gamma - 1) (missing + gamma p nll)
@@ -64,7 +65,7 @@ class _Focus(torch.autograd.Function):
 
 
 def _missing(p: Tensor) -> Tensor:
-    """Compute 1 - p, but never 0, where the gradient of a power below 1 is infinite."""
+    """1 - p, kept above 0, where the gradient of a power below 1 would be infinite."""
     return torch.sub(1 + EPSILON, p)
 
 

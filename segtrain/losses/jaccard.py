@@ -1,4 +1,4 @@
-"""Jaccard (IoU) loss on soft areas."""
+"""Soft Jaccard (IoU) loss."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def jaccard_loss(
     """
     regions = soft_regions(logits, target, task, per_image=per_image)
     union = regions.predicted + regions.true - regions.overlap
-    score = (regions.overlap + smooth) / (union + smooth).clamp_min(EPSILON)
+    score = (regions.overlap + smooth) / (union + smooth).clamp_min(EPSILON)  # (C,) or (N, C)
     return overlap_loss(score, regions, log=log, class_weights=class_weights)
 
 

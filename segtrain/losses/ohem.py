@@ -1,4 +1,4 @@
-"""Cross-entropy of the hardest pixels alone."""
+"""Online hard example mining (OHEM): cross-entropy of the hardest pixels."""
 
 import math
 from collections.abc import Sequence
@@ -27,16 +27,17 @@ def ohem_loss(
     per_image: bool = False,
     class_weights: Tensor | None = None,
 ) -> Tensor:
-    """Take the mean of -log p(true label) over the hardest valid pixels (Shrivastava et al. 2016, section 4).
+    """Mean of -log p(true label) over the hardest valid pixels (Shrivastava et al. 2016, section 4).
 
-    Hard is what has a small p. ``keep`` is the share of the valid pixels that stay, of the batch or, with
-    ``per_image``, of each image. A ``threshold`` adds every pixel whose p lies below it. ``class_weights``, one for
-    each of ``task.label_names``, make the mean a weighted one; they do not say what is hard, but labels that weigh 0
-    are left out from the start.
+    The smaller p, the harder. ``keep`` is the share of the valid pixels that are kept, of the batch or,
+    with ``per_image``, of each image. A ``threshold`` adds every pixel whose p lies below it.
+    ``class_weights``, one for each of ``task.label_names``, make the mean a weighted one; they do not
+    affect the choice, except that labels of weight 0 are left out from the start.
     """
     known = task.is_known(target)
     losses = task.negative_log_likelihood(logits, target, known, label_smoothing=label_smoothing)
     weights = task.label_weights(target, known, class_weights)
+    # The choice goes by the plain likelihood: smoothed, the loss of a confident pixel rises again.
     hardness = task.negative_log_likelihood(logits.detach(), target, known) if label_smoothing else losses
     kept = hardness >= _hardest(hardness, weights.bool(), keep=keep, per_image=per_image)
     if threshold is not None:
@@ -46,11 +47,12 @@ def ohem_loss(
 
 @torch.no_grad()
 def _hardest(hardness: Tensor, counted: Tensor, *, keep: float, per_image: bool) -> Tensor:
-    """Find the least that is kept: ``(1, ...)`` or for each image ``(N, 1, ...)``, with as many axes as given."""
+    """Smallest hardness that is kept, ``(1, 1, ...)`` or per image ``(N, 1, ...)``, to broadcast."""
     images = len(hardness) if per_image else 1
-    rows = hardness.where(counted, -1).reshape(images, -1)
+    rows = hardness.where(counted, -1).reshape(images, -1)  # losses are >= 0, so -1 sorts last
     at_most = max(1, math.ceil(keep * rows.shape[1] - _ROUNDING))  # known without asking the device how many count
     hardest = rows.topk(at_most, sorted=True).values
+    # In float64: float32 counts pixels no further than 2^24.
     kept = (counted.reshape(images, -1).sum(1, keepdim=True).double() * keep - _ROUNDING).ceil().long()
     return hardest.gather(1, (kept - 1).clamp(0, at_most - 1)).view(-1, *[1] * (hardness.ndim - 1))
 

@@ -1,4 +1,4 @@
-"""Checks of what users write under ``loss``."""
+"""Range checks of the options under ``loss``."""
 
 from segtrain.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""Losses that score pixels one by one, and their mean over those that count."""
+"""Base of the pixel-wise losses, and the weighted mean over valid pixels."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -11,7 +11,7 @@ from segtrain.losses.options import check_range
 from segtrain.task import Mode, Task
 
 EPSILON = 1e-7
-"""Keeps divisions, roots and logarithms finite; far below the area of one pixel."""
+"""Lower bound that keeps divisions, roots and logarithms finite; far below the area of one pixel."""
 
 
 class Shared(TypedDict):
@@ -22,12 +22,13 @@ class Shared(TypedDict):
 
 
 class PixelwiseLoss(nn.Module):
-    """What pixel-wise losses share: label smoothing, and how much the pixels of each true label count.
+    """Base class of pixel-wise losses: label smoothing, and class weights by the true label.
 
-    ``task`` is a `Task`, or the name of a mode, as ``mode`` too: the logits then say how many classes there are.
-    ``classes`` names the labels that count at all, None stands for every one; for a multilabel task, and in `BCELoss`,
-    they are channels, and the one class of a binary task is all there is. ``class_weights`` make the mean over the
-    pixels a weighted one. ``pixel_counts``, one for each of ``task.label_names``, are what a scheme makes weights from.
+    ``task`` is a `Task` or, like ``mode``, the name of a mode: the number of classes is then that of
+    the logits' channels. ``classes`` names the labels that count, None means all; for a multilabel
+    task, and in `BCELoss`, they are channels, and a binary task has only one. ``class_weights`` make
+    the mean over pixels a weighted one. ``pixel_counts``, one for each of ``task.label_names``, are
+    what a scheme computes weights from.
     """
 
     class_weights: Tensor | None
@@ -51,17 +52,17 @@ class PixelwiseLoss(nn.Module):
 
     @property
     def shared(self) -> Shared:
-        """The options to hand to the function."""
+        """The options that every pixel-wise function takes, as keyword arguments."""
         return {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """Take the mean weighted by float ``weights`` of the same shape, or bool ones: of losses that are 0 where false.
+    """Mean of losses weighted by float ``weights`` of the same shape, or bool where losses are 0 if false.
 
-    Gives 0 with a gradient of 0 where all weights are 0. The losses are overwritten.
+    Gives 0 with a gradient of 0 where all weights are 0. Float weights overwrite the losses.
     """
     if weights.dtype == torch.bool:
-        total = weights.count_nonzero()
+        total = weights.count_nonzero()  # no product needed, which would be another pass over memory
     else:
         losses, total = losses.mul_(weights), weights.sum()
     return losses.sum() / total.where(total > 0, 1)

@@ -1,4 +1,4 @@
-"""Losses are computed in full precision, whatever the model ran in."""
+"""Full precision for losses, whatever precision the model ran in."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -1,4 +1,4 @@
-"""Soft areas of prediction and truth, and the cost of a score on their overlap."""
+"""Soft areas that overlap losses (Dice, Jaccard, Tversky) share, and the loss of a score on them."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from segtrain.task import Task, as_float
 
 
 class Regions(NamedTuple):
-    """Areas in pixels, each ``(C,)`` or, image by image, ``(N, C)``."""
+    """Soft areas in pixels, each ``(C,)`` or, per image, ``(N, C)``."""
 
     overlap: Tensor
     predicted: Tensor
@@ -19,9 +19,9 @@ class Regions(NamedTuple):
 
 
 def soft_regions(logits: Tensor, target: Tensor, task: Task, *, per_image: bool = False) -> Regions:
-    """Sum probabilities over the pixels that count, and over the batch too unless ``per_image``."""
-    probabilities = task.activation(logits)
-    truth = task.one_hot(target, probabilities)
+    """Sum probabilities over the valid pixels, and over the batch too unless ``per_image``."""
+    probabilities = task.activation(logits)  # (N, C, H, W)
+    truth = task.one_hot(target, probabilities)  # (N, C, H, W), 0 where ignored
     valid = as_float(task.valid(target), probabilities.dtype)  # on the CPU sums and products of bool are far slower
     probabilities = probabilities * valid
     over = pixel_axes(per_image=per_image)
@@ -30,7 +30,7 @@ def soft_regions(logits: Tensor, target: Tensor, task: Task, *, per_image: bool 
         overlap=(probabilities * truth).sum(over),
         predicted=predicted,
         true=truth.sum(over),
-        valid=valid.sum(over).expand_as(predicted),
+        valid=valid.sum(over).expand_as(predicted),  # one channel for all classes, except multilabel
     )
 
 
@@ -44,14 +44,15 @@ def score_absent(score: Tensor, regions: Regions) -> Tensor:
 
 
 def overlap_loss(score: Tensor, regions: Regions, *, log: bool = False, class_weights: Tensor | None = None) -> Tensor:
-    """Take the mean of 1 - score (or -log score) over the classes, and over the images where they are kept apart.
+    """Mean of 1 - score (or -log score) over classes, and over images where scores are per image.
 
-    Every class keeps its weight in the mean, present or not (`score_absent`), so that a batch with few classes does not
-    pull harder at them. Classes (of images) without a valid pixel are left out.
+    Every class keeps its weight in the mean, present or not (`score_absent`), so that the gradient of
+    a class does not depend on how many others a batch holds. Classes (of images) without a valid
+    pixel are left out.
     """
     return class_mean(shortfall(score_absent(score, regions), log=log), regions.valid > 0, class_weights)
 
 
 def shortfall(score: Tensor, *, log: bool) -> Tensor:
-    """Say how far a score is from 1: by the difference, or by -log, which grows steeply towards 0."""
+    """Loss of a score: 1 - score, or -log score, which grows steeply towards 0."""
     return -score.clamp_min(EPSILON).log() if log else 1 - score

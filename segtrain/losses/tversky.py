@@ -1,4 +1,4 @@
-"""Tversky loss: Dice that weighs false positives and false negatives on their own, and its focal form."""
+"""Tversky loss, which weighs false positives and false negatives separately, and focal Tversky loss."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,7 @@ from segtrain.task import Mode, Task
 def _tversky_index(regions: Regions, *, alpha: float, beta: float, smooth: float) -> Tensor:
     false_positives = regions.predicted - regions.overlap
     false_negatives = regions.true - regions.overlap
+    # All areas are (C,) or (N, C).
     whole = regions.overlap + alpha * false_positives + beta * false_negatives
     return (regions.overlap + smooth) / (whole + smooth).clamp_min(EPSILON)
 
@@ -43,7 +44,7 @@ def tversky_loss(
 ) -> Tensor:
     """Compute 1 - TP / (TP + alpha FP + beta FN) on soft areas, the mean over classes (Salehi et al. 2017, equation 4).
 
-    1/2 and 1/2 is Dice, 1 and 1 is Jaccard; the default finds more at the price of false alarms. ``smooth`` pixels are
+    1/2 and 1/2 is Dice, 1 and 1 is Jaccard; the default favours recall over precision. ``smooth`` pixels are
     added to numerator and denominator; ``log`` takes -log of the score instead of 1 - score; ``per_image`` scores each
     image on its own; ``class_weights`` are ``(out_channels,)``. A class that the truth does not hold costs the share of
     valid pixels predicted as it, see `score_absent`.
@@ -69,10 +70,11 @@ def focal_tversky_loss(
 ) -> Tensor:
     """Compute the mean over classes of (1 - Tversky index)^(1 / gamma) (Abraham and Khan 2018, equation 5).
 
-    A ``gamma`` above 1 pulls harder at classes that are nearly right. ``alpha`` weighs false positives and ``beta``
-    false negatives, as in `tversky_loss`; the paper has the letters the other way round, and these defaults. ``log``
-    takes (-log index)^(1 / gamma): with alpha and beta of 1/2 the Dice part of the exponential logarithmic loss (Wong
-    et al. 2018), whose own gamma is the exponent itself, so that its 0.3 is a ``gamma`` of 3.333333.
+    A ``gamma`` above 1 has larger gradients for classes that are nearly right. ``alpha`` weighs false
+    positives and ``beta`` false negatives, as in `tversky_loss`; the paper swaps the letters, and has
+    these defaults. ``log`` takes (-log index)^(1 / gamma): with alpha and beta of 1/2 the Dice part of
+    the exponential logarithmic loss (Wong et al. 2018), whose own gamma is the exponent itself, so that
+    its 0.3 is a ``gamma`` of 3.333333.
     """
     regions = soft_regions(logits, target, task, per_image=per_image)
     index = score_absent(_tversky_index(regions, alpha=alpha, beta=beta, smooth=smooth), regions)
