@@ -36,7 +36,7 @@ from segtrain.run.log import RunLog
 from segtrain.runtime.device import make_runtime
 from segtrain.runtime.random_state import seed_everything
 from segtrain.task import make_task
-from segtrain.training.resuming import resume
+from segtrain.training.changed_config import resume
 from segtrain.training.trainer import Trainer
 
 log = logging.getLogger(__name__)

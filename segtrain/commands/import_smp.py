@@ -81,11 +81,10 @@ def import_model(config: ImportConfig, changes: Overrides, config_dir: Path | No
         raise CheckpointError(f"{file}: {error}") from None
     model.load_state_dict(translation.state)
     model.normalize = Normalize(recipe.mean, recipe.std)
-    make_folder(Path(config.out).absolute().parent, key="out")
+    make_folder(Path(config.output).absolute().parent, key="output")
     described = describe(job, model, task, palette=colours_of(task))
-    checkpoint.write(
-        {**described, "format": checkpoint.FORMAT, "model": model.state_dict(), "state": {"step": 0}}, Path(config.out)
-    )
+    payload = {**described, "format": checkpoint.FORMAT, "model": model.state_dict(), "state": {"step": 0}}
+    checkpoint.write(payload, Path(config.output))
     _report(config, recipe, translation, model)
 
 
@@ -217,4 +216,4 @@ def _report(config: ImportConfig, recipe: "Recipe", translation: "Translation", 
     log.info("classes: %s", ", ".join(model.class_names))
     if model.image_classes:
         log.info("labels of whole images: %s", ", ".join(model.image_classes))
-    log.info("written to %s; go on with: segtrain eval %s data=...", config.out, shlex.quote(config.out))
+    log.info("written to %s; go on with: segtrain eval %s data=...", config.output, shlex.quote(config.output))

@@ -148,6 +148,9 @@ def check_changes(command: str, changes: Overrides, *, config_dir: Path | None =
     strange = [key for key in keys if key.partition(".")[0] not in _keys_of(TrainConfig) and not groups.is_group(key)]
     problems = []
     for key in strange:
+        if now := current_key(key):
+            problems.append(f"{key}: is called {now} now; write {now}=...")
+            continue
         near = nearest_key(key, own) or train_key(key)
         listed = ", ".join(name for name in own if "." not in name)
         hint = f", did you mean {near!r}?" if near else f"; {command} has {listed}"

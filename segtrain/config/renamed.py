@@ -13,6 +13,9 @@ TARGETS: Mapping[str, str] = {
     "segtrain.data.transforms.Augment": "segtrain.data.Augment",
 }
 KEYS: Mapping[str, str] = {"aux": "image_head", "augment.fit": "data.fit"}
+"""Of a run's config."""
+_WORDS = {**KEYS, "out": "output"}
+"""Of command lines."""
 
 
 def with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def current_key(key: str) -> str | None:
     """Return what a key, or the group that it lies in, is called now; None where it never had another name."""
-    for old, new in KEYS.items():
+    for old, new in _WORDS.items():
         if key == old or key.startswith(f"{old}."):
             return new + key.removeprefix(old)
     return None

@@ -211,7 +211,7 @@ class ImportConfig:
     """One model of segmentation_models_pytorch to be made into a checkpoint."""
 
     smp: str
-    out: str
+    output: str
     arch: str | None
     encoder: str | None
     model: dict[str, Any] | None

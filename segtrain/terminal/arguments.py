@@ -53,7 +53,7 @@ OWN_KEYS = {
     "resume": ("resume",),
     "score": ("pred", "truth"),
     "compare": ("a", "b"),
-    "import": ("smp", "out"),
+    "import": ("smp", "output"),
 }
 """What these first words stand for."""
 _SPLITS = ("train", "val", "test")

@@ -69,14 +69,14 @@ def assert_same_logits(path, theirs, channels=3, activation=None, size=(128, 160
 def test_a_saved_model_computes_the_same(tmp_path, arch, encoder, options):
     theirs = make(arch, encoder, **options)
     theirs.save_pretrained(tmp_path / "saved")
-    assert main(["import", f"smp={tmp_path}/saved", f"out={tmp_path}/model.pt"]) == 0
+    assert main(["import", f"smp={tmp_path}/saved", f"output={tmp_path}/model.pt"]) == 0
     assert_same_logits(tmp_path / "model.pt", theirs, options.get("in_channels", 3), options.get("activation"))
 
 
 def test_images_are_padded_no_further_than_smp_asks_for(tmp_path):
     theirs = make("PSPNet", "resnet18")
     theirs.save_pretrained(tmp_path / "saved")
-    assert main(["import", f"smp={tmp_path}/saved", f"out={tmp_path}/model.pt"]) == 0
+    assert main(["import", f"smp={tmp_path}/saved", f"output={tmp_path}/model.pt"]) == 0
     assert_same_logits(tmp_path / "model.pt", theirs, size=(72, 88))
 
 
@@ -91,7 +91,7 @@ HEADS = [
 def import_with_head(folder, arch, encoder, aux, *words):
     theirs = make(arch, encoder, aux_params=aux, **({"dynamic_img_size": True} if arch == "DPT" else {}))
     theirs.save_pretrained(folder / "saved")
-    assert main(["import", f"smp={folder}/saved", f"out={folder}/model.pt", *words]) == 0
+    assert main(["import", f"smp={folder}/saved", f"output={folder}/model.pt", *words]) == 0
     return load_model(folder / "model.pt"), theirs
 
 
@@ -130,7 +130,7 @@ def test_a_classification_head_can_be_left_out(tmp_path, words):
 def test_a_classification_head_of_which_nothing_is_known_is_left_out_with_a_word(tmp_path, capfd):
     theirs = make("FPN", "resnet18", aux_params={"classes": 5})
     torch.save(theirs.state_dict(), tmp_path / "weights.pt")
-    words = ["import", f"smp={tmp_path}/weights.pt", f"out={tmp_path}/model.pt", "arch=fpn", "encoder=resnet18"]
+    words = ["import", f"smp={tmp_path}/weights.pt", f"output={tmp_path}/model.pt", "arch=fpn", "encoder=resnet18"]
     assert main(words) == 0
     assert "the classification head is left out, as nothing says how it pools; add 'model=" in "".join(
         capfd.readouterr()
@@ -145,7 +145,7 @@ def test_a_classification_head_of_which_nothing_is_known_is_left_out_with_a_word
 def test_a_saved_unet_on_each_of_its_encoders_computes_the_same(tmp_path, encoder):
     theirs = make("Unet", encoder)
     theirs.save_pretrained(tmp_path / "saved")
-    assert main(["import", f"smp={tmp_path}/saved", f"out={tmp_path}/model.pt"]) == 0
+    assert main(["import", f"smp={tmp_path}/saved", f"output={tmp_path}/model.pt"]) == 0
     assert_same_logits(tmp_path / "model.pt", theirs)
 
 
@@ -154,13 +154,13 @@ def test_a_file_of_weights_needs_the_names_of_the_model(tmp_path, small, wrap):
     torch.save(wrap(small.state_dict()), tmp_path / "weights.pt")
     words = ["arch=fpn", "encoder=resnet18"]
     options = "model={decoder_pyramid_channels:32,decoder_segmentation_channels:32}"
-    assert main(["import", f"smp={tmp_path}/weights.pt", f"out={tmp_path}/new/model.pt", *words, options]) == 0
+    assert main(["import", f"smp={tmp_path}/weights.pt", f"output={tmp_path}/new/model.pt", *words, options]) == 0
     assert_same_logits(tmp_path / "new" / "model.pt", small)
 
 
 def test_the_report_counts_what_was_renamed_and_names_what_was_left_out(tmp_path, capfd):
     make("PSPNet", "mobilenet_v2", activation="sigmoid").save_pretrained(tmp_path / "saved")
-    assert main(["import", f"smp={tmp_path}/saved", f"out={tmp_path}/model.pt", "mean=[0,0,0]", "std=[1,1,1]"]) == 0
+    assert main(["import", f"smp={tmp_path}/saved", f"output={tmp_path}/model.pt", "mean=[0,0,0]", "std=[1,1,1]"]) == 0
     said = "".join(capfd.readouterr())
     assert "pspnet mobilenet_v2: 136 tensors, 108 of them renamed" in said
     assert "204 tensors that the model never uses are left out: encoder.features." in said
@@ -173,7 +173,7 @@ def test_the_report_counts_what_was_renamed_and_names_what_was_left_out(tmp_path
 def test_the_checkpoint_can_be_scored_and_predict(tmp_path, saved):
     model = tmp_path / "model.pt"
     size = ["data.size=64", "data.image_size=64", "data.test=4", "data.batch_size=2", "data.num_workers=0"]
-    assert main(["import", f"smp={saved}", f"out={model}", f"classes={SHAPES}", "data=shapes", *size]) == 0
+    assert main(["import", f"smp={saved}", f"output={model}", f"classes={SHAPES}", "data=shapes", *size]) == 0
     assert main(["eval", f"ckpt={model}", "data.split=test", f"output={tmp_path}/scores"]) == 0
     assert 0 < json.loads((tmp_path / "scores" / "scores.json").read_text())["test"]["iou"] < 1
     picture = tmp_path / "picture.png"
@@ -195,7 +195,7 @@ def test_one_class_is_binary_unless_said_otherwise(tmp_path):
         (["classes=[road]"], "binary", ["road"]),
         (["mode=multilabel"], "multilabel", ["foreground"]),
     ]:
-        assert main(["import", f"smp={tmp_path}/saved", f"out={tmp_path}/model.pt", *words]) == 0
+        assert main(["import", f"smp={tmp_path}/saved", f"output={tmp_path}/model.pt", *words]) == 0
         payload = torch.load(tmp_path / "model.pt", weights_only=True)
         assert (payload["mode"], payload["class_names"]) == (mode, names)
 
@@ -233,7 +233,7 @@ MISTAKES = [
     (["smp={saved}", "std=[0,1,1]"], "std"),
     (["smp={saved}", "trainer.epoch=3"], "trainer.epoch: unknown key, did you mean 'trainer.epochs'?"),
     (["smp={saved}", "mode=panoptic"], "mode"),
-    (["out=x.pt"], "smp: missing; add smp=..."),
+    (["output=x.pt"], "smp: missing; add smp=..."),
 ]
 
 
@@ -245,7 +245,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(tmp_path, saved, small, capfd,
     torch.save(small, tmp_path / "code.pt")
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
     words = [word.format(here=tmp_path, saved=saved) for word in words]
-    code = main(["import", f"out={tmp_path}/model.pt", *words])
+    code = main(["import", f"output={tmp_path}/model.pt", *words])
     said = capfd.readouterr().err.strip()
     assert code == 2
     assert message in said
@@ -255,17 +255,17 @@ def test_a_mistake_is_one_line_and_writes_nothing(tmp_path, saved, small, capfd,
 
 def test_a_config_that_is_no_json_is_named(saved, tmp_path, capfd):
     (saved / "config.json").write_text("{")
-    assert main(["import", f"smp={saved}", f"out={tmp_path}/model.pt"]) == 2
+    assert main(["import", f"smp={saved}", f"output={tmp_path}/model.pt"]) == 2
     assert "config.json: is no JSON" in capfd.readouterr().err
 
 
 def test_a_safetensors_file_finds_the_config_beside_it(saved, small, tmp_path):
-    assert main(["import", f"smp={saved}/model.safetensors", f"out={tmp_path}/model.pt"]) == 0
+    assert main(["import", f"smp={saved}/model.safetensors", f"output={tmp_path}/model.pt"]) == 0
     assert_same_logits(tmp_path / "model.pt", small)
 
 
 def test_images_keep_their_size_unless_the_training_size_is_given(tmp_path, saved):
     for words, size in (([], (1, 3, 50, 70)), (["data.image_size=64"], (1, 3, 64, 64))):
-        assert main(["import", f"smp={saved}", f"out={tmp_path / 'model.pt'}", *words]) == 0
+        assert main(["import", f"smp={saved}", f"output={tmp_path / 'model.pt'}", *words]) == 0
         image = np.zeros((50, 70, 3), np.uint8)
         assert load_model(tmp_path / "model.pt").preprocess(image).shape == size

@@ -74,7 +74,7 @@ def as_yaml(default):
         ("predict", PredictConfig, ["ckpt=run", "input=a", "output=b"]),
         ("score", ScoreConfig, ["pred=a", "truth=b"]),
         ("compare", CompareConfig, ["a=x", "b=y"]),
-        ("import", ImportConfig, ["smp=saved", "out=model.pt"]),
+        ("import", ImportConfig, ["smp=saved", "output=model.pt"]),
     ],
 )
 def test_a_primary_config_holds_exactly_the_keys_of_its_schema(primary, schema, needed):
