@@ -271,3 +271,4 @@ def test_the_wheel_carries_its_configs_and_runs_from_another_folder(tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(str(tmp_path / "site"))
     assert (tmp_path / "elsewhere" / "run" / "scores.json").exists()
+    assert (tmp_path / "site" / "segtrain" / "py.typed").exists()

@@ -2,13 +2,14 @@
 
 import inspect
 from dataclasses import fields
+from importlib import import_module
 
 import pytest
 import yaml
 
 from segtrain.build.parts import checked_config
 from segtrain.config.compose import compose
-from segtrain.config.groups import GROUPS, Groups
+from segtrain.config.groups import GROUPS, Groups, config_root
 from segtrain.config.schema import (
     ArchConfig,
     CompareConfig,
@@ -33,6 +34,19 @@ MUST_BE_NAMED = {
 }
 
 
+def targets_in(node):
+    """Yield what each ``_target_`` of a YAML file names, however deep it lies."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    if isinstance(node, dict) and TARGET in node:
+        yield node[TARGET]
+    for child in children:
+        yield from targets_in(child)
+
+
+FILES = sorted(config_root().rglob("*.yaml"))
+TARGETS = sorted({target for file in FILES for target in targets_in(yaml.safe_load(file.read_text()))})
+
+
 def overrides_for(group, choice):
     return [f"{group}={choice}", *MUST_BE_NAMED.get(f"{group}={choice}", [])]
 
@@ -40,6 +54,22 @@ def overrides_for(group, choice):
 def test_every_group_has_choices():
     assert len(CHOICES) > 30
     assert {group for group, _ in CHOICES} == set(GROUPS)
+
+
+def test_the_targets_are_those_of_all_groups():
+    assert len(TARGETS) > 40
+    rooms = {".".join(target.split(".")[:2]) for target in TARGETS if target.startswith("segtrain.")}
+    assert rooms == {f"segtrain.{room}" for room in ("data", "loggers", "losses", "models", "optim")}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_is_a_public_name_of_a_package_so_that_files_can_move(target):
+    place, _, name = target.rpartition(".")
+    package = import_module(place)
+    assert hasattr(package, "__path__"), f"{place} is a file; give the name to its package"
+    assert callable(getattr(package, name))
+    if place.partition(".")[0] == "segtrain":
+        assert name in package.__all__
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
