@@ -1,4 +1,4 @@
-"""Scores from counted pixels: count each batch, add up or concatenate, score once at the end.
+"""Segmentation metrics from pixel counts: count each batch, sum or concatenate, score once at the end.
 
 Score a data set with any metric and reduction, ``macro(counts, iou)``, or in one go with `scores`.
 """

@@ -1,4 +1,7 @@
-"""Agreement over all labels at once, from a confusion matrix: int64 ``(..., L, L)`` gives float64 ``(...)``."""
+"""Cohen's kappa and Matthews correlation over all labels at once.
+
+From confusion matrices, int64 ``(..., L, L)``, to float64 ``(...)``.
+"""
 
 import torch
 from torch import Tensor
@@ -10,6 +13,7 @@ def matrix_kappa(matrix: Tensor) -> Tensor:
     1 where truth and prediction hold one and the same label everywhere; NaN without pixels.
     """
     right, total, true, predicted = _margins(matrix)
+    # `right` and `chance` are p_o and p_e times the total.
     chance = (true * predicted).sum(-1) / total
     return torch.where(chance < total, (right - chance) / (total - chance), 1.0).masked_fill(total == 0, torch.nan)
 
@@ -27,7 +31,7 @@ def matrix_mcc(matrix: Tensor) -> Tensor:
 
 
 def _margins(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sum the diagonal, everything, the rows and the columns, in float64."""
-    matrix = matrix.double()
+    """Sums of the diagonal and of all ``(...)``, of rows and of columns ``(..., L)``, in float64."""
+    matrix = matrix.double()  # the callers multiply sums, which overflows int64
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
     return diagonal.sum(-1), matrix.sum((-2, -1)), matrix.sum(-1), matrix.sum(-2)

@@ -1,13 +1,14 @@
-"""How sure a score is: the bootstrap over images, for one model and for the difference of two (Efron 1979).
+"""Bootstrap confidence intervals over images, for one model and for the difference of two (Efron 1979).
 
-As many images as there are, drawn with replacement, are one replicate; it is scored as the data set itself would be.
-The middle of the replicates' scores is the percentile interval (Efron and Tibshirani 1993, chapter 13). It tells how a
-score would vary over other images of the same kind, not over other trainings of the model.
+A replicate is as many images as there are, drawn with replacement, and scored as the data set itself would be.
+Percentiles of the replicates' scores are the interval (Efron and Tibshirani 1993, chapter 13). It tells how a score
+would vary over other images of the same kind, not over other trainings of the model.
 
-A class that is absent from a replicate is undefined there: means treat it as the data set's, and the interval of the
-class itself is that of the replicates which hold it.
+A class that is absent from a replicate is undefined there: means treat it by the same ``absent`` rule as for the data
+set, and the interval of the class itself is that of the replicates which hold it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -21,13 +22,13 @@ from segtrain.metrics.reductions import Absent, class_mean, pooled
 from segtrain.metrics.report import PER_CLASS
 
 HEADLINES = ("iou", "iou_imagewise", "iou_micro", "f1", "precision", "recall", "accuracy")
-"""The numbers of `scores` that stand for the whole data set."""
+"""The headline scores of a data set, by their names in `scores`."""
 
 FEW = 20
-"""Images below which percentile intervals are clearly too narrow."""
+"""Number of images below which percentile intervals are clearly too narrow."""
 
 _AT_ONCE = 2**22  # weights of images that are held at once: 32 MiB
-_DIGITS = 12  # of a difference: what lies beyond is the rounding of sums, and no change
+_DIGITS = 12  # decimals of a difference: beyond them is the rounding of sums, not a change
 T = TypeVar("T")
 
 
@@ -40,10 +41,10 @@ def score_intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Give ``[low, high]`` for each headline number of `scores`, and under ``per_class`` for the metrics of each class.
+    """Intervals ``[low, high]`` of each headline score, and under ``per_class`` of each class's metrics.
 
-    Counts are ``(N, C)``. Where there is nothing to score it is None. The same seed gives the same intervals, and
-    torch's own generators stay where they are.
+    Counts are ``(N, C)``. None where there is nothing to score. The same seed gives the same intervals,
+    and the state of torch's global generators is left as it is.
     """
     scorer = _Scorer(counts, class_names, absent)
     ends = bootstrap(scorer, len(counts.tp), replicates=replicates, confidence=confidence, seed=seed)
@@ -53,9 +54,9 @@ def score_intervals(
 def bootstrap(
     statistic: Callable[[Tensor], Tensor], images: int, *, replicates: int, confidence: float, seed: int = 0
 ) -> list[list[float] | None]:
-    """Give ``[low, high]`` for each number of a statistic, None where no replicate has it.
+    """Interval ``[low, high]`` of each number of a statistic, None where it is NaN in all replicates.
 
-    The statistic takes how often each image is drawn, float64 ``(B, images)``, and gives ``(B, numbers)``.
+    The statistic maps how often each image is drawn, float64 ``(B, images)``, to ``(B, numbers)``.
     """
     drawn = torch.cat([statistic(weights) for weights in _resample(images, replicates, seed)])
     return _intervals(drawn, confidence)
@@ -75,17 +76,19 @@ def paired_differences(
 
     - ``a``, ``b``, ``difference``: both scores, and b - a
     - ``interval``: ``[low, high]`` of the difference; each replicate draws the same images for both
-    - ``p``: two-sided, the level at which that interval would begin to hold 0: with k the smaller of the numbers of
-      replicates whose difference is <= 0 and >= 0, of B, it is min(1, 2 (k + 1) / (B + 1)), and so never 0 (Efron and
-      Tibshirani 1993, section 15.4; Davison and Hinkley 1997, section 4.2)
+    - ``p``: two-sided, the level at which that interval would begin to include 0: of B replicates, k have a
+      difference <= 0, or k >= 0, whichever are fewer; p is min(1, 2 (k + 1) / (B + 1)), and so never 0 (Efron
+      and Tibshirani 1993, section 15.4; Davison and Hinkley 1997, section 4.2)
 
-    Counts are ``(N, C)``; raises ValueError where the two differ in shape. None stands where there is nothing to score.
+    Counts are ``(N, C)``; raises ValueError where the two differ in shape. None where there is nothing to score.
     """
     if a.tp.shape != b.tp.shape:
         raise ValueError(f"a has counts of shape {tuple(a.tp.shape)}, b {tuple(b.tp.shape)}, expected the same images")
     images = len(a.tp)
     scorers = [_Scorer(counts, class_names, absent) for counts in (a, b)]
-    values = [scorer(torch.ones(1, images, dtype=torch.float64))[0] for scorer in scorers]
+    every_image_once = torch.ones(1, images, dtype=torch.float64)
+    values = [scorer(every_image_once)[0] for scorer in scorers]
+    # Pairing takes out the variance between images that both models find hard.
     pairs = ([scorer(weights) for scorer in scorers] for weights in _resample(images, replicates, seed))
     drawn = torch.cat([after - before for before, after in pairs]).round(decimals=_DIGITS)
     difference = (values[1] - values[0]).round(decimals=_DIGITS)
@@ -112,7 +115,7 @@ class _Scorer:
         self.images = class_mean(counts, iou, absent=absent)
 
     def __call__(self, weights: Tensor) -> Tensor:
-        total = self.counts.map(lambda pixels: (weights @ pixels).long())
+        total = self.counts.map(lambda pixels: (weights @ pixels).long())  # (B, C), and (B,) of all labels
         headlines = {
             "iou": class_mean(total, iou, absent=self.absent),
             "iou_imagewise": weights @ self.images.nan_to_num() / (weights @ (~self.images.isnan()).double()),
@@ -127,17 +130,18 @@ class _Scorer:
 
 
 def _resample(images: int, replicates: int, seed: int) -> Iterator[Tensor]:
-    """Yield how often each image is drawn, float64 ``(B, images)``, until that many replicates were given."""
+    """Yield how often each image is drawn, float64 ``(B, images)``, in blocks of replicates."""
     generator = torch.Generator().manual_seed(seed)
     at_once = max(1, _AT_ONCE // images)
     for start in range(0, replicates, at_once):
         rows = torch.arange(min(at_once, replicates - start)).unsqueeze(1)
         drawn = torch.randint(images, (len(rows), images), generator=generator)
+        # Each replicate counts in a range of values of its own, so that one histogram does for the block.
         yield count_values((drawn + rows * images).flatten(), drawn.numel()).view_as(drawn).double()
 
 
 def _intervals(drawn: Tensor, confidence: float) -> list[list[float] | None]:
-    """Take the middle of each column of ``(B, columns)``, None where no replicate has a value."""
+    """Percentile interval of each column of ``(B, columns)``, None where no replicate has a value."""
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     # column by column: torch's quantile refuses tensors of more than 16 million
     ends = [column.nanquantile(tails) for column in drawn.unbind(1)]
@@ -146,16 +150,18 @@ def _intervals(drawn: Tensor, confidence: float) -> list[list[float] | None]:
 
 def _p_values(drawn: Tensor) -> Tensor:
     defined = (~drawn.isnan()).sum(0)
+    # NaN compares as false on both sides, so that undefined replicates count on neither.
     fewer = torch.minimum((drawn <= 0).sum(0), (drawn >= 0).sum(0))
     return (2 * (fewer + 1).double() / (defined + 1)).clamp_max(1).masked_fill(defined == 0, torch.nan)
 
 
 def _plain(values: Tensor) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def _by_name(cells: Sequence[T], class_names: Sequence[str]) -> dict[str, Any]:
-    """Name the columns of a `_Scorer`."""
+    """Name the columns of a `_Scorer`: headlines first, then class by class its metrics."""
     rest = iter(cells)
     headlines = {name: next(rest) for name in HEADLINES}
-    return {**headlines, "per_class": {name: {metric: next(rest) for metric in PER_CLASS} for name in class_names}}
+    per_class = {name: {metric: next(rest) for metric in PER_CLASS} for name in class_names}
+    return {**headlines, "per_class": per_class}

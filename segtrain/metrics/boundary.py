@@ -1,4 +1,4 @@
-"""Boundary IoU (Cheng et al. 2021): how well the contours fit, whatever the size of the object."""
+"""Boundary IoU: agreement of contours, whatever the size of the object (Cheng et al. 2021)."""
 
 import math
 
@@ -20,18 +20,18 @@ def count_boundary(
     num_classes: int | None = None,
     width: float = 0.02,
 ) -> Counts:
-    """Count like `count`, where a class is only the part of it that is near its own contour; int64 on the CPU.
+    """Count as `count` does, but of each class only the band along its own contour; int64 on the CPU.
 
-    `iou` of these counts is Boundary IoU, in any reduction (Cheng et al. 2021, section 4). Near means within ``width``
-    times the image's diagonal, at least one pixel, along rows, columns and diagonals. The image's border is part of the
-    contour, and so is a border to ignored pixels, for truth and prediction alike. ``correct`` and ``decided`` pool the
-    decisions of all classes.
+    `iou` of these counts is Boundary IoU, in any reduction (Cheng et al. 2021, section 4). The band is
+    ``width`` times the image's diagonal wide, at least one pixel, along rows, columns and diagonals. The
+    image's border is part of the contour, and so is a border to ignored pixels, for truth and prediction
+    alike. ``correct`` and ``decided`` pool the decisions of all classes.
     """
     task = complete_task(task, mode, num_classes=num_classes)
     reach = max(1, round(width * math.hypot(*target.shape[-2:])))
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     cells = [[_cells(regions, kernel) for regions in image] for image in class_regions(prediction, target, task)]
-    table = torch.tensor(cells, dtype=torch.int64).view(len(target), len(task.class_names), 4)
+    table = torch.tensor(cells, dtype=torch.int64).view(len(target), len(task.class_names), 4)  # (N, C, 4)
     tp, fp, fn, tn = table.unbind(-1)
     return Counts(tp, fp, fn, tn, (tp + tn).sum(1), table.sum((1, 2)))
 
@@ -40,4 +40,5 @@ def _cells(regions: Regions, kernel: np.typing.NDArray[np.uint8]) -> tuple[int, 
     truth = inner_band(regions.truth, kernel)
     predicted = inner_band(regions.predicted, kernel)
     tp, size, guessed = (int(np.count_nonzero(mask)) for mask in (truth & predicted, truth, predicted))
+    # The true negatives, last, are the valid pixels in neither band.
     return tp, guessed - tp, size - tp, int(np.count_nonzero(regions.valid)) - size - guessed + tp

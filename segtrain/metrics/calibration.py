@@ -1,8 +1,7 @@
-"""How far confidence can be trusted, and the temperature that fixes it, from sums alone: no logits are kept.
+"""Expected calibration error and temperature scaling, from running sums: no logits are kept.
 
-All of it follows Guo et al., On calibration of modern neural networks (2017). The confidence is the probability of the
-label that is predicted, for a binary task at least one half. For a multilabel task every class at every pixel is a
-decision of its own.
+After Guo et al., On calibration of modern neural networks (2017). The confidence is the probability of the predicted
+label, for a binary task at least one half. For a multilabel task every class at every pixel is a decision of its own.
 """
 
 import math
@@ -23,17 +22,17 @@ TEMPERATURES = tuple(2 ** (step / 2) for step in range(-6, 7))
 """The grid of temperatures, from 1/8 to 8: a spline over their logarithms finds the minimum to within 2 %."""
 
 _LOGS = np.log(TEMPERATURES)
-_UNIT = 2**24  # confidences are summed in these parts of 1, as integers: exact in any order
-_NLL_UNIT = 2**20
-_NLL_LIMIT = 2**17  # nats, what a loss counts as that is infinite or not a number
-_AT_ONCE = 2**14  # sampled pixels that are scored together
+_UNIT = 2**24  # confidences are summed as integers, in units of 1 / 2^24: exact in any order
+_NLL_UNIT = 2**20  # the same for losses in nats; 2^63 / (2^20 * 2^17) leaves room for 2^26 pixels at the limit
+_NLL_LIMIT = 2**17  # nats, for a loss that is infinite or not a number
+_AT_ONCE = 2**14  # sampled pixels that are scored together, at every temperature
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The decisions whose confidence lies in one bin: how many, their mean confidence, and the share that is right.
+    """One bin of a reliability diagram: number of decisions, mean confidence, share that is right.
 
-    The two are None for an empty bin.
+    Confidence and accuracy are None for an empty bin.
     """
 
     decisions: int
@@ -43,12 +42,12 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class CalibrationScores:
-    """What `Calibration` found; None where no pixel is valid.
+    """The result of `Calibration`; None where no pixel is valid.
 
     - ``ece``: expected calibration error over all valid pixels (section 3)
     - ``nll``: mean negative log-likelihood of the true label in nats, over the sampled pixels
-    - ``temperature``: what to divide logits by for the smallest ``nll`` (section 4.2), between 1/8 and 8. Without any
-      mistake the loss falls for ever: then the first temperature below 1 that brings it to 0, or 1/8
+    - ``temperature``: what to divide logits by for the smallest ``nll`` (section 4.2), between 1/8 and 8. Without
+      any mistake the loss falls with the temperature: then the first one below 1 where it is 0, or 1/8
     - ``ece_calibrated``, ``nll_calibrated``: both after dividing, over the sampled pixels
     - ``reliability``: the table behind ``ece``, bins of equal width from confidence 0 to 1
     """
@@ -62,14 +61,14 @@ class CalibrationScores:
 
 
 class Calibration:
-    """Sums up how sure and how right the predictions are; the sums of ranks add up.
+    """Running sums of confidence and correctness; those of several processes can be added.
 
     - ``table``: int64 ``(1 + T, bins, 3)``, by bin of confidence the decisions, the right ones, and their confidence in
       units of 2^-24: first at every pixel, then at each of the temperatures in the sample
     - ``nll``: int64 ``(T,)``, the loss at each temperature in the sample, in units of 2^-20 nats
     - ``by_image``: of each batch the table of its images at every pixel, int64 ``(N, bins, 3)``, for `interval`
 
-    Sampled pixels wait until there are enough to be scored at once; `add_samples` adds what waits to the two sums.
+    Sampled pixels are buffered until there are enough to be scored at once; `add_samples` flushes the buffer.
     """
 
     def __init__(
@@ -103,43 +102,45 @@ class Calibration:
         by_image = sum(tables, torch.zeros(len(target), self.bins, 3, dtype=torch.int64, device=logits.device))
         self.by_image.append(by_image)
         self.table = self.table.to(logits.device, non_blocking=True)
-        self.table[0] += by_image.sum(0)
+        self.table[0] += by_image.sum(0)  # row 0: every pixel, at temperature 1
         self._waiting.append(self._sample(logits, target))
         if sum(len(pixels) for pixels, _ in self._waiting) >= _AT_ONCE:
             self.add_samples()
 
     @torch.inference_mode()
     def add_samples(self) -> None:
-        """Score what was sampled so far at every temperature."""
+        """Score the buffered samples at every temperature."""
         if not self._waiting:
             return
+        # (C, pixels) and (pixels,), for multilabel (C, pixels)
         logits, target = (torch.cat(pixels).movedim(0, -1) for pixels in zip(*self._waiting, strict=True))
         self._waiting.clear()
         logits, target = logits[None, :, None], target[None, ..., None, :]  # an image of height 1
         label = self.task.predict(logits)
         heat = torch.tensor(TEMPERATURES).to(logits.device, non_blocking=True).view(-1, 1, 1, 1)
-        scaled = logits.float() / heat
+        scaled = logits.float() / heat  # (T, C, 1, pixels); the label stays, as no temperature changes it
         label, target = (each.expand(len(heat), *each.shape[1:]) for each in (label, target))
         self.table[1:] += self._tabulate(scaled, label, target, groups=len(heat))
         self.nll = self.nll.to(logits.device, non_blocking=True) + self._sum_nll(scaled, target)
 
     def _tabulate(self, logits: Tensor, label: Tensor, target: Tensor, *, groups: int = 1) -> Tensor:
-        """Sum decisions for that label, right ones and confidence by bin, (i / bins, (i + 1) / bins].
+        """Sum decisions, right ones and confidence by bin, (i / bins, (i + 1) / bins]: ``(groups, bins, 3)``.
 
-        So for each of the groups that images are divided into, in order: ``(groups, bins, 3)``.
+        The groups are runs of images of equal number, in order.
         """
-        confidence = self.task.likelihood(logits, label).nan_to_num_(0.0)
-        cells = groups * (self.bins + 1)
+        confidence = self.task.likelihood(logits, label).nan_to_num_(0.0)  # in the label's shape
+        cells = groups * (self.bins + 1)  # bin 0 of each group takes the ignored pixels
         place = (confidence * self.bins).ceil_().clamp_(1, self.bins).to(narrowest(2 * cells))
-        place.mul_(self.task.is_known(target))  # 0 where it does not count
+        place.mul_(self.task.is_known(target))  # to bin 0 where ignored
         first = torch.arange(groups, dtype=place.dtype, device=place.device) * (self.bins + 1)
         place = place.reshape(groups, -1).add_(first[:, None]).flatten()
         confidence = sum_values(place, confidence.mul_(_UNIT).round_().flatten(), cells)
+        # Even values for wrong, odd ones for right: one histogram counts both.
         wrong, right = count_values(place.mul_(2).add_((label == target).flatten()), 2 * cells).view(-1, 2).unbind(1)
         return torch.stack((wrong + right, right, confidence), -1).view(groups, self.bins + 1, 3)[:, 1:]
 
     def _sum_nll(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Sum the loss of the valid pixels at each temperature."""
+        """Sum the loss of the valid pixels at each temperature: int64 ``(T,)``."""
         known = self.task.is_known(target)
         nll = self.task.negative_log_likelihood(logits, target, known).clamp_max_(_NLL_LIMIT).nan_to_num_(_NLL_LIMIT)
         parts = nll.mul_(_NLL_UNIT).round_().long().masked_fill_(~known, 0)
@@ -148,8 +149,8 @@ class Calibration:
     def _sample(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Draw pixels of each image: logits ``(pixels, C)``, target ``(pixels,)``, for multilabel ``(pixels, C)``.
 
-        All of them where there are no more than asked for. Drawn on the CPU, so that every device sees the same, and
-        with replacement, which is fast.
+        All of them where there are no more than asked for. Drawn on the CPU, so that every device gets the
+        same ones, and with replacement, which is fast.
         """
         images, (height, width) = len(target), target.shape[-2:]
         if height * width <= self.pixels_per_image:
@@ -158,16 +159,17 @@ class Calibration:
         drawn = torch.randint(height * width, (images, self.pixels_per_image), generator=self._random)
         place = drawn.to(target.device, non_blocking=True)
         image, row, column = torch.arange(images, device=target.device)[:, None], place // width, place % width
-        # indices around the ellipsis bring the pixels to the front: (N, pixels, C)
+        # Indices on both sides of the ellipsis move the pixels to the front: (N, pixels, C).
         return logits[image, ..., row, column].flatten(0, 1), target[image, ..., row, column].flatten(0, 1)
 
     def result(self) -> CalibrationScores:
-        """Find the temperature, once at the end: waits for the device."""
+        """Compute the scores and fit the temperature, once at the end: waits for the device."""
         self.add_samples()
+        # Reversed axes: (bins, 1 + T) each.
         decisions, right, confidence = self.table.cpu().double().div_(torch.tensor([1, 1, _UNIT])).numpy().T
         reliability = tuple(map(_reliability_bin, decisions[:, 0], confidence[:, 0], right[:, 0]))
         gaps = (right - confidence).T  # (1 + T, bins)
-        everywhere, sampled = decisions.sum(0)[:2]
+        everywhere, sampled = decisions.sum(0)[:2]  # every temperature has the same sample
         if not sampled:
             return CalibrationScores(_ece(gaps[0], everywhere), None, None, None, None, reliability)
         nll = self.nll.cpu().double().numpy() / (_NLL_UNIT * sampled)
@@ -177,14 +179,15 @@ class Calibration:
             nll=float(nll[TEMPERATURES.index(1)]),
             temperature=math.exp(best),
             ece_calibrated=_ece(CubicSpline(_LOGS, gaps[1:])(best), sampled),
+            # A spline can undershoot.
             nll_calibrated=max(0.0, float(CubicSpline(_LOGS, nll)(best))),
             reliability=reliability,
         )
 
     def interval(self, *, replicates: int, confidence: float) -> list[float] | None:
-        """Give ``[low, high]`` of the ``ece`` over other images, as `bootstrap` does; None without a valid pixel.
+        """Bootstrap interval ``[low, high]`` of the ``ece`` over images; None without a valid pixel.
 
-        The error adds up distances, which chance makes longer: where there are few images, the interval lies high.
+        The error sums absolute gaps, which noise only widens: with few images the interval is biased upwards.
         """
         decisions, right, sureness = torch.cat(self.by_image).cpu().double().unbind(-1)  # (N, bins) each
         gaps = right - sureness / _UNIT
@@ -203,17 +206,18 @@ def _reliability_bin(decisions: float, confidence: float, right: float) -> Relia
 
 
 def _ece(gaps: NDArray[np.float64], decisions: float) -> float | None:
-    """Average the distance between accuracy and confidence over the decisions (equation 3)."""
+    """Mean gap between accuracy and confidence over the decisions (equation 3); gaps are sums, ``(bins,)``."""
     return float(np.abs(gaps).sum() / decisions) if decisions else None
 
 
 def _lowest(nll: NDArray[np.float64]) -> float:
-    """Find the logarithm of the temperature with the smallest loss; where several have it, that next to temperature 1.
+    """Logarithm of the temperature with the smallest loss; of several, the one closest to temperature 1.
 
     By a spline around the lowest of the grid, as the loss has a single minimum: it is convex in 1 / temperature.
     """
     lowest = min(range(len(nll)), key=lambda place: (nll[place], abs(_LOGS[place])))
     spline = CubicSpline(_LOGS, nll)
     flat = spline.derivative().roots(extrapolate=False)
+    # A stationary point of the spline elsewhere is an overshoot of the spline, no minimum of the loss.
     between = flat[(flat > _LOGS[max(lowest - 1, 0)]) & (flat < _LOGS[min(lowest + 1, len(nll) - 1)])]
     return float(min([_LOGS[lowest], *between], key=spline))

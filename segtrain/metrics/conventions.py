@@ -1,7 +1,7 @@
-"""What other tools call IoU: their numbers from our counts, each with its definition.
+"""IoU and other scores by the conventions of other tools, from our counts, each with its definition.
 
 Every function returns `Number` after `Number`, in the order in which the tool prints them, rounded as it rounds. The
-tools add up pixels in float32, we in integers: beyond 2^24 pixels theirs lose the last ones.
+tools sum pixels in float32, we in integers: beyond 2^24 pixels theirs lose the last ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from segtrain.metrics.reductions import Absent
 
 
 class Number(NamedTuple):
-    """A score under the name that its tool gives it, NaN where it has none, and ``digits`` behind the point."""
+    """A score under its tool's name, NaN where undefined; ``digits`` are those behind the point."""
 
     name: str
     value: float
@@ -42,7 +42,7 @@ _OURS = {
 
 
 def segtrain(scores: Mapping[str, Any]) -> list[Number]:
-    """Define the headline numbers of `metrics.scores`."""
+    """List the headline scores of `metrics.scores` with their definitions."""
     absent = _ABSENT[scores["absent_policy"]]
     return [Number(name, _number(scores[name]), text.format(absent=absent)) for name, text in _OURS.items()]
 
@@ -59,7 +59,7 @@ _CONTOURS = {
 
 
 def contours(scores: Mapping[str, Any]) -> list[Number]:
-    """Define the numbers of contours, as far as they were measured."""
+    """List the boundary and surface scores with their definitions, as far as they were measured."""
     return [Number(name, _number(scores[name]["mean"]), text) for name, text in _CONTOURS.items() if name in scores]
 
 
@@ -89,11 +89,11 @@ _SMP_REDUCTIONS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "micro-imagewise": ("mean over images of {score} over all classes; 0/0, as of an empty image, is 1", (1,)),
     "macro-imagewise": ("mean over images and classes of {score}; 0/0, as of a class absent there, is 1", ()),
 }
-"""What each does in words, and the axes of ``(N, C)`` that it sums before it scores; it averages the others."""
+"""Each reduction in words, and the axes of ``(N, C)`` that it sums before the score; it averages the others."""
 
 
 def smp(counts: Counts) -> list[Number]:
-    """Compute what segmentation_models_pytorch 0.6 gives for counts ``(N, C)``, with its ``zero_division=1.0``.
+    """Scores of segmentation_models_pytorch 0.6 for counts ``(N, C)``, with its ``zero_division=1.0``.
 
     Its micro reduction is NaN for 0/0 all the same.
     """
@@ -113,18 +113,18 @@ def _reduce(cells: _Cells, score: _Score, summed: tuple[int, ...]) -> float:
 
 
 def mmseg(matrix: Tensor) -> list[Number]:
-    """Compute what the IoUMetric of mmsegmentation 1.x gives for a confusion matrix ``(L, L)``, in percent.
+    """Scores of the IoUMetric of mmsegmentation 1.x for a confusion matrix ``(L, L)``, in percent.
 
-    Rows are true labels, of which the background is one; ignored pixels are not in it. Means leave out what is 0/0.
+    Rows are true labels, background included; ignored pixels are not in it. Means leave out 0/0.
     """
     right, truth, predicted = _margins(matrix)
-    precision, recall = right / predicted, right / truth
+    precision, recall = right / predicted, right / truth  # (L,) each, NaN for 0/0
     there, true = "over the classes in truth or prediction", "over the classes in the truth"
     means = {
         "mIoU": (right / (truth + predicted - right), f"mean {there} of {_IOU} over all images"),
         "mAcc": (recall, f"mean {true} of {_RECALL} over all images"),
         "mDice": (2 * right / (truth + predicted), f"mean {there} of {_F1} over all images"),
-        "mFscore": (
+        "mFscore": (  # 0/0 where no pixel was found, unlike mDice
             2 * precision * recall / (precision + recall),
             f"mean over the classes of which a pixel was found of {_F1} over all images",
         ),
@@ -133,15 +133,16 @@ def mmseg(matrix: Tensor) -> list[Number]:
     }
     scores = {"aAcc": (right.sum() / truth.sum(), "share of all pixels whose label is right"), **means}
     return [
+        # Rounded as float32, as the tool does; the second time takes off the tail of float32 in a float.
         Number(name, round(float((values.nanmean() * 100).round(decimals=2)), 2), text, 2)
         for name, (values, text) in scores.items()
     ]
 
 
 def torchvision(matrix: Tensor, label_names: Sequence[str]) -> list[Number]:
-    """Compute what the segmentation references of torchvision print for a confusion matrix ``(L, L)``, in percent.
+    """Scores that torchvision's segmentation references print for a confusion matrix ``(L, L)``, in percent.
 
-    Rows are true labels, of which the background is one; ignored pixels are not in it.
+    Rows are true labels, background included; ignored pixels are not in it.
     """
     right, truth, predicted = _margins(matrix)
     iou = right / (truth + predicted - right)
@@ -160,5 +161,5 @@ def torchvision(matrix: Tensor, label_names: Sequence[str]) -> list[Number]:
 
 
 def _margins(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the diagonal, the true and the predicted pixels of each label, in float32 as the tools go on."""
+    """Right, true and predicted pixels of each label, ``(L,)``, in float32 as the tools have them."""
     return matrix.diagonal().float(), matrix.sum(1).float(), matrix.sum(0).float()

@@ -1,4 +1,4 @@
-"""What all scores are made of: true and false positives and negatives, in pixels."""
+"""True and false positives and negatives in pixels, from which all scores are computed."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
@@ -13,8 +13,9 @@ from segtrain.task import Task
 class Counts:
     """True and false positives and negatives in pixels, int64; ``(N, C)``, or ``(C,)`` once summed over images.
 
-    ``correct`` and ``decided``, ``(N,)`` or ``()``, count the labels that were predicted right, and all that were
-    predicted where the truth is known: one for a pixel, for a multilabel task one for a pixel and class.
+    ``correct`` and ``decided``, ``(N,)`` or ``()``, count the labels that were predicted right, and all
+    that were predicted where the truth is known: one per pixel, in a multilabel task one per pixel and
+    class.
     """
 
     tp: Tensor
@@ -26,19 +27,20 @@ class Counts:
 
     @classmethod
     def from_confusion(cls, matrix: Tensor, task: Task) -> "Counts":
-        """Set each scored class against the rest: `confusion`'s ``(..., groups, L, L)`` becomes ``(..., C)``."""
-        diagonal = matrix.diagonal(dim1=-2, dim2=-1)
-        decided = matrix.sum((-2, -1))
+        """Count each scored class one-vs-rest: `confusion`'s ``(..., groups, L, L)`` becomes ``(..., C)``."""
+        diagonal = matrix.diagonal(dim1=-2, dim2=-1)  # (..., groups, L)
+        decided = matrix.sum((-2, -1))  # (..., groups)
         tp, truth, predicted = (
             labels[..., task.first_scored :].flatten(-2) for labels in (diagonal, matrix.sum(-1), matrix.sum(-2))
         )
+        # All pixels of the group that a class belongs to: groups * scored labels = C.
         every = decided.repeat_interleave(tp.shape[-1] // decided.shape[-1], -1)
         tn = every - truth - predicted + tp
         return cls(tp, predicted - tp, truth - tp, tn, diagonal.sum((-2, -1)), decided.sum(-1))
 
     @classmethod
     def cat(cls, parts: Iterable["Counts"]) -> "Counts":
-        """Join the counts of several batches along the images."""
+        """Concatenate the counts of several batches along the images."""
         return cls(*(torch.cat(columns) for columns in zip(*(part.tensors() for part in parts), strict=True)))
 
     def __add__(self, other: "Counts") -> "Counts":
@@ -49,7 +51,7 @@ class Counts:
         return tuple(getattr(self, field.name) for field in fields(self))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Counts":
-        """Change each of the six tensors: ``counts.total().map(all_reduce_sum)`` adds up ranks."""
+        """Apply a function to each of the six tensors: ``counts.total().map(all_reduce_sum)`` adds up ranks."""
         return Counts(*map(change, self.tensors()))
 
     def total(self) -> "Counts":
@@ -62,11 +64,11 @@ class Counts:
         return Counts(tp, fp, fn, tn, self.correct, self.decided)
 
     def of_rest(self) -> "Counts":
-        """Swap each class with the rest, that is positive with negative."""
+        """Swap positive and negative: the counts of the rest against each class."""
         return Counts(self.tn, self.fn, self.fp, self.tp, self.correct, self.decided)
 
     def pixels(self) -> Tensor:
-        """Count the pixels at which each class is decided, that is all but the ignored ones."""
+        """Count the pixels at which each class is decided: all except the ignored ones."""
         return self.tp + self.fp + self.fn + self.tn
 
     def support(self) -> Tensor:

@@ -1,11 +1,11 @@
 """Scores as pure functions of counts: float64, in the counts' shape; the first line of each states its definition.
 
-The class is the positive, the rest the negative. What is 0/0 is one of two things:
+The class is the positive, the rest the negative. 0/0 is one of two things:
 
 - The class is *absent*: neither the truth nor the prediction holds a pixel of it. Its score is undefined, NaN, and the
-  reductions decide what becomes of it. Scores of the negatives are undefined where the rest is absent.
-- The class is there, in the truth or in the prediction alone: all of it is wrong, and the ratio is 0, as the precision
-  of a class that nobody predicted; rates of errors are 1 less such a ratio, and 1.
+  reductions decide what it counts as. Scores of the negatives are undefined where the rest is absent.
+- The class is in the truth or in the prediction alone: all of it is wrong, and the ratio is 0, such as the precision
+  of a class that is never predicted; error rates are 1 minus such a ratio, and so 1.
 
 Names follow Fawcett, An introduction to ROC analysis (2006), where no other source is given.
 """
@@ -27,7 +27,7 @@ def is_absent(counts: Counts) -> Tensor:
 
 
 def _ratio(part: Tensor, whole: Tensor, counts: Counts) -> Tensor:
-    ratio = part.double() / whole.clamp_min(1).double()
+    ratio = part.double() / whole.clamp_min(1).double()  # whole numbers: only 0 is changed, and 0/1 is 0
     return ratio.masked_fill(is_absent(counts), torch.nan)
 
 
@@ -44,7 +44,7 @@ def f1(counts: Counts) -> Tensor:
 def fbeta(counts: Counts, *, beta: float = 2.0) -> Tensor:
     """F beta, (1 + b^2) tp / ((1 + b^2) tp + b^2 fn + fp): recall matters b times as much (van Rijsbergen 1979)."""
     found, missed, invented = (1 + beta**2) * counts.tp.double(), beta**2 * counts.fn.double(), counts.fp.double()
-    whole = found + missed + invented
+    whole = found + missed + invented  # no whole number, so `_ratio` with its bound of 1 does not do
     return torch.where(whole > 0, found / whole, 0).masked_fill(is_absent(counts), torch.nan)
 
 
@@ -122,6 +122,7 @@ def mcc(counts: Counts) -> Tensor:
     """
     tp, fp, fn, tn = _as_doubles(counts)
     scale = ((tp + fp) * (tp + fn)).sqrt() * ((tn + fp) * (tn + fn)).sqrt()  # exact for a perfect prediction
+    # 1 if all is right, -1 if all is wrong, else 0.
     limit = (tp + tn > 0).double() - (fp + fn > 0).double()
     return torch.where(scale > 0, (tp * tn - fp * fn) / scale, limit).masked_fill(is_absent(counts), torch.nan)
 

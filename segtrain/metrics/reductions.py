@@ -1,4 +1,4 @@
-"""From the scores of images and classes to one number: micro, macro or weighted, over the data set or image by image.
+"""Reductions of scores to one number: micro, macro or weighted, over the data set or imagewise.
 
 All of them are `class_mean` or `pooled`, of the summed counts or of each image; a perfect prediction gives 1 in each.
 """
@@ -13,8 +13,7 @@ from segtrain.metrics.counts import Counts
 from segtrain.metrics.rates import Metric, is_absent
 
 Absent: TypeAlias = Literal["exclude", "one", "zero"]
-"""What becomes of a class that neither truth nor prediction holds: it is left out of every mean, or it stays, and what
-it has no score for counts as 1 or 0."""
+"""How means treat a class that neither truth nor prediction holds: left out, or undefined scores count as 1 or 0."""
 
 Weights: TypeAlias = Sequence[float] | Literal["support"] | None
 """Weights of the classes in a mean: given ones, their pixels in the truth, or the same for all."""
@@ -23,19 +22,21 @@ Weights: TypeAlias = Sequence[float] | Literal["support"] | None
 def class_mean(counts: Counts, metric: Metric, *, weights: Weights = None, absent: Absent = "exclude") -> Tensor:
     """Average a score over the classes: counts ``(..., C)`` give float64 ``(...)``.
 
-    Weights are divided by the sum over the classes that count. Where that is 0, as on an image without truth for
-    weights by support, all count the same, so that false alarms there still cost. NaN where no class counts.
+    Weights are divided by their sum over the classes that count. Where that is 0, as for weights by support
+    on an image without truth, all classes weigh the same, so that false positives there still cost. NaN
+    where no class counts.
     """
-    values = _settle(metric(counts), counts, absent)
+    values = _settle(metric(counts), counts, absent)  # (..., C), as share
     scored = ~values.isnan()
     share = torch.where(scored, _weights(weights, counts), 0.0)
     share = torch.where(share.sum(-1, keepdim=True) > 0, share, scored.double())
+    # Filled before the product, as NaN times 0 is NaN.
     return values.masked_fill(share == 0, 0).mul(share).sum(-1) / share.sum(-1)
 
 
 def pooled(counts: Counts, metric: Metric, *, absent: Absent = "exclude") -> Tensor:
     """Sum the pixels of all classes and score once: counts ``(..., C)`` give float64 ``(...)``."""
-    together = counts.over_classes()
+    together = counts.over_classes()  # (..., 1)
     return _settle(metric(together), together, absent).squeeze(-1)
 
 
@@ -89,14 +90,14 @@ REDUCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def _settle(values: Tensor, counts: Counts, absent: Absent) -> Tensor:
-    """Give undefined scores the value they count as; a class that is ignored altogether stays undefined."""
+    """Fill in undefined scores by the ``absent`` rule; a class whose pixels are all ignored stays NaN."""
     if absent == "exclude":
         return values.masked_fill(is_absent(counts), torch.nan)
     return values.masked_fill(values.isnan() & (counts.pixels() > 0), {"one": 1.0, "zero": 0.0}[absent])
 
 
 def _weights(weights: Weights, counts: Counts) -> Tensor:
-    """Lay the weights out to multiply scores ``(..., C)``: float64."""
+    """Class weights as float64 that broadcasts with scores ``(..., C)``."""
     if weights is None:
         return torch.ones((), dtype=torch.float64, device=counts.tp.device)
     if weights == "support":

@@ -1,4 +1,4 @@
-"""The region of each class, image by image on the CPU: what scores of shape start from."""
+"""Masks of each class and image on the CPU, for boundary and surface metrics."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Regions:
-    """One class in one image; all ``(H, W)``. ``truth`` and ``predicted`` hold no ignored pixel."""
+    """Masks ``(H, W)`` of one class in one image; ``truth`` and ``predicted`` hold no ignored pixel."""
 
     truth: Mask
     predicted: Mask
@@ -25,13 +25,14 @@ class Regions:
 
 
 def class_regions(prediction: Tensor, target: Tensor, task: Task) -> Iterator[list[Regions]]:
-    """Yield for each image its scored classes; label maps are as for `confusion`, and are checked like there."""
+    """Yield for each image the masks of its scored classes; label maps as for `confusion`."""
     prediction, target = lay_out_maps(prediction, target, task)
     check_is_full("prediction", prediction)
-    confusion(prediction, target, task)
+    confusion(prediction, target, task)  # for its check of the labels
+    # Predicted as ignored too, so that no mask holds an ignored pixel.
     prediction = prediction.long().where(task.is_known(target), task.ignore_index)
     for number in range(len(target)):
-        said, true = prediction[number, None], target[number, None]
+        said, true = prediction[number, None], target[number, None]  # a batch of one: masks of one image at a time
         like = torch.empty(1, task.out_channels, *true.shape[-2:], dtype=torch.bool, device=true.device)
         valid = task.valid(true).expand_as(like)
         stacks = (maps[0].cpu().numpy() for maps in (task.one_hot(true, like), task.one_hot(said, like), valid))
@@ -41,7 +42,8 @@ def class_regions(prediction: Tensor, target: Tensor, task: Task) -> Iterator[li
 def inner_band(region: Mask, kernel: NDArray[np.uint8]) -> Mask:
     """Keep the pixels of a region from which the kernel reaches out of it, or out of the image.
 
-    Ignored pixels are out of every region: where they ring an object, as its uncertain outline, that is its contour.
+    Ignored pixels are outside every region: an object with an ignored outline has its contour inside that.
     """
+    # The border counts as outside; OpenCV's default would let regions go on beyond it.
     core = cv2.erode(region.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0).view(np.bool_)
     return region & ~core

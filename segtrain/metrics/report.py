@@ -10,19 +10,19 @@ from segtrain.metrics.rates import Metric, accuracy, f1, iou, is_absent, pixel_a
 from segtrain.metrics.reductions import Absent, macro, macro_imagewise, micro
 
 PER_CLASS: dict[str, Metric] = {"iou": iou, "f1": f1, "precision": precision, "recall": recall, "accuracy": accuracy}
-"""The columns of the table of classes that every split gets."""
+"""The metrics in the table of classes of each split."""
 
 
 def scores(counts: Counts, class_names: Sequence[str] | None = None, *, absent: Absent = "exclude") -> dict[str, Any]:
-    """Turn the counts ``(N, C)`` of a data set into what a split's entry in ``scores.json`` holds.
+    """Compute the scores of a split, its entry in ``scores.json``, from counts ``(N, C)``.
 
     - ``iou``, ``f1``, ``precision``, ``recall``: `macro`, which for a binary task is the foreground's
     - ``iou_imagewise``, ``iou_micro``: `macro_imagewise` and `micro`
     - ``accuracy``: `pixel_accuracy` over all images
-    - ``absent``: names of the classes that neither truth nor prediction holds; ``absent_policy``: what they count as
+    - ``absent``: names of the classes that neither truth nor prediction holds; ``absent_policy``: how means treat them
     - ``per_class``: by name the five metrics of each class, and ``support``, its pixels in the truth
 
-    Classes without ``class_names`` are called by their number. Raises ValueError if there are too few or many names.
+    Without ``class_names`` classes go by their number. Raises ValueError if there are too few or many names.
     Plain floats, integers and strings; None where there is nothing to score, so that strict JSON takes it.
     """
     counts = counts.cpu()
@@ -48,12 +48,12 @@ def scores(counts: Counts, class_names: Sequence[str] | None = None, *, absent: 
 def per_class(
     total: Counts, class_names: Sequence[str], metrics: Mapping[str, Metric] = PER_CLASS
 ) -> dict[str, dict[str, float | int | None]]:
-    """Tabulate counts ``(C,)``: by class its metrics, None where undefined or infinite, and its support in pixels."""
+    """Metrics of each class, None where undefined or infinite, and its support in pixels; counts are ``(C,)``."""
     columns: dict[str, list[Any]] = {name: [_plain(x) for x in metric(total)] for name, metric in metrics.items()}
     columns["support"] = total.support().tolist()
-    rows = zip(*columns.values(), strict=True)
+    rows = zip(*columns.values(), strict=True)  # from one list per metric to one row per class
     return {name: dict(zip(columns, row, strict=True)) for name, row in zip(class_names, rows, strict=True)}
 
 
 def _plain(value: Tensor) -> float | None:
-    return float(value) if value.isfinite() else None
+    return float(value) if value.isfinite() else None  # strict JSON knows neither NaN nor infinity

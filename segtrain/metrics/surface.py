@@ -1,4 +1,4 @@
-"""Distances between the contours of truth and prediction: how far off the worst and the average pixel are."""
+"""Surface distances between the contours of truth and prediction: Hausdorff and average."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """Float64 ``(N, C)`` in units of the spacing, NaN where truth and prediction lack the class: use ``nanmean(0)``."""
+    """Float64 ``(N, C)`` in units of the spacing, NaN where truth and prediction lack the class.
+
+    Averaged over images by ``nanmean(0)``.
+    """
 
     hausdorff: Tensor
     average: Tensor
@@ -43,15 +46,16 @@ def surface_distances(
     - ``average``: the mean of the distances from both contours, the average symmetric surface distance (Heimann et al.
       2009)
 
-    A class that truth and prediction both lack has no distance, NaN. Where one of them alone lacks it, both are the
-    image's diagonal: finite, so that means stay so, and no less than any distance that could have been measured.
+    A class that truth and prediction both lack has no distance, NaN. Where only one of them lacks it, both
+    distances are the image's diagonal: finite, so that means stay finite, and no less than any distance
+    that could have been measured.
     """
     task = complete_task(task, mode, num_classes=num_classes)
     rows = [
         [_distances(regions, spacing, percentile) for regions in image]
         for image in class_regions(prediction, target, task)
     ]
-    table = torch.tensor(rows, dtype=torch.float64).view(len(target), len(task.class_names), 2)
+    table = torch.tensor(rows, dtype=torch.float64).view(len(target), len(task.class_names), 2)  # (N, C, 2)
     return SurfaceDistances(*table.unbind(-1))
 
 
@@ -62,6 +66,7 @@ def _distances(regions: Regions, spacing: tuple[float, float], percentile: float
         one_sided = truth.any() or predicted.any()
         diagonal = math.hypot(*np.multiply(truth.shape, spacing))
         return (diagonal, diagonal) if one_sided else (math.nan, math.nan)
+    # Both contours lie in their bounding box, so distances within it are the same, and cost less.
     window = _bounding_box(truth | predicted)
     truth, predicted = truth[window], predicted[window]
     there, back = _to_nearest(predicted, truth, spacing), _to_nearest(truth, predicted, spacing)
@@ -70,7 +75,7 @@ def _distances(regions: Regions, spacing: tuple[float, float], percentile: float
 
 
 def _to_nearest(start: Mask, goal: Mask, spacing: tuple[float, float]) -> NDArray[np.float64]:
-    """Measure from each pixel of one contour to the nearest of the other."""
+    """Distance from each pixel of one contour to the nearest of the other: ``(pixels,)``."""
     distances: NDArray[np.float64] = distance_transform_edt(~goal, sampling=spacing)[start]
     return distances
 
