@@ -1,4 +1,4 @@
-"""What optimizers are told: learning-rate schedules, parameter groups, the moving average of weights."""
+"""Learning-rate schedules, parameter groups, and the moving average of weights."""
 
 from segtrain.optim.ema import ModelEma
 from segtrain.optim.parameter_groups import parameter_groups, parameter_names, set_learning_rate

@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights, buffers included."""
+"""Exponential moving average (EMA) of a model's weights, buffers included."""
 
 from copy import deepcopy
 from typing import Any, Generic, TypeVar
@@ -10,23 +10,25 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class ModelEma(Generic[M]):
-    """Keeps ``average = decay * average + (1 - decay) * model`` after every optimizer step.
+    """``average = decay * average + (1 - decay) * model`` after every optimizer step (Tarvainen and Valpola 2017).
 
-    The decay warms up as ``(1 + step) / (10 + step)``, so that the first average is not the random start. Floating
-    buffers (running statistics) are averaged as weights are; integer buffers are copied. All updates are grouped
-    kernels without a device synchronisation. Tarvainen and Valpola 2017.
+    The decay warms up as ``(1 + step) / (10 + step)``, so that the random start is soon forgotten. Floating
+    buffers (running statistics) are averaged as weights are; integer buffers are copied. Updates are grouped
+    kernels without a device synchronisation.
     """
 
     def __init__(self, model: M, *, decay: float) -> None:
         self.decay = decay
         self.module: M = deepcopy(model)
         self.module.eval().requires_grad_(False)
+        # Paired once: from here on both have to change in place, as `model.to` would replace buffers.
         self._pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Move the average towards the model; ``step`` counts the updates before this one."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        # Counters such as `num_batches_tracked` are integers, which have no mean.
         averaged = [(mine, theirs) for mine, theirs in self._pairs if mine.is_floating_point()]
         copied = [(mine, theirs) for mine, theirs in self._pairs if not mine.is_floating_point()]
         torch._foreach_lerp_([mine for mine, _ in averaged], [theirs for _, theirs in averaged], weight)
@@ -38,9 +40,9 @@ class ModelEma(Generic[M]):
         return self.module.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up averaged weights in place."""
+        """Load averaged weights in place."""
         self.module.load_state_dict(state)
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
-    return list(model.state_dict(keep_vars=True).values())
+    return list(model.state_dict(keep_vars=True).values())  # the tensors themselves, not detached aliases

@@ -1,4 +1,4 @@
-"""Parameter groups of an optimizer: learning rates and weight decay."""
+"""Parameter groups of an optimizer, by learning rate and weight decay."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,15 +10,16 @@ from torch.optim import Optimizer
 def parameter_groups(
     model: nn.Module, *, lr: float, weight_decay: float, encoder_lr_factor: float
 ) -> list[dict[str, Any]]:
-    """Split parameters by learning rate (encoder or not) and decay (weights; not norm, bias, scalars).
+    """Group parameters by learning rate (encoder or not) and weight decay (none for norms, biases, scalars).
 
-    Those that are frozen are among them: an optimizer passes over what has no gradient, and some thaw later. Each group
-    carries ``base_lr``, which a schedule's factor multiplies.
+    Frozen parameters are included: an optimizer skips those without a gradient, and some are unfrozen
+    later. Each group carries ``base_lr``, which a schedule's factor multiplies.
     """
+    # Groups in order of first appearance: the optimizer numbers its state by it, and checkpoints hold that.
     sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         factor = encoder_lr_factor if name.startswith("encoder.") else 1.0
-        decay = weight_decay if parameter.ndim > 1 else 0.0
+        decay = weight_decay if parameter.ndim > 1 else 0.0  # norms, biases and scalars have one axis at most
         sorted_out.setdefault((lr * factor, decay), []).append(parameter)
     return [
         {"params": parameters, "lr": group_lr, "base_lr": group_lr, "weight_decay": decay}
@@ -27,7 +28,7 @@ def parameter_groups(
 
 
 def parameter_names(model: nn.Module, groups: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Name the parameters of an optimizer's groups in their order, by which its state dict numbers them."""
+    """List the names of parameters in the order by which an optimizer's state dict numbers them."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     return [names[parameter] for group in groups for parameter in group["params"]]
 

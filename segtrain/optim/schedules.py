@@ -19,21 +19,22 @@ class Schedule(Protocol):
 
 
 class Constant:
-    """Linear warm-up, then 1."""
+    """Linear warm-up, then a factor of 1."""
 
     def __init__(self, *, warmup: Warmup = 0.0) -> None:
         self.warmup = warmup
 
     def __call__(self, step: int, total_steps: int) -> float:
         """Return the factor of one step."""
+        # Above 0 at the first step, which would teach nothing else, and 1 at the first after the warm-up.
         return min(1.0, (step + 1) / (self.warmup_steps(total_steps) + 1))
 
     def warmup_steps(self, total_steps: int) -> int:
-        """Return the steps of warm-up: a fraction of the total below 1, a count of steps from 1 on."""
+        """Return the steps of warm-up: below 1 ``warmup`` is a fraction of the total, from 1 on a count."""
         return round(self.warmup * total_steps) if self.warmup < 1 else int(self.warmup)
 
     def progress(self, step: int, total_steps: int) -> float:
-        """Return how much of what follows the warm-up is done, 0 to 1."""
+        """Return the progress after the warm-up, 0 to 1; 0 during it, so that it does not decay yet."""
         warmup = self.warmup_steps(total_steps)
         return min(1.0, max(0, step - warmup) / max(1, total_steps - warmup))
 

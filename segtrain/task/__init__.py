@@ -1,4 +1,4 @@
-"""Binary, multiclass or multilabel: the one place that says what follows from it."""
+"""Binary, multiclass and multilabel tasks: layouts, activations, likelihoods, checks of labels."""
 
 from segtrain.task.door import (
     as_integers,

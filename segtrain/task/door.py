@@ -1,7 +1,7 @@
-"""The door of losses and metrics: what is handed in gets the layout that `Task` describes, or one clear refusal.
+"""Input checks of losses and metrics: logits and labels in the layout of `Task`, or one clear error.
 
-Of a binary and a multiclass task, a target may have an axis for its one map, ``(N, 1, H, W)``, and a multilabel target
-of one class may lack it: both can mean one thing only. Labels may have any integer type, bool, or floats that are whole
+In a binary or multiclass task a target may have an axis for its one map, ``(N, 1, H, W)``, and in a multilabel task
+with one class may lack it: both are unambiguous. Labels may have any integer type, bool, or floats that are whole
 numbers. All other shapes would broadcast, or be read as something else, and are refused.
 """
 
@@ -17,14 +17,15 @@ from segtrain.errors import ConfigError, DataError
 from segtrain.suggest import did_you_mean
 from segtrain.task.kinds import Mode, Task, make_task
 
+# uint16 and wider unsigned types are missing, as torch supports few operations on them.
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _EXAMPLE = 'task=make_task("multiclass", ["sky", "cat"])'
 
 
 def find_task(task: Task | Mode | None, mode: Mode | None = None, *, num_classes: int | None = None) -> Task | Mode:
-    """Take a task, or a mode under either name, and make the task where it is known how many classes there are.
+    """Return the task, given as such or as a mode under either name; or the mode, if its classes are unknown.
 
-    A binary task has one; of the other modes by themselves, the name comes back. Raises ConfigError for anything else.
+    A binary task has one class; the other modes need ``num_classes``. Raises ConfigError for anything else.
     """
     if (task is None) == (mode is None):
         raise ConfigError(f"task: expected either a task or a mode, got {task!r} and mode {mode!r}; give mode='binary'")
@@ -44,7 +45,7 @@ def find_task(task: Task | Mode | None, mode: Mode | None = None, *, num_classes
 
 
 def complete_task(task: Task | Mode | None, mode: Mode | None = None, *, num_classes: int | None = None) -> Task:
-    """Do what `find_task` does where labels alone do not say how many classes there are, and one has to know."""
+    """Find the task as `find_task` does; ConfigError without ``num_classes``, which labels alone do not tell."""
     found = find_task(task, mode, num_classes=num_classes)
     if isinstance(found, Task):
         return found
@@ -52,14 +53,14 @@ def complete_task(task: Task | Mode | None, mode: Mode | None = None, *, num_cla
 
 
 def with_names(found: Task | Mode, option: str) -> Task:
-    """Return a task, whose classes have names; raises ConfigError for a mode alone, of which ``option`` asks more."""
+    """Return a task, whose classes have names; ConfigError for a mode alone, as ``option`` needs the names."""
     if isinstance(found, Task):
         return found
     raise ConfigError(f"{option}: goes by the classes, which {found} alone does not tell; give {_EXAMPLE}")
 
 
 def task_of_logits(task: Task | Mode | None, mode: Mode | None, logits: Tensor) -> Task:
-    """Make the task of a mode from the channels of logits ``(N, C, H, W)``; one that is given comes back."""
+    """Return the given task, or that of a mode with as many classes as logits ``(N, C, H, W)`` have channels."""
     found = find_task(task, mode)
     if isinstance(found, Task):
         return found
@@ -71,11 +72,11 @@ def task_of_logits(task: Task | Mode | None, mode: Mode | None, logits: Tensor) 
 
 
 def lay_out(target: Tensor, logits: Tensor, task: Task) -> Tensor:
-    """Return the target of these logits as `Task` describes it, without a copy where it is so already.
+    """Return the target of these logits in the layout of `Task`, without a copy where it has that already.
 
-    Raises ValueError if the two cannot belong together, and DataError for labels that the task has not: at once on a
-    CPU, on CUDA as a failed assertion of the device, as nothing here waits for it. While a graph is compiled or
-    exported the values are not looked at.
+    Raises ValueError if the shapes do not fit together, and DataError for labels that the task does not have:
+    at once on a CPU, on CUDA by a device assertion, without a synchronisation. While a graph is compiled or
+    exported the values are not checked.
     """
     check_logits(logits, task, target)
     shape = tuple(logits.shape)
@@ -85,9 +86,9 @@ def lay_out(target: Tensor, logits: Tensor, task: Task) -> Tensor:
 
 
 def lay_out_maps(prediction: Tensor, target: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-    """Return predicted and true labels as `Task` describes them, ``(N, H, W)`` or ``(N, C, H, W)``.
+    """Return predicted and true labels in the layout of `Task`, ``(N, H, W)`` or ``(N, C, H, W)``.
 
-    Raises ValueError if the two cannot belong together, or are no labels. Values are not looked at.
+    Raises ValueError if the shapes do not fit together, or for dtypes that are not labels. Values are not checked.
     """
     _check_is_tensor("prediction", prediction)
     _check_is_tensor("target", target)
@@ -96,7 +97,8 @@ def lay_out_maps(prediction: Tensor, target: Tensor, task: Task) -> tuple[Tensor
     _check_device("prediction", prediction, target)
     own = prediction.shape
     singleton = len(own) == 4 and own[1] == 1 and not task.classes_overlap
-    shape = (own[0], *own[2:]) if singleton else tuple(own)
+    shape = (own[0], *own[2:]) if singleton else tuple(own)  # (N, 1, H, W) to (N, H, W)
+    # And (N, H, W) to (N, 1, H, W) for the one class of a multilabel task.
     if task.classes_overlap and len(own) == 3 and task.out_channels == 1:
         shape = (own[0], 1, *own[1:])
     if len(shape) != (4 if task.classes_overlap else 3) or (task.classes_overlap and shape[1] != task.out_channels):
@@ -123,7 +125,7 @@ def check_logits(logits: Tensor, task: Task | None = None, target: Tensor | None
 
 
 def to_labels(target: Tensor, task: Task, *, checked: bool = False) -> Tensor:
-    """Turn a target of any type into integers, and look whether they are labels as `lay_out` says; any shape."""
+    """Convert a target of any type and shape to integers, with the check of values that `lay_out` describes."""
     if not (checked or torch.compiler.is_compiling()):
         if target.is_cpu:
             require_labels(target, task)
@@ -133,9 +135,9 @@ def to_labels(target: Tensor, task: Task, *, checked: bool = False) -> Tensor:
 
 
 def as_integers(labels: Tensor) -> Tensor:
-    """Return labels of any type as integers that torch computes with."""
+    """Return labels of any type in an integer type that torch computes with."""
     if labels.dtype == torch.bool:
-        return labels.view(torch.uint8)
+        return labels.view(torch.uint8)  # no copy, unlike `to`
     return labels if labels.dtype in _INTEGERS else labels.long()
 
 
@@ -158,15 +160,15 @@ def require_labels(target: Tensor, task: Task, *, ids: Sequence[str] | None = No
 
 
 def assert_labels(target: Tensor, task: Task) -> None:
-    """Let the device itself stop at what is no label of the task, so that nothing waits for it; integers or floats.
+    """Assert on the device that integers or floats are labels of the task, without a synchronisation.
 
-    A CPU raises RuntimeError at once. CUDA reports it at the next call that waits, and computes nothing after that.
+    A CPU raises RuntimeError at once. CUDA reports it at the next call that waits, and is unusable after that.
     """
     torch._assert_async(_are_labels(target, task).all(), "the target holds what is no label of the task")
 
 
 def stray_label(prediction: Tensor, target: Tensor, task: Task, ids: Sequence[str] | None = None) -> DataError:
-    """Find the first wrong label, in the target if there is one, and name its value and place."""
+    """Build the error for the first wrong label, of the target if it has one, with its value and place."""
     wrong, maps, name = ~_are_labels(target, task), target, "target"
     if not wrong.any():
         known = task.is_known(as_integers(target))
@@ -186,24 +188,24 @@ def stray_label(prediction: Tensor, target: Tensor, task: Task, ids: Sequence[st
 
 
 def _as_numpy(labels: Tensor) -> NDArray[np.generic]:
-    """Look at a tensor on the CPU; bfloat16, which numpy lacks, is widened."""
+    """View a CPU tensor as an array; bfloat16, which numpy lacks, is widened."""
     labels = labels.detach()
     return (labels.float() if labels.dtype == torch.bfloat16 else labels).numpy()
 
 
 def _are_labels(maps: Tensor, task: Task) -> Tensor:
-    """Say where values of any type are labels of the task, or ignored."""
+    """Where values of any type are labels of the task, or ignored: bool."""
     return _in_range(maps, task) | ~task.is_known(maps if maps.is_floating_point() else as_integers(maps))
 
 
 def _in_range(maps: Tensor, task: Task) -> Tensor:
     if not maps.is_floating_point():
         maps = as_integers(maps).long()
-    return (maps >= 0) & (maps < task.num_labels) & (maps == maps.long())
+    return (maps >= 0) & (maps < task.num_labels) & (maps == maps.long())  # the last for floats: whole numbers only
 
 
 def _with_shape(target: Tensor, shape: tuple[int, ...], task: Task, *, beside: Tensor, beside_name: str) -> Tensor:
-    """Give a target this shape if it lacks, or has too much, an axis of length 1 for its maps."""
+    """Reshape a target that lacks, or has in excess, an axis of length 1 for its maps; else ValueError."""
     if tuple(target.shape) == shape:
         return target
     if not task.classes_overlap and tuple(target.shape) == (shape[0], 1, *shape[1:]):

@@ -1,4 +1,4 @@
-"""The three kinds of task."""
+"""The three kinds of task: binary, multiclass, multilabel."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -20,12 +20,12 @@ _NARROW = (torch.uint8, torch.int8, torch.int16)
 
 
 class Task:
-    """What is predicted, and how logits, label maps and targets are laid out.
+    """Base class of tasks: what is predicted, and the layout of logits, label maps and targets.
 
     Logits are raw, ``(N, out_channels, H, W)``. Targets are integers, ``(N, H, W)`` (multilabel: ``(N, C, H, W)`` of
     0 and 1), where ``ignore_index`` marks pixels that never count. ``class_names`` are the classes that are scored:
-    the foreground alone for a binary task, every class otherwise. ``cuts`` are the logits above which classes that are
-    decided on their own are predicted, 0 unless given.
+    the foreground for a binary task, every class otherwise. ``cuts`` are the operating points of classes that are
+    decided on their own: logits above which they are predicted, 0 unless given.
     """
 
     mode: Mode
@@ -54,17 +54,17 @@ class Task:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The name of every value that a label map can hold, by value; for multilabel of every channel."""
+        """Names of the values of a label map, by value; for a multilabel task of the channels."""
         return self.class_names
 
     @property
     def value_names(self) -> tuple[str, ...]:
-        """What each value of a target stands for, by value."""
+        """Meaning of each value of a target, by value."""
         return self.label_names
 
     @property
     def num_labels(self) -> int:
-        """How many values, from 0 on, a target can hold besides ``ignore_index``."""
+        """Number of values, from 0 on, that a target can hold besides ``ignore_index``."""
         return len(self.value_names)
 
     def activation(self, logits: Tensor) -> Tensor:
@@ -72,73 +72,74 @@ class Task:
         raise NotImplementedError
 
     def predict(self, logits: Tensor) -> Tensor:
-        """Turn logits into labels laid out as a target, int64."""
+        """Turn logits into labels in the layout of a target, int64."""
         raise NotImplementedError
 
     def is_known(self, target: Tensor) -> Tensor:
-        """Say where integers of any shape are not ``ignore_index``: bool."""
-        if target.dtype in _NARROW:  # torch would compare with what that index wraps around to
+        """Where integers of any shape are not ``ignore_index``: bool."""
+        if target.dtype in _NARROW:  # torch would wrap the index around: -1 would be 255 in uint8
             target = target.int()
         return target != self.ignore_index
 
     def valid(self, target: Tensor) -> Tensor:
-        """Say where the target counts: bool, ``(N, 1, H, W)``, for multilabel ``(N, C, H, W)``."""
+        """Where the target is not ignored: bool, ``(N, 1, H, W)``, for multilabel ``(N, C, H, W)``."""
         return self.is_known(target).unsqueeze(1)
 
     def presence(self, target: Tensor, like: Tensor) -> Tensor:
-        """Lay the target out like these logits: bool, true where a class is, false elsewhere and where ignored."""
+        """Bool maps of each class in the layout of logits ``like``: ``(N, C, H, W)``, false where ignored."""
         raise NotImplementedError
 
     def one_hot(self, target: Tensor, like: Tensor) -> Tensor:
-        """Give the `presence` of the classes as 1 and 0, in the dtype of these logits."""
+        """The `presence` of the classes as 1 and 0, in the dtype of logits ``like``."""
         return as_float(self.presence(target, like), like.dtype)
 
     def negative_log_likelihood(
         self, logits: Tensor, target: Tensor, known: Tensor, *, label_smoothing: float = 0.0
     ) -> Tensor:
-        """Give minus the log probability of each true label, in the target's shape; 0 where it is not ``known``.
+        """Negative log-likelihood of each true label, in the target's shape; 0 where it is not ``known``.
 
-        ``known`` is what `is_known` says of the target, asked once for all that goes by it.
-        Smoothing moves that share of the probability from the true label to all labels evenly (Szegedy et al. 2016,
-        section 7). A single logit x stands for the softmax over [0, x].
+        ``known`` is `is_known` of the target, computed once by the caller. Smoothing moves that share of the
+        probability from the true label to all labels evenly (Szegedy et al. 2016, section 7). A single logit x
+        stands for the softmax over [0, x].
         """
         raise NotImplementedError
 
     def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Give the probability of each of these labels, none of them ignored, in their shape: to measure, not to learn.
+        """Probability of each of these labels, none of them ignored, in their shape; for metrics, not for gradients.
 
-        On a CPU it has the same bits wherever a logit stands in memory, so that sums over images are exact however
-        these are batched.
+        On a CPU it has the same bits wherever a logit stands in memory, so that sums over images do not
+        depend on the batch size.
         """
         raise NotImplementedError
 
     def surrogate_errors(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Say how wrong each logit is, for losses that sort pixels by it; ``truth`` is the `one_hot` of the target.
+        """Error of each logit, for losses that sort pixels by it; ``truth`` is the `one_hot` of the target.
 
-        The hinge 1 - margin, at least 0, where the sign of a logit decides; its shape is that of the logits.
+        The hinge max(0, 1 - margin) where the sign of a logit decides; in the shape of the logits.
         """
         return (1 - logits * (2 * truth - 1)).relu()
 
     def channel_weights(self, target: Tensor, valid: Tensor, weights: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Give each logit a weight, ``(N, out_channels, H, W)``: 0 where not `valid`, 1 elsewhere without weights.
+        """Weight of each logit, ``(N, out_channels, H, W)``: 0 where not `valid`, 1 elsewhere without weights.
 
-        ``weights`` are floats, one for each of ``label_names``: for a binary task they go by the true label, otherwise
-        by the channel.
+        ``weights`` are floats, one for each of ``label_names``: in a binary task by the true label,
+        otherwise by the channel.
         """
         valid = valid.expand(-1, self.out_channels, -1, -1)
         return valid if weights is None else weights.view(-1, 1, 1) * valid
 
     def _exceeds_cuts(self, logits: Tensor) -> Tensor:
-        """Label 1 where a logit is above its channel's cut, compared in float32: ``(N, out_channels, H, W)``."""
+        """Labels 1 where a logit is above its channel's cut, compared in float32: ``(N, out_channels, H, W)``."""
         if not any(self.cuts):
             return (logits > 0).long()
         return (logits > torch.tensor(self.cuts, device=logits.device).view(-1, 1, 1)).long()
 
     def label_weights(self, target: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Give each true label its weight, in the target's shape: 0 where not ``known``, 1 elsewhere without weights.
+        """Weight of each true label, in the target's shape: 0 where not ``known``, 1 elsewhere without weights.
 
         ``weights`` are floats, one for each of ``label_names``.
         """
+        # Ignored labels are no valid indices: they look up label 0, and the product makes that 0.
         return known if weights is None else weights[target.long().where(known, 0)] * known
 
 
@@ -174,21 +175,21 @@ class Binary(Task):
         return self._exceeds_cuts(logits).squeeze(1)
 
     def presence(self, target: Tensor, like: Tensor) -> Tensor:  # noqa: ARG002, as for every task
-        """Foreground against the rest: ``(N, 1, H, W)``."""
+        """Foreground or not: ``(N, 1, H, W)``."""
         return (target == 1).unsqueeze(1)
 
     def negative_log_likelihood(
         self, logits: Tensor, target: Tensor, known: Tensor, *, label_smoothing: float = 0.0
     ) -> Tensor:
-        """Score two labels: ``(N, H, W)``."""
+        """Of the two labels, background and foreground: ``(N, H, W)``."""
         return binary_nll(logits.squeeze(1), target == 1, known, label_smoothing=label_smoothing)
 
     def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Say how likely each of two labels is: ``(N, H, W)``."""
+        """Probability of each pixel's label, background or foreground: ``(N, H, W)``."""
         return binary_likelihood(logits.squeeze(1), label == 1)
 
     def channel_weights(self, target: Tensor, valid: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Weigh by the true label: ``(N, 1, H, W)``."""
+        """Weights by the true label: ``(N, 1, H, W)``."""
         return self.label_weights(target, valid.squeeze(1), weights).unsqueeze(1)
 
 
@@ -201,7 +202,7 @@ class Multiclass(Task):
     def activation(self, logits: Tensor) -> Tensor:
         """Apply the softmax over channels."""
         if _is_channels_last(logits):
-            return logits.movedim(1, -1).softmax(-1).movedim(-1, 1)
+            return logits.movedim(1, -1).softmax(-1).movedim(-1, 1)  # views, no copies
         return logits.softmax(1)
 
     def predict(self, logits: Tensor) -> Tensor:
@@ -211,6 +212,7 @@ class Multiclass(Task):
     def presence(self, target: Tensor, like: Tensor) -> Tensor:
         """One channel for each class: ``(N, C, H, W)``."""
         valid = self.is_known(target)
+        # Ignored pixels scatter a false to channel 0, as their own label is no index.
         label = target.long().where(valid, 0).unsqueeze(1)
         return torch.zeros_like(like, dtype=torch.bool).scatter_(1, label, valid.unsqueeze(1))
 
@@ -222,9 +224,9 @@ class Multiclass(Task):
         *,
         label_smoothing: float = 0.0,
     ) -> Tensor:
-        """Score one label of several: ``(N, H, W)``."""
+        """Of the one true class of several: ``(N, H, W)``."""
         label = target.long()
-        if _is_channels_last(logits):
+        if _is_channels_last(logits):  # to (N * H * W, C) and (N * H * W,)
             logits, label = logits.movedim(1, -1).flatten(0, -2), label.flatten()
         nll = F.cross_entropy(
             logits, label, ignore_index=self.ignore_index, label_smoothing=label_smoothing, reduction="none"
@@ -232,11 +234,11 @@ class Multiclass(Task):
         return nll.view_as(target)
 
     def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Say how likely one label of several is: ``(N, H, W)``."""
+        """Probability of each pixel's class: ``(N, H, W)``."""
         return self.negative_log_likelihood(logits, label, self.is_known(label)).neg_().exp_()
 
     def surrogate_errors(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Take the distance between the probability of each class and its truth, as the largest logit decides."""
+        """Distance between the probability of each class and its truth, as the largest logit decides."""
         return (truth - self.activation(logits)).abs()
 
 
@@ -262,7 +264,7 @@ class Multilabel(Task):
         return self._exceeds_cuts(logits)
 
     def valid(self, target: Tensor) -> Tensor:
-        """Say where each class's target counts: ``(N, C, H, W)``."""
+        """Where the target of each class is not ignored: ``(N, C, H, W)``."""
         return self.is_known(target)
 
     def presence(self, target: Tensor, like: Tensor) -> Tensor:  # noqa: ARG002, as for every task
@@ -272,20 +274,20 @@ class Multilabel(Task):
     def negative_log_likelihood(
         self, logits: Tensor, target: Tensor, known: Tensor, *, label_smoothing: float = 0.0
     ) -> Tensor:
-        """Score two labels for each class: ``(N, C, H, W)``."""
+        """Of the two labels of each class, absent and present: ``(N, C, H, W)``."""
         return binary_nll(logits, self.presence(target, logits), known, label_smoothing=label_smoothing)
 
     def likelihood(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Say how likely each of two labels is, for each class: ``(N, C, H, W)``."""
+        """Probability of each class's label, absent or present: ``(N, C, H, W)``."""
         return binary_likelihood(logits, self.presence(label, logits))
 
     def label_weights(self, target: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Weigh the channels: ``(N, C, H, W)``."""
+        """Weights by the channel: ``(N, C, H, W)``."""
         return known if weights is None else weights.view(-1, 1, 1) * known
 
 
 def _is_channels_last(logits: Tensor) -> bool:
-    """Tell whether a pixel's logits lie side by side: torch then is faster with the classes as last axis."""
+    """Whether a pixel's logits are adjacent in memory: torch is then faster with the classes as last axis."""
     return logits.stride(1) == 1
 
 
@@ -296,7 +298,7 @@ def make_task(
     ignore_index: int = IGNORE_INDEX,
     cuts: Sequence[float] | None = None,
 ) -> Task:
-    """Build the task of that mode; a number of classes stands for names that are numbers, from 0 on."""
+    """Build the task of a mode; given a number of classes, their names are the numbers from 0 on."""
     kinds: dict[str, type[Task]] = {kind.mode: kind for kind in (Binary, Multiclass, Multilabel)}
     if mode not in kinds:
         raise ConfigError(f"mode: expected one of {', '.join(kinds)}, got {mode!r}{did_you_mean(str(mode), kinds)}")
