@@ -1,4 +1,4 @@
-"""Data sets, transforms and the loader: from files to batches of uint8; importing this package imports no torch."""
+"""Datasets, transforms and the data loader, from files to batches; importing it imports no torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from segtrain.data.loading.transforms import Augment
     from segtrain.data.sample import RawSample, Source
 
+# public name -> module that defines it; imported on first access, so that the CLI starts without torch
 _LAZY = {
     "Augment": "loading.transforms",
     "Folder": "formats.folder",

@@ -1,4 +1,4 @@
-"""Colours for label maps."""
+"""Colour palettes and overlays for label maps."""
 
 import colorsys
 from collections.abc import Sequence
@@ -15,29 +15,31 @@ Colour: TypeAlias = tuple[int, int, int]
 IGNORE_COLOUR: Colour = (128, 128, 128)
 BACKGROUND_COLOUR: Colour = (24, 24, 32)
 _BACKGROUND_NAMES = ("background", "bg", "backdrop", "none", "nothing", "other", "void", "unlabelled", "unlabeled")
-_GOLDEN_RATIO = 0.618034
+_GOLDEN_RATIO = 0.618034  # its multiples modulo 1 spread evenly over the hues, for any count
 
 
 def palette(count: int, *, has_background: bool = True) -> tuple[Colour, ...]:
-    """Give each of ``count`` label values its RGB colour; label 0 is dark where it is the background.
+    """Return an RGB colour for each of ``count`` label values; label 0 is dark if it is background.
 
-    Hues advance by the golden ratio, so that neighbours differ however many there are; brightness alternates.
+    Hues advance by the golden ratio, so that neighbours differ for any count; saturation and
+    brightness alternate.
     """
     dark = (BACKGROUND_COLOUR,) if has_background else ()
     return (*dark, *(_colour(number) for number in range(count)))[:count]
 
 
 def colours_of(task: Task) -> tuple[Colour, ...]:
-    """Give the colours of what a task predicts, as `colorize` takes them: one more than classes where 0 is none.
+    """Return the colours of a task's label values, as `colorize` takes them.
 
-    Label 0 is dark where it stands for no class, or where its class goes by the name of a background.
+    Where label 0 stands for no class there is one colour more than classes. Label 0 is dark where
+    it stands for no class, or where its class has a name for background.
     """
     has_background = task.first_scored > 0 or task.class_names[0].lower() in _BACKGROUND_NAMES
     return palette(task.first_scored + len(task.class_names), has_background=has_background)
 
 
 def colour_names(task: Task) -> tuple[str, ...]:
-    """Say what these colours stand for."""
+    """Name what each colour of `colours_of` stands for."""
     return ("none", *task.class_names) if task.classes_overlap else task.label_names
 
 
@@ -51,18 +53,21 @@ def _colour(number: int) -> Colour:
 def colorize(labels: NDArray[np.integer], colours: Sequence[Colour]) -> NDArray[np.uint8]:
     """Paint a label map ``(H, W)`` as RGB ``(H, W, 3)``; ignored pixels and unknown values are gray.
 
-    Of classes that overlap, ``(C, H, W)``, the later lie over the earlier; the first colour is for pixels without any.
+    Of multilabel masks ``(C, H, W)``, later classes cover earlier ones; the first colour is for
+    pixels of no class.
     """
-    table = np.full((IGNORE_INDEX + 1, 3), IGNORE_COLOUR, np.uint8)
+    table = np.full((IGNORE_INDEX + 1, 3), IGNORE_COLOUR, np.uint8)  # (256, 3): one row per uint8
     table[: len(colours)] = colours
-    painted: NDArray[np.uint8] = table[labels if labels.ndim == 2 else flatten(labels)]
+    label_map = labels if labels.ndim == 2 else flatten(labels)
+    painted: NDArray[np.uint8] = table[label_map]  # (H, W, 3)
     return painted
 
 
 def flatten(masks: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Make masks of classes ``(C, H, W)`` a label map ``(H, W)``: the number of the last class there from 1 on, or 0.
+    """Merge multilabel masks ``(C, H, W)`` into a label map ``(H, W)``.
 
-    Pixels count as ignored where any class is, and none is there.
+    A pixel gets the number, from 1, of its last class, or 0 without any. It is ignored where it
+    belongs to no class and at least one class is ignored there.
     """
     labels = np.where((masks == IGNORE_INDEX).any(0), IGNORE_INDEX, 0)
     for number, mask in enumerate(masks, 1):
@@ -73,6 +78,6 @@ def flatten(masks: NDArray[np.integer]) -> NDArray[np.integer]:
 def overlay(
     image: NDArray[np.uint8], labels: NDArray[np.integer], colours: Sequence[Colour], *, alpha: float = 0.5
 ) -> NDArray[np.uint8]:
-    """Lay labels over their RGB image ``(H, W, 3)``; ``alpha`` is the share of the colours."""
+    """Blend the colours of labels over their RGB image ``(H, W, 3)``; ``alpha`` is their opacity."""
     painted = colorize(labels, colours)
     return np.rint((1 - alpha) * image + alpha * painted).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""How many pixels each label has, counted once and remembered in the user's cache folder."""
+"""Pixel counts of each label, for class weights; counted once and cached in the user's cache folder."""
 
 import hashlib
 import logging
@@ -18,17 +18,16 @@ from segtrain.task import IGNORE_INDEX
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 3
-"""Of what is kept: other entries are not found, and so not misread."""
+_FORMAT = 3  # part of the cache key: raise it when the cached value changes, and old entries are not found
 
 
 def pixel_counts(source: Source, num_labels: int) -> PixelCounts:
-    """Return what `count_pixels` does; it only counts where no earlier run did, or a mask has changed since.
+    """Return `count_pixels` from the cache, counting only if no run did since a mask changed.
 
-    Counts are kept as `segtrain.data.files.memory` says.
+    See `segtrain.data.files.memory` for where the cache is.
     """
     fingerprint = source.fingerprint()
-    if fingerprint is None:
+    if fingerprint is None:  # a source that cannot tell whether its masks changed is counted anew
         return count_pixels(source, num_labels)
     key = hashlib.sha256(f"{_FORMAT} {fingerprint} {num_labels}".encode()).hexdigest()
     known: PixelCounts | None = recall("pixel_counts", key)
@@ -40,10 +39,10 @@ def pixel_counts(source: Source, num_labels: int) -> PixelCounts:
 
 
 def count_pixels(source: Source, num_labels: int) -> PixelCounts:
-    """Count the pixels of each label over all masks of a source, and the valid ones of the images that hold it.
+    """Count the pixels of each label in all masks, and the valid pixels of the images that hold it.
 
-    A mask ``(H, W)`` holds label values, of which those beyond ``num_labels`` do not count; the channels of one ``(C,
-    H, W)`` hold 1 where their class is, and have valid pixels of their own.
+    A mask ``(H, W)`` holds label values; those from ``num_labels`` on do not count. The channels of
+    a mask ``(C, H, W)`` hold 1 where their class is, and have valid pixels of their own.
     """
     log.info("counting the pixels of each class in %d masks", len(source))
 
@@ -51,7 +50,7 @@ def count_pixels(source: Source, num_labels: int) -> PixelCounts:
         return _count(source.mask(index), num_labels)
 
     total = np.zeros((2, num_labels), dtype=np.int64)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads do: decoding releases the GIL
         for counts in pool.map(count, range(len(source))):
             total += counts
     pixels, in_images = total.tolist()
@@ -59,21 +58,22 @@ def count_pixels(source: Source, num_labels: int) -> PixelCounts:
 
 
 def _count(mask: NDArray[np.uint8], num_labels: int) -> NDArray[np.int64]:
-    """Count the pixels of each label in one mask, and the valid ones if it is there: ``(2, num_labels)``."""
+    """Count one mask: per label its pixels, and the valid pixels if it occurs; ``(2, num_labels)``."""
     if mask.ndim == 3:
-        pixels = np.count_nonzero(mask == 1, axis=(1, 2))
-        valid = np.count_nonzero(mask != IGNORE_INDEX, axis=(1, 2))
+        pixels = np.count_nonzero(mask == 1, axis=(1, 2))  # (C,)
+        valid = np.count_nonzero(mask != IGNORE_INDEX, axis=(1, 2))  # (C,)
     else:
-        pixels = np.bincount(mask.ravel(), minlength=num_labels)[:num_labels]
+        pixels = np.bincount(mask.ravel(), minlength=num_labels)[:num_labels]  # cuts off 255, ignored
         valid = pixels.sum()
     return np.stack([pixels, valid * (pixels > 0)])
 
 
 def fingerprint_masks(files: Iterable[Path], labels: LabelMap) -> str | None:
-    """Hash what the labels in mask files follow from: paths, sizes, times of change, and the translation of values.
+    """Hash what mask labels depend on: file paths, sizes, modification times, and the label map.
 
-    None where a file cannot be looked at; reading it says why.
+    None where a file cannot be accessed; reading it raises with the reason.
     """
+    # sizes and times instead of contents, so that no file has to be read
     digest = hashlib.sha256(labels.table.tobytes())
     try:
         for file in files:

@@ -1,1 +1,1 @@
-"""Files of images, masks and labels: found, paired, read and checked."""
+"""Finding, pairing, reading and checking files of images, masks and labels."""

@@ -1,4 +1,4 @@
-"""The language of ``class_map``: values, ranges and colours of mask files, and the labels they stand for."""
+"""Parser of ``class_map``, which maps values, ranges and colours in mask files to labels."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ ClassMap: TypeAlias = Mapping[int | str, int | str]
 """Such as ``{0: 0, 8: cat, other: ignore}``, ``{0-127: 0, 128-255: 1}`` or ``{0-0-0: 0, 128-64-0: 1}``."""
 
 OTHER, IGNORE = "other", "ignore"
-VALUES = 2**16
-COLOURS = 2**24
+VALUES = 2**16  # of masks of 8 or 16 bits
+COLOURS = 2**24  # of 8-bit RGB
 
 
 class Entry(NamedTuple):
-    """The values ``first`` to ``last`` of files stand for a label; colours are ``(red * 256 + green) * 256 + blue``."""
+    """A range of file values, ``first`` to ``last`` inclusive, and its label; colours as `pack` encodes them."""
 
     first: int
     last: int
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
 
 class ParsedMap(NamedTuple):
-    """Entries, the label of all other values if these have one, and whether values are colours."""
+    """The entries, the label of ``other`` values (None without one), and whether keys are colours."""
 
     entries: tuple[Entry, ...]
     other: int | None
@@ -33,10 +33,11 @@ class ParsedMap(NamedTuple):
 
 
 def parse(class_map: ClassMap, label_names: Sequence[str]) -> ParsedMap:
-    """Read a map to labels: numbers below the count of ``label_names``, these names, or the word ``ignore``.
+    """Parse a class map; its labels are numbers, names in ``label_names``, or the word ``ignore``.
 
     Raises `ConfigError` for anything else.
     """
+    # one key that is a colour makes all of them colours; `_ends` refuses the others
     by_colour = any(re.fullmatch(r"\d+-\d+-\d+", str(key)) for key in class_map)
     entries, other = [], None
     for key, word in class_map.items():
@@ -65,7 +66,9 @@ def _label(key: int | str, word: int | str, label_names: Sequence[str]) -> int:
 
 
 def _ends(key: int | str, *, by_colour: bool) -> tuple[int, int]:
-    numbers = [int(part) for part in str(key).split("-")] if re.fullmatch(r"\d+(-\d+)*", str(key)) else []
+    """Parse a key, ``7``, ``0-127`` or ``128-64-0``, to its first and last value."""
+    is_numeric = re.fullmatch(r"\d+(-\d+)*", str(key))
+    numbers = [int(part) for part in str(key).split("-")] if is_numeric else []
     if by_colour and len(numbers) == 3 and max(numbers) < 2**8:
         value = pack(numbers)
         return value, value
@@ -76,11 +79,11 @@ def _ends(key: int | str, *, by_colour: bool) -> tuple[int, int]:
 
 
 def pack(colour: Sequence[int]) -> int:
-    """Make one number of a colour."""
+    """Encode an RGB colour as one number, ``(red * 256 + green) * 256 + blue``."""
     red, green, blue = colour
     return (red * 256 + green) * 256 + blue
 
 
 def unpack(value: int) -> tuple[int, int, int]:
-    """Undo `pack`."""
+    """Decode a number that `pack` made to ``(red, green, blue)``."""
     return value >> 16, value >> 8 & 255, value & 255

@@ -1,4 +1,4 @@
-"""Labels of whole images, from a table beside them."""
+"""Labels of whole images, read from a CSV table."""
 
 import csv
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ COLUMNS = ("id", "label")
 
 
 def read_image_labels(path: Path, ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return all labels of a table, sorted, and for each of ``ids`` which of them it has, as an index.
+    """Return the distinct labels in a table, sorted, and for each of ``ids`` the index of its label.
 
-    The table is CSV with the columns ``id`` and ``label``, others beside them or not; it may hold more images than
-    these. Raises `DataError` where it cannot be read, names an image twice, or leaves one out.
+    The table is CSV with the columns ``id`` and ``label``; more columns and more images are allowed.
+    Raises `DataError` where it cannot be read, gives an image two labels, or leaves one out.
     """
     labels = _read(path)
     missing = [name for name in ids if name not in labels]
@@ -23,15 +23,16 @@ def read_image_labels(path: Path, ids: Sequence[str]) -> tuple[tuple[str, ...], 
             f"{path}: no label for {listing(missing, most=4)} ({len(missing)} of {len(ids)} images); add a line "
             f"such as '{missing[0]},<label>' for each"
         )
+    # of the whole table and not of these ids: train, val and test have to number the labels alike
     names = tuple(sorted(set(labels.values())))
     numbers = {name: number for number, name in enumerate(names)}
     return names, tuple(numbers[labels[name]] for name in ids)
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Read the label of each id."""
+    """Read the label of each id; raises `DataError` with the line that is wrong."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets write a BOM
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
@@ -40,7 +41,7 @@ def _read(path: Path) -> dict[str, str]:
             "data.image_labels=null"
         ) from None
     labels: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(rows, start=2):  # line 1 is the header
         name, label = ((row.get(column) or "").strip() for column in COLUMNS)
         if not name or not label:
             raise DataError(f"{path}:{number}: expected an id and a label, below the line 'id,label'; complete it")

@@ -1,7 +1,7 @@
-"""Reading image and mask files; training, evaluation and prediction all come through here.
+"""Reading image and mask files, for training, evaluation and prediction alike.
 
-Photos are turned upright as their EXIF orientation says, which is how viewers and labelling tools show them; see
-`segtrain.data.files.orientation.applies` for masks that were made from the stored pixels.
+The EXIF orientation of photos is applied, as viewers and labelling tools do; for masks made from
+the stored pixels, see `segtrain.data.files.orientation.applies`.
 """
 
 import io
@@ -24,21 +24,21 @@ from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 
 MAX_PIXELS = 2**30
-"""Of an image or a mask, unless a key allows more. OpenCV has the same limit; what is above, Pillow reads."""
+"""Pixels of an image or mask, unless a key allows more; OpenCV's limit too, above it Pillow decodes."""
 ANY_SIZE = sys.maxsize
-JPEG, PNG, RIFF = b"\xff\xd8", b"\x89P", b"RI"  # how files begin; WebP is a RIFF
+JPEG, PNG, RIFF = b"\xff\xd8", b"\x89P", b"RI"  # first two bytes of files; WebP is a RIFF
 ENDINGS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
-"""How a complete JPEG and a complete PNG end, by how they begin."""
+"""Last bytes of a complete JPEG (marker EOI) and PNG (chunk IEND with its CRC), by their first two."""
 TAIL = 8  # bytes, no less than the longest ending
 MOVING = {RIFF: b"ANIM", PNG: b"acTL"}
-"""What a WebP and a PNG of several frames hold near their beginning."""
-HEAD = 64  # bytes
+"""The chunk near the beginning of animated WebP and PNG files."""
+HEAD = 64  # bytes in which that chunk stands
 AS_THEY_STAND = ("1", "L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "F")
-"""Modes of Pillow that are arrays of the file's own values."""
-EXACT = 2**24  # integers up to here are float32 too
+"""Pillow modes whose arrays hold the values of the file."""
+EXACT = 2**24  # float32 holds integers up to here exactly: it has 24 bits of mantissa
 
-Image.MAX_IMAGE_PIXELS = None  # aerial images are larger than Pillow's limit, which it warns of; ours is `MAX_PIXELS`
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot read, we say
+Image.MAX_IMAGE_PIXELS = None  # aerial images exceed Pillow's limit; ours is `MAX_PIXELS`
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our errors name the file and the remedy
 
 
 Colours: TypeAlias = NDArray[np.uint8]
@@ -49,14 +49,14 @@ class ColourMaskError(DataError):
 
 
 class ChannelsError(DataError):
-    """An image of other channels than asked for."""
+    """An image with another number of channels than asked for."""
 
     def __init__(self, path: Path, found: int, expected: int, remedy: str) -> None:
         super().__init__(f"{path}: the image has {found} channels, expected {expected}; {remedy}")
         self.path, self.found, self.expected = path, found, expected
 
     def of_checkpoint(self) -> DataError:
-        """Say the same where it is a trained model that expects them."""
+        """Return the error to show where a trained model sets the number of channels."""
         return DataError(
             f"{self.path}: the image has {self.found} channels, the checkpoint takes {self.expected}; give images of "
             f"{self.expected} channels, or a checkpoint trained with data.channels={self.found}"
@@ -64,7 +64,10 @@ class ChannelsError(DataError):
 
 
 class Decoded(NamedTuple):
-    """Pixels ``(H, W)`` or ``(H, W, C)`` as stored; the first ``colours`` channels are gray or RGB; None: bands."""
+    """Pixels ``(H, W)`` or ``(H, W, C)`` as stored, and their EXIF orientation 1..8.
+
+    The first ``colours`` channels are gray (1) or RGB (3); None: all are bands of any meaning.
+    """
 
     pixels: Pixels
     colours: int | None
@@ -74,39 +77,41 @@ class Decoded(NamedTuple):
 def read_image(
     path: Path, *, channels: int = 3, mask_shape: tuple[int, ...] | None = None, max_pixels: int = MAX_PIXELS
 ) -> Pixels:
-    """Read an image as ``(H, W, channels)`` of uint8, uint16 or float32: RGB for 3, gray for 1, else as in the file.
+    """Read an image as ``(H, W, channels)``: RGB for 3, gray for 1, else the bands in the file.
 
-    Transparency is dropped, gray is repeated, other types of number become float32 where that loses nothing (of
-    float64, what float32 can hold). ``mask_shape``, the ``(H, W)`` of its mask, decides whether the EXIF orientation
-    applies. Raises `DataError` where the file is missing, damaged, of other channels, of more than ``max_pixels``, or
-    holds NaN or infinity.
+    The dtype is uint8, uint16 or float32; other dtypes become float32 if that is lossless (float64
+    is rounded). Alpha is dropped, gray is repeated for RGB. ``mask_shape``, the ``(H, W)`` of the
+    mask, decides whether the EXIF orientation applies. Raises `DataError` where the file is missing,
+    damaged, of other channels, of more than ``max_pixels``, or holds NaN or infinity.
     """
     decoded = decode_image(path, max_pixels=max_pixels)
-    pixels = decoded.pixels
-    pixels = _with_channels(pixels if pixels.ndim == 3 else pixels[..., None], decoded.colours, channels, path)
-    return turn(pixels, decoded.orientation) if applies(decoded.orientation, pixels.shape[:2], mask_shape) else pixels
+    pixels = decoded.pixels if decoded.pixels.ndim == 3 else decoded.pixels[..., None]  # (H, W, C)
+    pixels = _with_channels(pixels, decoded.colours, channels, path)  # (H, W, channels)
+    is_turned = applies(decoded.orientation, pixels.shape[:2], mask_shape)
+    return turn(pixels, decoded.orientation) if is_turned else pixels
 
 
 def read_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Read a mask as ``(H, W)`` of uint8 or uint16: the values in the file, indices into the palette where it has one.
+    """Read a mask as ``(H, W)`` of uint8 or uint16: the stored values, palette indices if it has one.
 
-    ``by_colour`` asks for the colours instead, of a palette too, as `segtrain.data.files.class_map.pack` makes numbers
-    of them. Raises `DataError` where the file is missing, damaged, of more than ``max_pixels``, or holds colours that
-    were not asked for.
+    ``by_colour`` reads colours instead, those of a palette too, as ``(H, W)`` of uint32 encoded like
+    `segtrain.data.files.class_map.pack`. Raises `DataError` where the file is missing, damaged, of
+    more than ``max_pixels``, or holds colours that were not asked for.
     """
     return decode_mask(path, by_colour=by_colour, max_pixels=max_pixels)[0]
 
 
 def decode_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, Colours | None]:
-    """Do what `read_mask` does, and give the palette ``(values, 3)`` where the file has one."""
+    """Read a mask as `read_mask` does, and its palette ``(values, 3)``; None without one."""
     data = _read_bytes(path)
     pixels, orientation, palette = _decode_stored_mask(path, data, max_pixels)
     if pixels.ndim == 3 and pixels.shape[2] == 2:
-        pixels = pixels[..., 0]  # gray with transparency
+        pixels = pixels[..., 0]  # drop the alpha of gray
     if by_colour:
         return turn(_packed(pixels, palette, path), orientation), None
-    if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (pixels[..., :1] == pixels[..., :3]).all():
-        pixels = pixels[..., 0]  # gray in three channels
+    has_rgb = pixels.ndim == 3 and pixels.shape[2] in (3, 4)
+    if has_rgb and (pixels[..., :1] == pixels[..., :3]).all():
+        pixels = pixels[..., 0]  # label values that were saved as gray RGB
     if pixels.ndim != 2:
         raise ColourMaskError(
             f"{path}: the mask holds colours, expected one channel of label values; save it as 8-bit gray or indexed, "
@@ -116,10 +121,11 @@ def decode_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PI
 
 
 def _packed(pixels: Pixels, palette: Colours | None, path: Path) -> Pixels:
-    """Make one number of each pixel's colour: ``(H, W)`` of uint32."""
+    """Encode the colour of each pixel as `class_map.pack` does: ``(H, W)`` of uint32."""
     if palette is not None:
-        pixels = palette[pixels]
-    pixels = pixels if pixels.ndim == 3 else np.repeat(_as_labels(pixels, path)[..., None], 3, axis=2)
+        pixels = palette[pixels]  # (H, W, 3)
+    if pixels.ndim == 2:
+        pixels = np.repeat(_as_labels(pixels, path)[..., None], 3, axis=2)  # gray as RGB
     if pixels.dtype != np.uint8:
         raise DataError(f"{path}: the mask holds {pixels.dtype}, expected colours of 8 bits; save it so")
     red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
@@ -129,17 +135,18 @@ def _packed(pixels: Pixels, palette: Colours | None, path: Path) -> Pixels:
 def image_size(
     path: Path, *, mask_shape: tuple[int, ...] | None = None, max_pixels: int = MAX_PIXELS
 ) -> tuple[int, int]:
-    """Give the ``(H, W)`` that `read_image` would, without decoding a file whose ends tell that it is complete.
+    """Return the ``(H, W)`` that `read_image` would, from the header of JPEG and PNG files alone.
 
-    Raises `DataError` where the file is missing or damaged.
+    Files that look incomplete, and other formats, are decoded. Raises `DataError` where the file is
+    missing or damaged.
     """
     stored, orientation = _stored_size(path, max_pixels)
-    turned = orientation >= 5 and applies(orientation, stored, mask_shape)
+    turned = orientation >= 5 and applies(orientation, stored, mask_shape)  # 5..8 swap height and width
     return stored[::-1] if turned else stored
 
 
 def _stored_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
-    """Give the ``(H, W)`` of the stored pixels, and their orientation."""
+    """Return the ``(H, W)`` of the stored pixels, and their EXIF orientation."""
     if _is_complete(path):
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as image:
             return (image.height, image.width), orientation_in(image)
@@ -149,27 +156,28 @@ def _stored_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
 
 
 def _is_complete(path: Path) -> bool:
-    """Tell whether a file begins and ends as a JPEG or a PNG does."""
+    """Tell whether a file begins and ends as a complete JPEG or PNG does."""
     with suppress(OSError), path.open("rb") as file:
         start = file.read(2)
-        file.seek(-min(TAIL, path.stat().st_size), io.SEEK_END)
+        file.seek(-min(TAIL, path.stat().st_size), io.SEEK_END)  # seeking before the start would raise
         return start in ENDINGS and file.read().endswith(ENDINGS[start])
     return False
 
 
 def decode_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decode to uint8, uint16 or float32 of RGB, RGBA or whatever it is; raises `DataError` as `read_image` does.
+    """Decode to uint8, uint16 or float32 with the channels of the file: gray, RGB, RGBA or bands.
 
-    OpenCV does it; what that cannot do or might do wrong is left to others.
+    OpenCV decodes; tifffile and Pillow take what it cannot decode or might get wrong. Raises
+    `DataError` as `read_image` does.
     """
     data = _read_bytes(path)
-    if data.startswith(TIFF):
+    if data.startswith(TIFF):  # not by OpenCV, which reads the first page alone
         image, _ = _decode_tiff(path, data, max_pixels, palette=False)
         return image._replace(pixels=_as_supported(image.pixels, path))
     _refuse_frames(path, data)
     _refuse_cut_webp(path, data)
     orientation = orientation_of(data)
-    # OpenCV fills the missing part of a truncated JPEG with gray and says nothing
+    # OpenCV fills the missing part of a truncated JPEG with gray, silently
     if data.endswith(ENDINGS.get(data[:2], b"")):
         pixels = _decode_with_opencv(data)
         if pixels is not None:
@@ -182,16 +190,17 @@ def decode_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 
 def _coloured(pixels: Pixels, orientation: int) -> Decoded:
-    """Note how many channels are colours; the others are transparency."""
-    return Decoded(pixels, 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1, orientation)
+    """Wrap pixels with the number of their channels that are colours; the rest is alpha."""
+    has_rgb = pixels.ndim == 3 and pixels.shape[2] > 2  # RGB or RGBA, else gray or gray and alpha
+    return Decoded(pixels, 3 if has_rgb else 1, orientation)
 
 
 def _decode_tiff(path: Path, data: bytes, max_pixels: int, *, palette: bool) -> tuple[Decoded, Colours | None]:
-    """Decode a TIFF; ``palette`` asks for the indices of a file that has one, and for it."""
+    """Decode a TIFF; ``palette`` asks for palette indices and the palette instead of RGB."""
     try:
         image = read_tiff(data, admit=partial(refuse_size, path, max_pixels=max_pixels))
     except ValueError as error:
-        remedy = "" if ";" in str(error) else "; restore or remove it"
+        remedy = "" if ";" in str(error) else "; restore or remove it"  # some messages have their own
         raise DataError(f"{path}: {error}{remedy}") from None
     if image.palette is None or palette:
         return Decoded(image.pixels, image.colours, image.orientation), image.palette
@@ -199,7 +208,7 @@ def _decode_tiff(path: Path, data: bytes, max_pixels: int, *, palette: bool) -> 
 
 
 def _decode_stored_mask(path: Path, data: bytes, max_pixels: int) -> tuple[Pixels, int, Colours | None]:
-    """Decode a mask to its stored values; give its orientation and its palette too."""
+    """Decode a mask to its stored values; return them, the EXIF orientation, and the palette or None."""
     if data.startswith(TIFF):
         (pixels, _, orientation), palette = _decode_tiff(path, data, max_pixels, palette=True)
         if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
@@ -213,6 +222,7 @@ def _decode_stored_mask(path: Path, data: bytes, max_pixels: int) -> tuple[Pixel
         if wide is not None:
             refuse_size(path, wide.shape[:2], max_pixels)
             return wide, orientation_of(data), None
+    # Pillow and not OpenCV, which would turn palette indices into colours
     pixels, palette = _decode_with_pillow(path, data, max_pixels, palette=True)
     if pixels.ndim == 2:
         pixels = pixels // _stretch_of(data)
@@ -220,35 +230,40 @@ def _decode_stored_mask(path: Path, data: bytes, max_pixels: int) -> tuple[Pixel
 
 
 def refuse_corrupt_jpeg(path: Path, data: bytes) -> None:
-    """Raise `DataError` where the data of a JPEG is cut or damaged, of which other decoders say nothing.
+    """Raise `DataError` where a JPEG is truncated or damaged, which other decoders pass over.
 
-    JPEG has no check sums: damage that decodes to something is not found.
+    JPEG has no checksums: damage that decodes to something is not found.
     """
     try:
-        simplejpeg.decode_jpeg(data, colorspace="GRAY", min_height=1, min_width=1)  # an eighth of the size is enough
+        # min_height=1 decodes at an eighth of the size: all data is read, at a fraction of the cost
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", min_height=1, min_width=1)
     except ValueError as error:
+        # libjpeg writes them in both cases; any other complaint is left to the decoder of the file
         if any(sign in str(error) for sign in ("orrupt JPEG data", "remature end")):
             raise DataError(f"{path}: cannot be decoded: {error}; restore or remove it") from None
 
 
 def _refuse_cut_webp(path: Path, data: bytes) -> None:
-    """Raise where a WebP is shorter than it says."""
-    if data[:2] == RIFF and int.from_bytes(data[4:8], "little") + 8 > len(data):
+    """Raise where a WebP is shorter than its header says."""
+    length = int.from_bytes(data[4:8], "little") + 8  # RIFF does not count its header of 8 bytes
+    if data[:2] == RIFF and length > len(data):
         raise DataError(f"{path}: cannot be decoded: the file is truncated; restore or remove it")
 
 
 def _is_wide_png(data: bytes) -> bool:
-    """Tell whether a file is a PNG of 16 bits in several channels, which Pillow cuts to 8."""
+    """Tell whether a file is a PNG of 16 bits in several channels, which Pillow reduces to 8 bits."""
+    # IHDR: byte 24 is the bit depth, byte 25 the colour type: 2 RGB, 4 gray and alpha, 6 RGBA
     return data[:2] == PNG and data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6")
 
 
 def _stretch_of(data: bytes) -> int:
-    """Return the factor by which Pillow multiplies the values of a gray PNG of 2 or 4 bits, to fill 0..255."""
+    """Return the factor by which Pillow scales gray PNGs of 2 or 4 bits to 0..255; 1 for others."""
     is_gray_png = data[:2] == PNG and data[25:26] == b"\0"
-    return {2: 85, 4: 17}.get(data[24], 1) if is_gray_png else 1
+    return {2: 85, 4: 17}.get(data[24], 1) if is_gray_png else 1  # 255 / 3 and 255 / 15
 
 
 def _refuse_frames(path: Path, data: bytes) -> None:
+    """Raise for an animated file: nothing says which of its frames is meant."""
     if MOVING.get(data[:2], b"\0none") in data[:HEAD] or (data[:3] == b"GIF" and _moves(data)):
         raise DataError(f"{path}: holds several frames, expected one image; save the frame that counts on its own")
 
@@ -272,8 +287,9 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _decode_with_opencv(data: bytes) -> Pixels | None:
-    """Decode and turn OpenCV's order of colours round; four channels are colours and transparency."""
+    """Decode to gray, RGB or RGBA, from OpenCV's BGR; None where OpenCV cannot."""
     try:
+        # UNCHANGED keeps 16 bits and alpha, and does not apply the EXIF orientation: `read_image` does
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None  # Pillow finds the reason
@@ -283,7 +299,7 @@ def _decode_with_opencv(data: bytes) -> Pixels | None:
 
 
 def _decode_with_pillow(path: Path, data: bytes, max_pixels: int, *, palette: bool) -> tuple[Pixels, Colours | None]:
-    """Decode with the reason where it fails; ``palette`` asks for the indices of a file that has one, and for it."""
+    """Decode, or raise `DataError` with the reason; ``palette`` asks for palette indices and the palette."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             refuse_size(path, image.size[::-1], max_pixels)
@@ -294,13 +310,13 @@ def _decode_with_pillow(path: Path, data: bytes, max_pixels: int, *, palette: bo
         raise DataError(f"{path}: not an image of a known format, or damaged; restore or remove it") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: cannot be decoded: {error}; restore or remove it") from None
-    if _is_wide_png(data):
+    if _is_wide_png(data):  # OpenCV did not take it, and Pillow has cut it to 8 bits
         raise DataError(f"{path}: too large a PNG to be read in 16 bits; cut it into tiles, or save it as TIFF")
-    return (pixels.astype(np.uint8) if pixels.dtype == bool else pixels), colours  # mode "1"
+    return (pixels.astype(np.uint8) if pixels.dtype == bool else pixels), colours  # bool is mode "1"
 
 
 def refuse_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
-    """Raise `DataError` where a height and width are more pixels than allowed."""
+    """Raise `DataError` where an image of that ``(H, W)`` has more pixels than allowed."""
     height, width = size
     if width * height > max_pixels:
         raise DataError(
@@ -310,7 +326,7 @@ def refuse_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
 
 
 def _as_supported(pixels: Pixels, path: Path) -> Pixels:
-    """Bring numbers to uint8, uint16 or float32; raises where that would change them or they are none."""
+    """Convert to uint8, uint16 or float32; raises where that would change values or they are no numbers."""
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
     if pixels.dtype == bool:
@@ -318,9 +334,10 @@ def _as_supported(pixels: Pixels, path: Path) -> Pixels:
         return black_and_white
     if pixels.dtype.kind not in "iuf":
         raise DataError(f"{path}: holds {pixels.dtype}, expected integers or floats; convert the file")
-    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2 and max(-int(pixels.min()), int(pixels.max())) > EXACT:
+    is_wide = pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2
+    if is_wide and max(-int(pixels.min()), int(pixels.max())) > EXACT:
         raise DataError(f"{path}: holds {pixels.dtype} beyond {EXACT}, which float32 cannot hold; save it as float32")
-    with np.errstate(over="ignore"):  # becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused below
         pixels = pixels.astype(np.float32, copy=False)
     bad = pixels.size - np.count_nonzero(np.isfinite(pixels))
     if bad:
@@ -329,7 +346,7 @@ def _as_supported(pixels: Pixels, path: Path) -> Pixels:
 
 
 def _as_labels(pixels: Pixels, path: Path) -> Pixels:
-    """Bring label values to uint8 or uint16; raises where they are none."""
+    """Convert label values to uint8 or uint16; raises where they are not whole numbers 0..65535."""
     if pixels.dtype == bool:
         return pixels.astype(np.uint8)
     whole = pixels.dtype.kind in "iu" or (pixels.dtype.kind == "f" and (pixels == np.round(pixels)).all())
@@ -342,18 +359,18 @@ def _as_labels(pixels: Pixels, path: Path) -> Pixels:
 
 
 def fits(found: int, colours: int | None, channels: int) -> bool:
-    """Tell whether an image of ``found`` channels, the first of them ``colours``, can be read as ``channels``."""
-    return channels in (found, colours) or (channels, colours) in ((3, 1), (1, 3))
+    """Tell whether an image of ``found`` channels, ``colours`` of them gray or RGB, reads as ``channels``."""
+    return channels in (found, colours) or (channels, colours) in ((3, 1), (1, 3))  # gray <-> RGB
 
 
 def _with_channels(pixels: Pixels, colours: int | None, channels: int, path: Path) -> Pixels:
-    """Bring ``(H, W, C)`` to the number of channels that is asked for."""
+    """Convert ``(H, W, C)`` to the number of channels asked for; raises `ChannelsError` if it cannot."""
     found = pixels.shape[2]
     if found == channels:
         return pixels
     if not fits(found, colours, channels):
         raise ChannelsError(path, found, channels, f"convert it, or train with data.channels={found}")
-    if channels == colours:  # without transparency
+    if channels == colours:  # drop alpha
         return np.ascontiguousarray(pixels[..., :channels])
     if channels == 3:
         return np.repeat(pixels[..., :1], 3, axis=2)

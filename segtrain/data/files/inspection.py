@@ -1,6 +1,6 @@
-"""A look into whole files before training: what they hold, and whether they are whole.
+"""Inspection of image and mask files before training: damage, sizes, channels, values.
 
-What was found in a file is remembered until its size or time of change is another one.
+Results are cached between runs until a file's size or modification time changes.
 """
 
 import hashlib
@@ -27,16 +27,15 @@ from segtrain.data.files.orientation import applies, orientation_in
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 
-_FORMAT = 1
-"""Of what is kept: other entries are not found, and so not misread."""
+_FORMAT = 1  # part of the cache key: raise it when the facts change, and old entries are not found
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "P": 3, "RGB": 3, "RGBA": 4, "CMYK": 3, "YCbCr": 3}
-"""Channels of what Pillow's modes are decoded to."""
+"""Channels after decoding, by Pillow mode."""
 
 
 class ImageFacts(NamedTuple):
-    """What an image file holds; ``colours`` of its channels are gray or RGB, or all are bands.
+    """What an image file holds; ``colours`` and ``orientation`` as in `images.Decoded`.
 
-    ``low`` and ``high`` are the least and the greatest pixel value; of 8 bits, nobody looks.
+    ``low`` and ``high`` are the least and the greatest pixel value, not measured for uint8.
     """
 
     height: int
@@ -49,14 +48,15 @@ class ImageFacts(NamedTuple):
     high: float = 255
 
     def size(self, mask_shape: tuple[int, ...] | None) -> tuple[int, int]:
-        """Give the ``(H, W)`` that `read_image` gives."""
+        """Return the ``(H, W)`` that `read_image` would, given its mask's."""
         stored = self.height, self.width
+        # orientations 5..8 swap height and width
         turned = self.orientation >= 5 and applies(self.orientation, stored, mask_shape)
         return stored[::-1] if turned else stored
 
 
 class MaskFacts(NamedTuple):
-    """What a mask file holds: its ``(H, W)``, how often each value is there, and the colour that a palette gives it."""
+    """What a mask file holds: its ``(H, W)``, the pixels of each value, and the palette's RGB of each."""
 
     shape: tuple[int, int]
     counts: dict[int, int]
@@ -64,10 +64,11 @@ class MaskFacts(NamedTuple):
 
 
 def look_into_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
-    """Read a whole file; raises `DataError` where it is damaged, or holds what `read_image` refuses."""
+    """Inspect an image; raises `DataError` where it is damaged, or holds what `read_image` refuses."""
     data = refuse_damaged(path)
     quick = None
-    if data[:2] == JPEG or (data[:2] == PNG and data[24:25] != b"\x10"):  # of 16 bits, the range is looked at
+    # byte 24 of a PNG is its bit depth: 16 bits have to be decoded, to measure the range of values
+    if data[:2] == JPEG or (data[:2] == PNG and data[24:25] != b"\x10"):
         quick = _facts_of_head(data)
     if quick is not None:
         refuse_size(path, (quick.height, quick.width), max_pixels)
@@ -77,13 +78,15 @@ def look_into_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     height, width = pixels.shape[:2]
     facts = ImageFacts(height, width, decoded.orientation, channels, decoded.colours, pixels.dtype.name)
-    return facts if pixels.dtype == np.uint8 else facts._replace(low=float(pixels.min()), high=float(pixels.max()))
+    if pixels.dtype == np.uint8:
+        return facts
+    return facts._replace(low=float(pixels.min()), high=float(pixels.max()))
 
 
 def refuse_damaged(path: Path) -> bytes:
-    """Raise `DataError` for damage in a JPEG or a PNG of which decoders may say nothing; return what the file holds.
+    """Return the bytes of a file; raise `DataError` for damage in a JPEG or PNG that decoders may pass over.
 
-    A PNG has check sums; a JPEG has none, so that damage which decodes to something is not found.
+    PNG has checksums; JPEG has none, so damage that decodes to something is not found.
     """
     data = _read(path)
     if data[:2] == JPEG:
@@ -94,19 +97,20 @@ def refuse_damaged(path: Path) -> bytes:
 
 
 def look_into_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS) -> MaskFacts:
-    """Read a whole mask; raises `DataError` as `read_mask` does."""
+    """Inspect a mask; raises `DataError` as `read_mask` does."""
     pixels, palette = decode_mask(path, by_colour=by_colour, max_pixels=max_pixels)
+    # packed colours go up to 2**24, too many bins to count them in
     values, found = np.unique(pixels, return_counts=True) if by_colour else _count(pixels)
     held = values.tolist()
-    colours = (
-        {} if palette is None else {value: tuple(palette[value].tolist()) for value in held if value < len(palette)}
-    )
+    colours: dict[int, tuple[int, int, int]] = {}
+    if palette is not None:  # it may be shorter than the indices that the pixels hold
+        colours = {value: tuple(palette[value].tolist()) for value in held if value < len(palette)}
     height, width = pixels.shape
     return MaskFacts((height, width), dict(zip(held, found.tolist(), strict=True)), colours)
 
 
 def _count(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """List the values of label maps and how often each is there, which is quicker than sorting all pixels."""
+    """Return the values of a label map and their counts; quicker than `np.unique`, which sorts."""
     counts = np.bincount(pixels.ravel())
     values = np.flatnonzero(counts)
     return values, counts[values]
@@ -120,7 +124,7 @@ def _read(path: Path) -> bytes:
 
 
 def _facts_of_head(data: bytes) -> ImageFacts | None:
-    """Tell from its head what a file holds that is whole."""
+    """Read the facts of an intact 8-bit file from its header; None where that does not tell them."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             channels = CHANNELS.get(image.mode)
@@ -133,7 +137,7 @@ def _facts_of_head(data: bytes) -> ImageFacts | None:
 
 
 def _refuse_corrupt_png(path: Path, data: bytes) -> None:
-    """Check the sums that a PNG has of each of its parts."""
+    """Verify the checksums of a PNG's chunks; raises `DataError` where one is wrong."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.verify()
@@ -147,9 +151,10 @@ T = TypeVar("T", ImageFacts, MaskFacts)
 
 
 class Inspector:
-    """Looks into files, or remembers what was found in them; `keep` writes that down."""
+    """Inspects files with a cache between runs, which `keep` writes; safe to call from threads."""
 
     def __init__(self, files: Iterable[Path], *, max_pixels: int = MAX_PIXELS) -> None:
+        # by folders and not by files: runs with another seed or val_fraction find the same entry
         folders = sorted({str(file.parent.absolute()) for file in files})
         self._max_pixels = max_pixels
         self._key = hashlib.sha256(f"{_FORMAT} {max_pixels} {folders}".encode(errors="surrogateescape")).hexdigest()
@@ -157,11 +162,12 @@ class Inspector:
         self._found: dict[str, Any] = {}
 
     def image(self, path: Path) -> ImageFacts:
-        """Do what `look_into_image` does."""
-        return ImageFacts(*self._facts(path, "image", lambda: list(look_into_image(path, max_pixels=self._max_pixels))))
+        """Return `look_into_image` of a file, cached."""
+        limit = self._max_pixels
+        return ImageFacts(*self._facts(path, "image", lambda: list(look_into_image(path, max_pixels=limit))))
 
     def mask(self, path: Path, *, by_colour: bool = False) -> MaskFacts:
-        """Do what `look_into_mask` does."""
+        """Return `look_into_mask` of a file, cached."""
         kind = "colours" if by_colour else "mask"
         limit = self._max_pixels
         found = self._facts(path, kind, lambda: _plain(look_into_mask(path, by_colour=by_colour, max_pixels=limit)))
@@ -177,13 +183,14 @@ class Inspector:
         return facts
 
     def keep(self) -> None:
-        """Remember what was found, for the next run over the same folders."""
+        """Write what was found to the cache, for the next run over the same folders."""
         merged = {**self._known, **self._found}
         if merged != self._known:
             remember("files", self._key, merged)
 
 
 def _plain(facts: MaskFacts) -> list[Any]:
+    # dicts as lists of pairs: JSON would turn their integer keys into strings
     return [list(facts.shape), list(facts.counts.items()), list(facts.colours.items())]
 
 

@@ -1,4 +1,4 @@
-"""The values that mask files hold, the labels they stand for, and what to type where the two do not meet."""
+"""Translation of mask values to labels, and the remedy to suggest for values without a label."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,18 +11,18 @@ from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
 
 UNKNOWN = 254
-"""What values without a label are translated to."""
+"""The label of values without one; 255 is `IGNORE_INDEX`, so that at most 254 classes fit."""
 
-MANY = 32
+MANY = 32  # with more distinct values than this, a mask looks like a photo or an interpolated mask
 INEXACT = "label values must be exact: was it saved as JPEG, or resized with interpolation? Save it as PNG"
-"""What to say of a mask that holds values between the labels."""
+"""The remedy for a mask that holds values between the labels."""
 
 
 class LabelMap:
-    """Translates file values into labels: their own number, unless ``class_map`` names them; ``ignore`` values to 255.
+    """Translates mask values to labels: by ``class_map``, else value n is label n; ``ignore`` values to 255.
 
-    With a ``class_map``, values that it does not name have no label. Where it names colours, ``by_colour``, masks are
-    read as colours: of a palette, too. Raises `ConfigError` on labels out of range.
+    Values not in a ``class_map`` have no label. If its keys are colours, ``by_colour`` is true, and
+    masks are to be read as colours, palettes included. Raises `ConfigError` for labels out of range.
     """
 
     def __init__(
@@ -45,64 +45,68 @@ class LabelMap:
         self._named = {(entry.first, entry.last): entry.label for entry in parsed.entries}
         self._named |= {(value, value): IGNORE_INDEX for value in ignore}
         self._other = parsed.other
+        # lookup table value -> label, (2**16,) or (2**24,) of uint8
         self.table = np.full(COLOURS if self.by_colour else VALUES, UNKNOWN, np.uint8)
         if parsed.other is not None:
             self.table[:] = parsed.other
-        for (first, last), label in self._named.items():
+        for (first, last), label in self._named.items():  # in order: where they overlap, later ones win
             self.table[first : last + 1] = label
 
     @property
     def expected(self) -> str:
-        """Values and names, for messages: ``0..2 (background, cat, dog)``, or ``0 (background), 255 (cat)``."""
+        """The expected values and names, for messages: ``0..2 (background, cat, dog)`` or ``255 (cat)``."""
         if not self.mapped:
             return f"0..{len(self.label_names) - 1} ({listing(self.label_names)})"
         names = {label: f" ({name})" for label, name in enumerate(self.label_names)}
         return listing(f"{value}{names.get(label, '')}" for value, label in self.pairs().items())
 
     def __call__(self, mask: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Translate a mask ``(H, W)``; `UNKNOWN` where a value has no label."""
-        by_byte = mask.dtype == np.uint8
+        """Translate a mask ``(H, W)`` to labels of uint8; `UNKNOWN` where a value has none."""
+        by_byte = mask.dtype == np.uint8  # cv2.LUT takes bytes alone, several times faster than indexing
         return np.asarray(cv2.LUT(mask, self.table[: 2**8]) if by_byte else self.table[mask], np.uint8)
 
     def unknown(self, values: Iterable[int]) -> list[int]:
-        """Pick the values that have no label."""
+        """Return the values that have no label, sorted."""
         return [value for value in sorted(values) if self.table[value] == UNKNOWN]
 
     def absent(self, values: Iterable[int]) -> list[str]:
-        """Name the labels that none of the values stands for."""
+        """Return the names of the labels that none of the values stands for."""
         present = {int(self.table[value]) for value in values}
         return [name for label, name in enumerate(self.label_names) if label not in present]
 
     def label_of(self, value: int) -> int | None:
-        """Give the label of a value, 255 where it is ignored; None where it has none."""
+        """Return the label of a value, 255 if ignored, None if it has none."""
         label = int(self.table[value])
         return None if label == UNKNOWN else label
 
     def name_of(self, value: int) -> str:
-        """Name what a value stands for."""
+        """Return the name of a value's label, ``ignored``, or ``nothing`` without a label."""
         label = self.label_of(value)
-        return "nothing" if label is None else "ignored" if label == IGNORE_INDEX else self.label_names[label]
+        if label is None:
+            return "nothing"
+        return "ignored" if label == IGNORE_INDEX else self.label_names[label]
 
     def pairs(self) -> dict[int | str, int]:
-        """List the label of every value, range or colour that has one, 255 where it is ignored; as a class map."""
+        """Return the translation as a class map: value, range or colour to label, 255 if ignored."""
         found: dict[int | str, int] = {}
         for (first, last), label in sorted(self._named.items()):
             found[self.text(first) if first == last else f"{first}-{last}"] = label
         return found if self._other is None else {**found, "other": self._other}
 
     def text(self, value: int) -> int | str:
-        """Write a value as a class map has it: a colour is ``128-64-0``."""
+        """Write a value as a key of a class map; a colour is ``128-64-0``."""
         return "-".join(map(str, unpack(value))) if self.by_colour else value
 
     def describe(self) -> str:
-        """Lay the translation out for the log: ``0 -> background, 255 -> cat, 7 -> ignored``."""
+        """Write the translation for the log: ``0 -> background, 255 -> cat, 7 -> ignored``."""
         names = {**dict(enumerate(self.label_names)), IGNORE_INDEX: "ignored"}
         return ", ".join(f"{value} -> {names[label]}" for value, label in self.pairs().items())
 
     def remedy(self, counts: Mapping[int, int], class_names: Sequence[str]) -> str:
-        """Say what to type when all masks together hold these values, each so often.
+        """Suggest options that give a label to every value, from the pixel counts of all masks together.
 
-        It never lets go of what may be a class, and gives values an order only where they have one.
+        Never suggests ignoring values that may be a class without naming the alternative; numbers
+        values in their order only if they are in even steps.
         """
         count = len(self.label_names)
         held = sorted(set(counts) - self.ignore)
@@ -110,10 +114,13 @@ class LabelMap:
         lacks_background = tuple(class_names) == self.label_names and "background" not in class_names
         if self.by_colour:
             return self.fill_in(held)
-        if len(held) > max(MANY, 2 * count):
-            return THRESHOLD if count == 2 and held[0] == 0 and held[-1] == IGNORE_INDEX else INEXACT
+        if len(held) > max(MANY, 2 * count):  # interpolated, or lossy
+            is_soft = count == 2 and held[0] == 0 and held[-1] == IGNORE_INDEX
+            return THRESHOLD if is_soft else INEXACT
+        # 255 alone has no label: the usual value for ignored, unless it ends even steps from 0
         if unknown == [IGNORE_INDEX] and len(held) > 2 and not _is_in_steps(held):
             return f"add {_skip({*self.ignore, IGNORE_INDEX})}"
+        # values 0..n for n classes: most likely the background has been left out of data.classes
         if unknown == [count] and held[0] == 0 and lacks_background and not self.mapped:
             background = _with_background(class_names)
             return f"set {background} if 0 is background, or {_skip({*self.ignore, count})} if {count} does not count"
@@ -128,7 +135,7 @@ class LabelMap:
         return self._map_for(held, class_names, lacks_background=lacks_background)
 
     def _with_more_classes(self, held: Sequence[int], unknown: Sequence[int], class_names: Sequence[str]) -> str | None:
-        """Say which classes to name where the values go on after the last one that has a name; None elsewhere."""
+        """Suggest names for the values that follow on the last named one; None where they do not follow."""
         count = len(self.label_names)
         goes_on = list(unknown) == list(range(count, count + len(unknown)))
         if not goes_on or not unknown or len(held) <= max(2, count) or self.label_names[-1] != class_names[-1]:
@@ -137,32 +144,33 @@ class LabelMap:
         return f"name {listing(unknown)} where a class is missing: write that for ? in 'data.classes=[{names}]'"
 
     def _map_for(self, held: Sequence[int], class_names: Sequence[str], *, lacks_background: bool) -> str:
-        """Say which map translates these values."""
+        """Suggest the class map that translates these values."""
         count = len(self.label_names)
         if len(held) == count:
             return self._in_order(held)
-        if IGNORE_INDEX in held and len(held) == count + 1:
+        if IGNORE_INDEX in held and len(held) == count + 1:  # as many as labels, and 255 for ignored
             return f"{self._in_order(held[:-1])} {_skip({*self.ignore, IGNORE_INDEX})}"
-        if len(held) == count + 1 and held[0] == 0 and lacks_background:
+        if len(held) == count + 1 and held[0] == 0 and lacks_background:  # one more, for background
             names = ("background", *class_names)
             return f"set {_with_background(class_names)} and {self._in_order(held, names)}"
         return self.fill_in(held)
 
     def _in_order(self, held: Sequence[int], names: Sequence[str] = ()) -> str:
-        """Number values in their order where that is one of labels; else leave the labels to be filled in."""
+        """Suggest a class map that numbers values in their order if in even steps, else one to fill in."""
         if not _is_in_steps(held):
             return self.fill_in(held, names)
         return f"add {_as_map(held, range(len(held)))}"
 
     def fill_in(self, held: Sequence[int], names: Sequence[str] = ()) -> str:
-        """Lay out a map with a ? for each value whose label nobody can know."""
+        """Suggest a class map with a ? for each value whose label cannot be inferred."""
         shown = held[:SHOWN]
-        usual = {0: "0", IGNORE_INDEX: "ignore"}
-        known = {value: self.label_of(value) for value in shown}
-        words = {IGNORE_INDEX: "ignore", None: "?"}
-        labels = [
-            words.get(known[value], str(known[value])) if self.mapped else usual.get(value, "?") for value in shown
-        ]
+        if self.mapped:  # keep what the user has mapped
+            words = {IGNORE_INDEX: "ignore", None: "?"}
+            known = [self.label_of(value) for value in shown]
+            labels = [words.get(label, str(label)) for label in known]
+        else:
+            usual = {0: "0", IGNORE_INDEX: "ignore"}
+            labels = [usual.get(value, "?") for value in shown]
         texts = [self.text(value) for value in shown]
         rest = ", ..." if len(held) > SHOWN else ""
         choices = listing((f"{label} {name}" for label, name in enumerate(names or self.label_names)), most=6)
@@ -172,16 +180,17 @@ class LabelMap:
 THRESHOLD = (
     "its edges are soft: split them with 'data.class_map={0-127: 0, 128-255: 1}', or save masks without interpolation"
 )
-"""What to say of a mask of black and white with grays between them."""
-SHOWN = 12  # values of a map that is to be filled in
+"""The remedy for a black and white mask with grays between them."""
+SHOWN = 12  # entries of a suggested class map that the user fills in
 
 
 def _is_in_steps(held: Sequence[int]) -> bool:
-    """Tell whether values are labels in their order: one after the other, or 0 to 255 in equal steps."""
-    count = len(held) - 1
+    """Tell whether values look like labels in order: consecutive, or 0 to 255 in equal steps."""
+    count = len(held) - 1  # of steps
     step = (held[-1] - held[0]) / max(1, count)
     if step == 1 or (held[0] == 0 and count == 1):
         return True
+    # within 1 of k * step: 0, 127, 255 are three labels spread over a byte and rounded
     even = all(abs(value - step * number) <= 1 for number, value in enumerate(held))
     return even and held[-1] in (254, 255)
 
@@ -196,7 +205,7 @@ def _as_map(values: Iterable[object], labels: Iterable[object], rest: str = "") 
 
 
 def _skip(values: Iterable[int]) -> str:
-    """Write the key that ignores these values, as it is typed."""
+    """Write the override that ignores these values, quoted for a shell."""
     found = sorted(values)
     if len(found) == 1:
         return f"data.ignore_index={found[0]}"
@@ -204,7 +213,7 @@ def _skip(values: Iterable[int]) -> str:
 
 
 def listing(items: Iterable[object], *, most: int = 8) -> str:
-    """Write items with commas, the middle of a long list left out."""
+    """Join items with commas; a list of more than ``most`` has an ellipsis before its last item."""
     texts = [str(item) for item in items]
     if len(texts) > most:
         texts = [*texts[: most - 2], "...", texts[-1]]

@@ -1,4 +1,4 @@
-"""Which predicted and true masks belong together: those of one path below their folders, without suffix."""
+"""Pairing of predicted with true masks, by their paths below two folders, without suffix."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +11,9 @@ from segtrain.errors import DataError, Problems
 
 
 class MaskPair(NamedTuple):
-    """What was predicted for an image and what is true: a mask, or a mask for each class, None where it has no file.
+    """The files of a predicted and a true mask: one each, or one per class; None: no file.
 
-    ``id`` is the path of both in their folders, without suffix.
+    ``id`` is the path of both below their folders, without suffix.
     """
 
     id: str
@@ -22,11 +22,11 @@ class MaskPair(NamedTuple):
 
 
 def pair_masks(pred: Path, truth: Path) -> tuple[list[MaskPair], int]:
-    """Pair the mask files of two folders by their paths without suffix; beside the pairs, count what has no truth.
+    """Pair the mask files of two folders; returns the pairs, and how many predictions have no truth.
 
-    Raises DataError where a folder is missing or empty, or a truth has no prediction.
+    Raises `DataError` where a folder is missing or empty, or a truth has no prediction.
     """
-    problems = Problems()
+    problems = Problems()  # both folders are looked into before either is reported
     with problems.noted():
         preds = _masks(pred, "pred")
     with problems.noted():
@@ -44,9 +44,9 @@ def pair_masks(pred: Path, truth: Path) -> tuple[list[MaskPair], int]:
 
 
 def pair_class_masks(pred: Path, truth: Path, classes: Sequence[str], *, complete: bool) -> tuple[list[MaskPair], int]:
-    """Do what `pair_masks` does with the folders of classes below the two, for every image with a true mask of any.
+    """Pair masks as `pair_masks` does, from a folder per class; for images with any true mask.
 
-    Raises DataError where a folder is missing, or a prediction, or a true mask though they should be ``complete``.
+    Raises `DataError` where a folder or a prediction is missing, or, if ``complete``, a true mask.
     """
     problems = Problems()
     with problems.noted():
@@ -54,7 +54,7 @@ def pair_class_masks(pred: Path, truth: Path, classes: Sequence[str], *, complet
     with problems.noted():
         truths = _masks_of_classes(truth, "truth", classes)
     problems.raise_any()
-    names = sorted(set().union(*truths))
+    names = sorted(set().union(*truths))  # ids with a true mask of at least one class
     for name, said, true in zip(classes, preds, truths, strict=True):
         _refuse_missing(names, said, pred / name, "predict them")
         if complete:
@@ -69,7 +69,7 @@ def pair_class_masks(pred: Path, truth: Path, classes: Sequence[str], *, complet
 
 
 def class_folders(truth: Path) -> list[str]:
-    """Name the folders in the one with the true masks; raises DataError where it has none."""
+    """List the names of the class folders in ``truth``; raises `DataError` where there are none."""
     names = _folders(truth) if truth.is_dir() else []
     if not names:
         raise DataError(

@@ -1,4 +1,4 @@
-"""What was found out about files, remembered between runs in the user's cache folder."""
+"""A cache of JSON values between runs, in the user's cache folder."""
 
 import json
 import logging
@@ -10,25 +10,25 @@ log = logging.getLogger(__name__)
 
 
 def recall(kind: str, key: str) -> Any:
-    """Return what is kept under that key, or None.
+    """Return the value cached under that key, or None.
 
     It lies in ``segtrain/<kind>/`` below ``$XDG_CACHE_HOME``, or else ``~/.cache``.
     """
     try:
         return json.loads(_file(kind, key).read_bytes())
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError, RuntimeError):  # a damaged entry counts as none: it is only a cache
         return None
 
 
 def remember(kind: str, key: str, value: Any) -> None:
-    """Keep a value of plain numbers, texts, lists and dicts, if the folder can be written.
+    """Cache a value of numbers, strings, lists and dicts, if the folder can be written.
 
-    It is written beside its final name, then renamed: whoever does so at the same time finds all of it or nothing.
+    It is written under a temporary name, then renamed, so that concurrent readers find all or nothing.
     """
     try:
         file = _file(kind, key)
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
+        partial = file.with_name(f".{file.name}.{os.getpid()}")  # in one folder: a rename is atomic there
         partial.write_text(json.dumps(value), encoding="utf-8")
         partial.replace(file)
     except (OSError, RuntimeError) as error:
@@ -36,6 +36,6 @@ def remember(kind: str, key: str, value: Any) -> None:
 
 
 def _file(kind: str, key: str) -> Path:
-    """Say where a value is kept; raises RuntimeError where the user has no home folder."""
+    """Return the path of a cached value; raises RuntimeError where the user has no home folder."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "segtrain" / kind / f"{key}.json"

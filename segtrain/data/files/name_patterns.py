@@ -1,4 +1,4 @@
-"""How images and masks that belong together are called, where their names are not alike."""
+"""Name patterns, ``*_mask``, that pair images and masks of different names, and suggestions for them."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -12,13 +12,13 @@ from segtrain.data.files.walk import SUFFIXES
 from segtrain.errors import ConfigError
 
 SHARED = "*"
-"""Stands for what the names of an image and its mask share."""
-_MOST = 0.5  # of the names that a rule has to pair, to be the reason why they do not match
-_TRIED = 3  # names from which a word that is added to all is guessed
+"""Stands for the part that the names of an image and its mask have in common."""
+_MOST = 0.5  # share of the images that a rule has to pair to be suggested
+_TRIED = 3  # names from which an affix common to all is guessed
 
 
 class NamePatterns(NamedTuple):
-    """The names of images and of masks, without suffix: ``*_mask`` for the mask ``a_mask.png`` of ``a.jpg``."""
+    """Patterns for the stems of images and masks: mask ``*_mask`` pairs ``a_mask.png`` with ``a.jpg``."""
 
     image: str = SHARED
     mask: str = SHARED
@@ -28,7 +28,7 @@ ALIKE = NamePatterns()
 
 
 def check_patterns(patterns: NamePatterns) -> None:
-    """Raise `ConfigError` for a pattern that does not say where the shared part of a name stands."""
+    """Raise `ConfigError` for a pattern without exactly one ``*``, or with a slash."""
     for key, pattern in zip(("image_name", "mask_name"), patterns, strict=True):
         if pattern.count(SHARED) != 1 or "/" in pattern:
             raise ConfigError(
@@ -38,27 +38,30 @@ def check_patterns(patterns: NamePatterns) -> None:
 
 
 def shared_name(name: str, pattern: str) -> str | None:
-    """Take what a pattern has around ``*`` off the last part of a path; None where it does not fit."""
+    """Return the part of a path that ``*`` stands for, its folder kept; None where it does not match."""
     folder, slash, last = name.rpartition("/")
     before, _, after = pattern.partition(SHARED)
-    fits = last.startswith(before) and last.endswith(after) and len(last) > len(before) + len(after)
-    return folder + slash + last[len(before) : len(last) - len(after)] if fits else None
+    is_longer = len(last) > len(before) + len(after)  # ``*`` stands for at least one letter
+    if not (is_longer and last.startswith(before) and last.endswith(after)):
+        return None
+    return folder + slash + last[len(before) : len(last) - len(after)]
 
 
 def name_remedy(images: Collection[str], masks: Collection[str]) -> str | None:
-    """Say what pairs most of the images and masks, of which none are alike; None where no rule does.
+    """Suggest patterns that pair most of the images and masks left over; None where none does.
 
-    What is proposed is the user's to decide: nothing is paired by a guess.
+    It is only suggested: nothing is paired by a guess.
     """
     found = [(_paired(images, masks, patterns), patterns) for patterns in _candidates(images, masks)]
     pairs, patterns = max(found, key=lambda each: len(each[0]))
     rules: dict[str, Callable[[str], str]] = {
         "in capital letters": str.lower,
         "in leading zeros": lambda name: re.sub(r"(?<!\d)0+(?=\d)", "", name),
-        "by suffixes within them": _without_suffix,
+        "by suffixes within them": _without_suffix,  # a.jpg and a.jpg.png
     }
-    for said, rule in rules.items():
-        if len(set(map(rule, images)) & set(map(rule, masks))) > max(len(pairs), _MOST * len(images)):
+    for said, rule in rules.items():  # differences that no pattern can express
+        alike = set(map(rule, images)) & set(map(rule, masks))
+        if len(alike) > max(len(pairs), _MOST * len(images)):
             return f"names differ {said}: rename one of the two kinds"
     if len(pairs) <= _MOST * len(images):
         return None
@@ -69,7 +72,7 @@ def name_remedy(images: Collection[str], masks: Collection[str]) -> str | None:
 
 
 def _candidates(images: Collection[str], masks: Collection[str]) -> Iterator[NamePatterns]:
-    """Guess patterns: a word that either kind alone has, then a word that each has."""
+    """Guess patterns: an affix on the masks or the images alone, then one on each."""
     for name in islice(sorted(masks), _TRIED):
         yield NamePatterns(mask=_around(name, images))
     for name in islice(sorted(images), _TRIED):
@@ -78,33 +81,34 @@ def _candidates(images: Collection[str], masks: Collection[str]) -> Iterator[Nam
 
 
 def _around(longer: str, names: Iterable[str]) -> str:
-    """Write ``*`` for the longest of the names that a longer one holds."""
+    """Replace the longest of the names that a longer one contains with ``*``; ``*`` alone without any."""
     longer = PurePosixPath(longer).name
     within = max((name for name in map(_last, names) if name in longer), key=len, default="")
     return longer.replace(within, SHARED, 1) if within else SHARED
 
 
 def _words_of_each(images: Iterable[str], masks: Iterable[str]) -> NamePatterns:
-    """Find how all images begin and end, and all masks, but for how both do."""
+    """Build patterns of the prefixes and suffixes common to all images, and to all masks."""
     kinds = [list(map(_last, images)), list(map(_last, masks))]
+    reversed_kinds = [[name[::-1] for name in names] for names in kinds]  # a suffix is a prefix backwards
     heads = _apart(*map(_beginning, kinds))
-    tails = _apart(*(_beginning([name[::-1] for name in names]) for names in kinds))
+    tails = _apart(*map(_beginning, reversed_kinds))
     return NamePatterns(heads[0] + SHARED + tails[0][::-1], heads[1] + SHARED + tails[1][::-1])
 
 
 def _apart(one: str, other: str) -> tuple[str, str]:
-    """Take the end off both that they share, up to a separator: of ``image_0`` and ``mask_0`` the ``0``."""
+    """Remove the common end of both, up to a separator: of ``image_0`` and ``mask_0`` the ``0``."""
     both = len(_beginning([one[::-1], other[::-1]]).rstrip("_-. "))
     return one[: len(one) - both], other[: len(other) - both]
 
 
 def _beginning(names: Sequence[str]) -> str:
-    """Give the letters with which all names begin."""
+    """Return the longest common prefix of the names."""
     return commonprefix(names)  # noqa: RUF071 - letter by letter is what is wanted
 
 
 def _paired(images: Iterable[str], masks: Collection[str], patterns: NamePatterns) -> dict[str, str]:
-    """Find the images that are called as their pattern says and have a mask of that name, with it."""
+    """Return the images that match their pattern and have a mask, with the name of the mask."""
     pairs: dict[str, str] = {}
     for image in images:
         shared = shared_name(image, patterns.image)

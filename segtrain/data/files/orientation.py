@@ -1,4 +1,4 @@
-"""The EXIF orientation of photos: how their stored pixels are turned to stand upright."""
+"""EXIF orientation: reading it, applying it to pixels, and undoing it."""
 
 import io
 import struct
@@ -10,14 +10,14 @@ from segtrain.data.sample import Pixels
 
 UPRIGHT = 1
 _TURNED_BACK = {6: 8, 8: 6}
-"""Orientations that undo others; each of the rest undoes itself."""
+"""Inverses of the two quarter turns; every other orientation is its own inverse."""
 _SIGNS = {b"\xff\xd8": b"Exif\0\0", b"\x89P": b"eXIf", b"RI": b"EXIF"}
-"""What a JPEG, a PNG and a WebP with EXIF data hold, by how they begin."""
+"""The marker of EXIF data in JPEG, PNG and WebP files, by their first two bytes."""
 
 
 def orientation_of(data: bytes) -> int:
-    """Find the EXIF orientation 1..8 of an image file; 1, upright, where it says none."""
-    if _SIGNS.get(data[:2], b"\0") not in data:  # a search is far quicker than to look for the part that holds it
+    """Return the EXIF orientation 1..8 in the bytes of a file; 1, upright, where it has none."""
+    if _SIGNS.get(data[:2], b"\0") not in data:  # a plain search is far quicker than parsing the file
         return UPRIGHT
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -27,8 +27,9 @@ def orientation_of(data: bytes) -> int:
 
 
 def orientation_in(image: Image.Image) -> int:
-    """Find the EXIF orientation of an open image, without decoding it."""
-    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode it to look behind the pixels
+    """Return the EXIF orientation 1..8 of an open image, without decoding it."""
+    # getexif would decode such a PNG, to look for EXIF data after the pixels
+    if image.format == "PNG" and "exif" not in image.info:
         return UPRIGHT
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
@@ -38,27 +39,27 @@ def orientation_in(image: Image.Image) -> int:
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn stored pixels ``(H, W)`` or ``(H, W, C)`` upright; 5 to 8 exchange height and width (EXIF 2.3, 4.6.4)."""
-    if orientation >= 5:
+    """Turn stored pixels ``(H, W)`` or ``(H, W, C)`` upright; 5 to 8 swap height and width (EXIF 2.3, 4.6.4)."""
+    if orientation >= 5:  # transpose before the flips: they do not commute
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(pixels)  # OpenCV and torch take no negative strides
 
 
 def turn_back(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo `turn`."""
+    """Undo `turn`: from upright pixels to stored ones."""
     return turn(pixels, _TURNED_BACK.get(orientation, orientation))
 
 
 def applies(orientation: int, stored: tuple[int, ...], mask_shape: tuple[int, ...] | None) -> bool:
-    """Tell whether an orientation is to be applied to pixels of the shape ``stored``, ``(H, W)``.
+    """Tell whether to apply an orientation to stored pixels of that ``(H, W)``, given its mask's.
 
-    Labelling tools show photos upright, so that their masks are upright too. Some masks were made from stored pixels:
-    where a mask has their size, which the upright photo has not, they stay as they are. Where both have the same size
-    (a half turn, a mirror, a square photo) nothing tells, and the photo is turned upright.
+    Labelling tools show photos upright, so their masks are upright too. Some masks were made from the
+    stored pixels: if a mask has their size, and the upright photo has not, the orientation is not
+    applied. If both sizes are equal (half turn, mirror, square photo), it is.
     """
     turned = stored[::-1] if orientation >= 5 else stored
     return orientation != UPRIGHT and (mask_shape is None or mask_shape == turned or mask_shape != stored)

@@ -1,4 +1,4 @@
-"""Which image and mask files belong together: those of one path below their folders, without suffix."""
+"""Pairing of image and mask files, by their paths below two folders, without suffix."""
 
 import logging
 import unicodedata
@@ -15,17 +15,17 @@ log = logging.getLogger(__name__)
 
 
 class Pair(NamedTuple):
-    """The files of a sample: its mask, or a mask for each class, None for a class that has no file."""
+    """The files of a sample: an image, and its mask or one mask per class; None: no file."""
 
     image: Path
     masks: tuple[Path | None, ...]
 
 
 def find_pairs(images: Path, masks: Path, classes: Sequence[str], patterns: NamePatterns = ALIKE) -> dict[str, Pair]:
-    """Pair each image with its mask, by id and in the order of the ids; raises `DataError` where one is alone.
+    """Pair each image with its mask; returns pairs by id, sorted by id.
 
-    So it does for masks in folders of the classes' names, which are of another mode. Images and masks may lie in one
-    folder where patterns tell them apart.
+    Images and masks may lie in one folder if patterns tell them apart. Raises `DataError` where an
+    image or a mask is alone, or masks lie in folders of classes, which are for multilabel tasks.
     """
     if masks == images and patterns.mask == patterns.image:
         raise DataError(
@@ -38,10 +38,14 @@ def find_pairs(images: Path, masks: Path, classes: Sequence[str], patterns: Name
             f"{masks}: has folders of classes ({listing(f'{name}/' for name in folders)}), expected one mask for each "
             "image; set data.mode=multilabel"
         )
+    # in one folder, the pattern ``*`` of images matches the masks too
     beside = find_files(masks, patterns.mask).values() if masks == images else ()
-    image_files, mask_files = _find_some(images, patterns.image, but=beside), _find_some(masks, patterns.mask)
-    without_mask, without_image = image_files.keys() - mask_files.keys(), mask_files.keys() - image_files.keys()
-    lonely = [image_files[name] for name in without_mask] + [mask_files[name] for name in without_image]
+    image_files = _find_some(images, patterns.image, but=beside)
+    mask_files = _find_some(masks, patterns.mask)
+    without_mask = image_files.keys() - mask_files.keys()
+    without_image = mask_files.keys() - image_files.keys()
+    lonely = [image_files[name] for name in without_mask]
+    lonely += [mask_files[name] for name in without_image]
     if lonely:
         remedy = name_remedy(without_mask, without_image) if patterns == ALIKE else None
         raise DataError(
@@ -55,9 +59,10 @@ def find_pairs(images: Path, masks: Path, classes: Sequence[str], patterns: Name
 def find_class_pairs(
     images: Path, masks: Path, classes: Sequence[str], patterns: NamePatterns = ALIKE, *, complete: bool
 ) -> dict[str, Pair]:
-    """Pair each image with its mask in the folder of each class, in the order of the classes.
+    """Pair each image with its masks, one from the folder of each class, in the order of the classes.
 
-    Raises `DataError` where a folder is missing, a mask is alone, or an image is though masks should be ``complete``.
+    Raises `DataError` where a folder is missing, a mask has no image, or, if ``complete``, an image
+    has no mask of some class.
     """
     image_files = _find_some(images, patterns.image)
     columns = [find_files(folder, patterns.mask) for folder in _class_folders(masks, classes)]
@@ -70,6 +75,7 @@ def find_class_pairs(
 
 
 def _class_folders(masks: Path, classes: Sequence[str]) -> list[Path]:
+    """Return the folder of each class; raises `DataError` where one is missing, warns of others."""
     found = folders_in(masks)
     missing = [name for name in classes if not (masks / name).is_dir()]
     if missing:
@@ -87,8 +93,9 @@ def _class_folders(masks: Path, classes: Sequence[str]) -> list[Path]:
 def _refuse_lonely(
     image_files: Mapping[str, Path], mask_files: Mapping[str, Path], images: Path, masks: Path, *, complete: bool
 ) -> None:
-    """Raise for a class's mask without an image, or an image without a mask of that class."""
-    without_image, without_mask = mask_files.keys() - image_files.keys(), image_files.keys() - mask_files.keys()
+    """Raise for a mask of a class without an image, or, if ``complete``, an image without such a mask."""
+    without_image = mask_files.keys() - image_files.keys()
+    without_mask = image_files.keys() - mask_files.keys()
     if without_image:
         lonely = min(mask_files[name] for name in without_image)
         raise DataError(
@@ -113,9 +120,10 @@ def _find_some(folder: Path, pattern: str, *, but: Collection[Path] = ()) -> dic
 
 
 def find_files(folder: Path, pattern: str = SHARED, *, but: Collection[Path] = ()) -> dict[str, Path]:
-    """Find the image files below a folder, by what their paths in it have for ``*``, without suffix.
+    """Find the image files below a folder, by their path in it without suffix, or its part for ``*``.
 
-    Hidden ones and those of ``but`` are passed over, and with a word so are those that are not named as the pattern.
+    Hidden files and those in ``but`` are left out; files that do not match the pattern are logged.
+    Raises `DataError` where two files have the same stem.
     """
     found: dict[str, Path] = {}
     others: list[str] = []
@@ -136,5 +144,6 @@ def find_files(folder: Path, pattern: str = SHARED, *, but: Collection[Path] = (
 
 
 def stem(path: Path, folder: Path) -> str:
-    """Return the path below a folder, without suffix; an accented letter is one letter, as macOS does not store it."""
+    """Return the path below a folder without suffix, normalized to NFC."""
+    # macOS stores accented letters as two code points, which would not match a mask from elsewhere
     return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())

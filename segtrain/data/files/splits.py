@@ -1,4 +1,4 @@
-"""Where the images and masks of each split lie, in the layouts that people use."""
+"""Finding the folders of the splits, in the layouts that people use."""
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -14,11 +14,11 @@ NAMES: Mapping[Split, tuple[str, ...]] = {
     "val": ("validation", "valid", "val"),
     "test": ("testing", "test"),
 }
-"""What people call the folders of splits, in small or capital letters; the longer word first."""
+"""Names of split folders, in any case; longer ones first, as ``train`` is a prefix of ``training``."""
 PLACE = "{split}"
-"""Stands for these names in ``data.images`` and ``data.masks``."""
+"""Placeholder for these names in ``data.images`` and ``data.masks``."""
 MASK_WORDS = ("mask", "annot", "label", "gt", "seg", "lbl")
-"""What the name of a folder with masks may hold."""
+"""Parts of names by which folders with masks are recognised."""
 
 
 class Place(NamedTuple):
@@ -29,11 +29,11 @@ class Place(NamedTuple):
 
 
 def find_splits(root: Path, images: str, masks: str) -> dict[Split, Place]:
-    """Find the folders of each split that is there; none where the files are not divided.
+    """Find the folders of each split; an empty dict where the files are not divided into splits.
 
-    They are ``images/train`` and ``masks/train``, or ``train/images`` and ``train/masks``, or what ``{split}`` in the
-    two names says. Raises `DataError` where folders are missing, where images and masks are not divided alike, and
-    where the names are those of one split while another lies beside it.
+    The layouts are ``images/train`` and ``masks/train``, ``train/images`` and ``train/masks``, or
+    names with ``{split}``. Raises `DataError` where folders are missing, where masks are not divided
+    as images are, and where the names are those of a single split next to others.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; set data.root to the one that holds {images}/")
@@ -51,16 +51,20 @@ def find_splits(root: Path, images: str, masks: str) -> dict[Split, Place]:
 
 
 def _divided(root: Path, name: str) -> dict[Split, Path]:
-    """Find the folders of splits in the first of the forms that has any."""
-    return next((found for form in _forms(name) if (found := _match(root, form))), {})
+    """Return the folders of splits in the first layout that has any, else an empty dict."""
+    for form in _forms(name):
+        if found := _match(root, form):
+            return found
+    return {}
 
 
 def _forms(name: str) -> tuple[str, ...]:
+    """Return the layouts to try: ``images/{split}``, then ``{split}/images``."""
     return (name,) if PLACE in name else (f"{name}/{PLACE}", f"{PLACE}/{name}")
 
 
 def _match(root: Path, form: str) -> dict[Split, Path]:
-    """Find the folder of each split that has that form, whichever of its names the split has."""
+    """Find the folder of each split in that layout, under any name of the split; raises if it has two."""
     found: dict[Split, Path] = {}
     for split, names in NAMES.items():
         places = [folder for name in names for folder in _folders_like(root, form.replace(PLACE, name))]
@@ -72,9 +76,9 @@ def _match(root: Path, form: str) -> dict[Split, Path]:
 
 
 def _folders_like(root: Path, path: str) -> list[Path]:
-    """Find the folders of that path, in small or capital letters."""
+    """Find the folders of that path, in any case; an exact match is preferred."""
     places = [root]
-    for part in PurePosixPath(path).parts:
+    for part in PurePosixPath(path).parts:  # one level of folders at a time
         places = [
             place / name
             for place in places
@@ -94,7 +98,7 @@ def _refuse_missing(root: Path, images: str, masks: str) -> None:
 
 
 def _hint(root: Path) -> str | None:
-    """Say what to type where folders of splits are there under other names, and it is plain which hold the masks."""
+    """Suggest options where splits lie in another layout, and one layout is plainly that of the masks."""
     forms = sorted({form for name in folders_in(root) for form in _forms_around(root, name)})
     with_masks = [form for form in forms if any(word in form.lower() for word in MASK_WORDS)]
     others = [form for form in forms if form not in with_masks]
@@ -104,15 +108,15 @@ def _hint(root: Path) -> str | None:
 
 
 def _forms_around(root: Path, name: str) -> list[str]:
-    """List the forms of folders of splits at a folder in the root: itself, those in it, and those around its own."""
+    """List the layouts of split folders that a folder in the root is part of."""
     inner = folders_in(root / name)
-    candidates = [f"{name}/{PLACE}", *_generalized(name)]
-    candidates += [form for folder in inner for form in _generalized(f"{name}/{folder}")]
+    candidates = [f"{name}/{PLACE}", *_generalized(name)]  # images/train, train_images
+    candidates += [form for folder in inner for form in _generalized(f"{name}/{folder}")]  # train/images
     return [form for form in candidates if len(_match(root, form)) > 1 and not _holds_folders_of(root, form)]
 
 
 def _holds_folders_of(root: Path, form: str) -> bool:
-    """Tell whether the folders of that form only hold other folders."""
+    """Tell whether the folders of that layout hold other folders alone."""
     return all(
         folders_in(folder) and not any(entry.is_file() for entry in folder.iterdir())
         for folder in _match(root, form).values()
@@ -120,22 +124,24 @@ def _holds_folders_of(root: Path, form: str) -> bool:
 
 
 def _generalized(path: str) -> list[str]:
-    """Write ``{split}`` for the name of a split with which a part of a path begins or ends."""
+    """List the paths with ``{split}`` for a split's name at the beginning or end of one of their parts."""
     parts = PurePosixPath(path).parts
+    split_names = [name for names in NAMES.values() for name in names]
     found = []
     for number, part in enumerate(parts):
-        name = next((name for names in NAMES.values() for name in names if part.lower().startswith(name)), None)
+        before, after = parts[:number], parts[number + 1 :]
+        name = next((name for name in split_names if part.lower().startswith(name)), None)
         if name:
-            found.append("/".join([*parts[:number], PLACE + part[len(name) :], *parts[number + 1 :]]))
+            found.append("/".join([*before, PLACE + part[len(name) :], *after]))
             continue
-        name = next((name for names in NAMES.values() for name in names if part.lower().endswith(name)), None)
+        name = next((name for name in split_names if part.lower().endswith(name)), None)
         if name:
-            found.append("/".join([*parts[:number], part[: -len(name)] + PLACE, *parts[number + 1 :]]))
+            found.append("/".join([*before, part[: -len(name)] + PLACE, *after]))
     return found
 
 
 def _refuse_a_part(root: Path, images: str, masks: str) -> None:
-    """Raise where the folder of images is that of one split, while others lie beside it."""
+    """Raise where the folder of images is that of one split, while other splits lie next to it."""
     form = next((form for form in _generalized(images) if len(_match(root, form)) > 1), None)
     if form is None:
         return
@@ -148,7 +154,7 @@ def _refuse_a_part(root: Path, images: str, masks: str) -> None:
 
 
 def _typed(images: str, masks: str) -> str:
-    """Write the two keys as they are typed."""
+    """Write the two overrides, quoted for a shell."""
     return " ".join(
         f"'data.{key}=\"{name}\"'" if PLACE in name else f"data.{key}={name}"
         for key, name in (("images", images), ("masks", masks))

@@ -1,4 +1,4 @@
-"""Reading TIFF files: every band, every page, any type of number; or a line that says what a file holds."""
+"""Reading TIFF files of any bands, pages and dtypes, with tifffile, Pillow or OpenCV."""
 
 import io
 import struct
@@ -15,21 +15,21 @@ from PIL import Image, UnidentifiedImageError
 from segtrain.data.files.orientation import UPRIGHT, turn_back
 from segtrain.data.sample import Pixels
 
-tifffile.logger().setLevel("CRITICAL")  # what it would log of odd tags, we raise where it matters
+tifffile.logger().setLevel("CRITICAL")  # it would log odd tags; where they matter, we raise
 
-BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-ALPHA = (1, 2)  # extra samples that are transparency
+BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF, of both byte orders
+ALPHA = (1, 2)  # values of the tag ExtraSamples: associated and unassociated alpha
 AS_STORED = ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE")
-"""Meanings of samples that need no conversion of colours."""
+"""Photometric interpretations that need no colour conversion."""
 BY_OTHERS = ("NONE", "LZW", "JPEG", "OJPEG", "CCITTRLE", "CCITTFAX3", "CCITTFAX4", "ADOBE_DEFLATE", "DEFLATE")
-"""Compressions that Pillow and OpenCV decode or refuse; of JPEG 2000, OpenCV makes black."""
+"""Compressions that Pillow and OpenCV decode or refuse; JPEG 2000 is not one, OpenCV makes it black."""
 
 
 class TiffImage(NamedTuple):
-    """Pixels ``(H, W)`` or ``(H, W, C)`` as stored, of any type of number.
+    """Pixels ``(H, W)`` or ``(H, W, C)`` as stored, of any dtype.
 
-    The first ``colours`` channels are gray or RGB; None: they are bands of any meaning. ``palette`` is ``(values, 3)``
-    of uint8, where pixels are indices.
+    The first ``colours`` channels are gray (1) or RGB (3); None: all are bands of any meaning.
+    ``palette`` is ``(values, 3)`` of uint8 if pixels are indices into it.
     """
 
     pixels: Pixels
@@ -39,9 +39,10 @@ class TiffImage(NamedTuple):
 
 
 def read_tiff(data: bytes, *, admit: Callable[[tuple[int, int]], None] = lambda _size: None) -> TiffImage:
-    """Decode a file; pages of one channel become channels. Raises `ValueError` that says why it cannot be used.
+    """Decode the bytes of a TIFF file; pages of one channel become channels.
 
-    ``admit`` is told height and width before anything is decoded, and may raise.
+    ``admit`` is called with ``(height, width)`` before decoding, and may raise. Raises `ValueError`
+    with the reason where the file cannot be used.
     """
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -56,7 +57,7 @@ def read_tiff(data: bytes, *, admit: Callable[[tuple[int, int]], None] = lambda 
 
 
 def _only_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Return the one image of a file, which may have smaller copies and masks of transparency beside it."""
+    """Return the only image of a file, apart from overviews and transparency masks."""
     images = [image for image in file.series if not (image.keyframe.is_reduced or image.keyframe.is_mask)]
     if not images:
         raise ValueError("damaged TIFF (no image in it)")
@@ -70,31 +71,34 @@ def _only_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 
 
 def _pixels(image: tifffile.TiffPageSeries, data: bytes, orientation: int) -> Pixels:
+    """Decode the pixels as stored, channels last, white high, in native byte order."""
     page: Any = image.keyframe
     if page.photometric.name not in AS_STORED:
         return _by_others(image, data, orientation)
     try:
-        pixels = image.asarray(maxworkers=1)  # files are read side by side as it is
+        pixels = image.asarray(maxworkers=1)  # no threads: files are already read in parallel
     except (ValueError, ImportError, NotImplementedError) as error:
         if "imagecodecs" in str(error) or not isinstance(error, ValueError):
             return _by_others(image, data, orientation)
         raise
-    if image.ndim == 3 and not image.axes.endswith("S"):  # bands apart, or pages
-        pixels = pixels.transpose(1, 2, 0)
+    if image.ndim == 3 and not image.axes.endswith("S"):  # planar bands, or pages: (C, H, W)
+        pixels = pixels.transpose(1, 2, 0)  # (H, W, C)
     if page.photometric.name == "MINISWHITE" and pixels.dtype.kind in "bu":
-        pixels = ~pixels if page.bitspersample == pixels.dtype.itemsize * 8 or pixels.dtype == bool else pixels
+        # ~ inverts the whole dtype: 4 bits in a uint8 would become 240..255
+        fills_dtype = pixels.dtype == bool or page.bitspersample == pixels.dtype.itemsize * 8
+        pixels = ~pixels if fills_dtype else pixels
     return np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
 
 
 def _by_others(image: tifffile.TiffPageSeries, data: bytes, orientation: int) -> Pixels:
-    """Let Pillow or OpenCV decode what tifffile alone cannot, where the result is what the file says it holds."""
+    """Decode with Pillow or OpenCV what tifffile cannot, if shape and dtype are those in the header."""
     page: Any = image.keyframe
     compression = getattr(page.compression, "name", str(page.compression))
     if len(image.pages) == 1 and compression in BY_OTHERS:
         for decode in (_with_pillow, _with_opencv):
             pixels = decode(data, page)
             if pixels is not None:
-                return turn_back(pixels, orientation)  # both turn TIFF files upright
+                return turn_back(pixels, orientation)  # both have applied the orientation, unlike tifffile
     what = f"{page.samplesperpixel} channels of {page.dtype}, {page.photometric.name}"
     raise ValueError(f"cannot be decoded ({compression}: {what}); run pip install imagecodecs, or save it uncompressed")
 
@@ -114,24 +118,25 @@ def _with_pillow(data: bytes, page: Any) -> Pixels | None:
 
 def _with_opencv(data: bytes, page: Any) -> Pixels | None:
     if page.photometric.name not in AS_STORED or (page.samplesperpixel == 4 and page.dtype == np.uint8):
-        return None  # it would multiply colours of 8 bits by what may be transparency
+        return None  # OpenCV would multiply 8-bit RGB by a fourth channel that may not be alpha
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # more pixels than it takes
+    except cv2.error:  # more pixels than its limit
         return None
     if pixels is None or not _is_as_said(pixels, page):
         return None
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(page.samplesperpixel)
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(page.samplesperpixel)  # from BGR, BGRA
     return pixels[..., order] if order else pixels
 
 
 def _is_as_said(pixels: Pixels, page: Any) -> bool:
-    shape = page.shape if pixels.shape == page.shape else (page.imagewidth, page.imagelength, *page.shape[2:])
-    return pixels.shape == shape and pixels.dtype == page.dtype
+    """Tell whether pixels have the shape and dtype in the header, upright or turned by 90 degrees."""
+    turned = (page.imagewidth, page.imagelength, *page.shape[2:])
+    return pixels.shape in (page.shape, turned) and pixels.dtype == page.dtype
 
 
 def _colours(page: Any, pixels: Pixels) -> int | None:
-    """Tell how many of the channels are gray or RGB, and not transparency or bands."""
+    """Return how many channels are gray (1) or RGB (3), without alpha; None: all are bands."""
     if page.photometric.name not in ("MINISBLACK", "MINISWHITE"):
         return 1 if page.photometric.name == "PALETTE" else 3
     with_alpha = page.samplesperpixel == 2 and page.extrasamples and page.extrasamples[0] in ALPHA
@@ -139,8 +144,9 @@ def _colours(page: Any, pixels: Pixels) -> int | None:
 
 
 def _palette(page: Any) -> NDArray[np.uint8] | None:
-    """Give the colours of a file of indices; TIFF has them in 16 bits."""
+    """Return the palette ``(values, 3)`` of a file of indices, reduced from TIFF's 16 bits to 8."""
     if page.photometric.name != "PALETTE":
         return None
+    # stored as (3, values)
     colours: NDArray[np.uint8] = (np.asarray(page.colormap, np.uint16).T >> 8).astype(np.uint8)
     return colours

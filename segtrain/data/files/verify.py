@@ -1,4 +1,4 @@
-"""Looking into pairs of files before training, so that a bad one is named now and not in the third epoch."""
+"""Verification of all image and mask files before training, so that no bad file stops it in mid-epoch."""
 
 import logging
 import math
@@ -21,15 +21,15 @@ from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
 
-MOST = 8  # problems that are shown
-FULL_RANGE = {"uint16": 65535.0, "float32": 1.0}
-_LOOKED_AT = 3  # pairs, to tell whether images and masks are swapped
-_HEAD = 64  # bytes, in which a lossy WebP says what it is
-FEW = 15  # cameras of 12 bits fill a sixteenth of 16 bits
+MOST = 8  # problems to show
+FULL_RANGE = {"uint16": 65535.0, "float32": 1.0}  # the white that a model assumes, by dtype
+_LOOKED_AT = 3  # pairs to decide from whether images and masks are swapped
+_HEAD = 64  # bytes of a WebP in which the chunk of a lossy one, "VP8 ", begins
+FEW = 15  # 1/15 of the range is too dark: 12 bits fill 1/16 of 16 bits
 
 
 class Finding(NamedTuple):
-    """What a look into the files of a pair showed, or why they cannot be used."""
+    """What the inspection of a pair found: facts on its files, or problems; masks of colours apart."""
 
     pair: Pair
     image: ImageFacts | None = None
@@ -47,18 +47,19 @@ def verify_pairs(
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[set[int]]:
-    """Check all pairs, and return the values that the first, second, ... mask of each holds.
+    """Check all pairs; returns, for the mask of each class, the set of values in all files.
 
     Raises one `DataError` with a line for each problem.
     """
     files = (file for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
     inspector = Inspector(files, max_pixels=max_pixels)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads do: decoding releases the GIL
         findings = list(pool.map(lambda pair: _look(pair, inspector, by_colour=labels.by_colour), pairs))
     images = {finding.pair.image: finding.image for finding in findings if finding.image}
     problems = [problem for finding in findings for problem in finding.problems]
     unfit = odd_channels(images, channels)
-    problems = first_few([*problems, *([str(unfit)] if unfit else odd_types(images))])
+    problems += [str(unfit)] if unfit else odd_types(images)
+    problems = first_few(problems)
     masks = [
         (file, facts)
         for finding in findings
@@ -67,11 +68,12 @@ def verify_pairs(
     ]
     coloured = [file for finding in findings for file in finding.coloured]
     in_masks = [*_coloured(coloured, inspector, labels), *_strange(masks, labels, class_names)]
-    swapped = _swapped(findings, inspector) if in_masks else None
+    swapped = _swapped(findings, inspector) if in_masks else None  # explains all problems of masks
     problems += [swapped] if swapped else in_masks
     problems += _palettes_that_differ(masks, labels)
-    inspector.keep()
+    inspector.keep()  # also where it fails: a second try looks into the corrected files alone
     if problems:
+        # its own type where it is alone: evaluation rewords a ChannelsError for a checkpoint
         raise unfit if unfit and len(problems) == 1 else DataError("\n".join(problems))
     mention_palette(masks, labels)
     warn_of_lossy([file for file, _ in masks])
@@ -85,7 +87,7 @@ def verify_pairs(
 
 
 def _strange(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap, class_names: Sequence[str]) -> list[str]:
-    """Describe masks that hold values without a label, in one line; the one that holds the most of them is named."""
+    """Describe masks with values without a label, in one line; names the one of most distinct values."""
     strange = [(file, facts) for file, facts in masks if labels.unknown(facts.counts)]
     if not strange:
         return []
@@ -98,7 +100,7 @@ def _strange(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap, class_na
 
 
 def _coloured(files: Sequence[Path], inspector: Inspector, labels: LabelMap) -> list[str]:
-    """Describe masks that hold colours, in one line that lists them all."""
+    """Describe masks that hold colours, in one line with a class map of all their colours."""
     if not files:
         return []
     counts: Counter[int] = Counter()
@@ -112,7 +114,7 @@ def _coloured(files: Sequence[Path], inspector: Inspector, labels: LabelMap) -> 
 
 
 def _swapped(findings: Sequence[Finding], inspector: Inspector) -> str | None:
-    """Describe masks that are photos, for images that are masks; None where that is not so."""
+    """Describe swapped folders, where masks look like photos and images like masks; else None."""
     some = [finding for finding in findings if finding.image][:_LOOKED_AT]
     masks = [file for finding in some for file in finding.pair.masks if file is not None]
     try:
@@ -131,7 +133,7 @@ def _swapped(findings: Sequence[Finding], inspector: Inspector) -> str | None:
 
 
 def warn_of_lossy(masks: Sequence[Path]) -> None:
-    """Say so where masks are saved by a method that changes values: a class may be lost without any value to tell."""
+    """Warn of masks in lossy formats: a class may be lost even if no strange value shows it."""
     lossy = [file for file in masks if _is_lossy(file)]
     if lossy:
         log.warning(
@@ -148,8 +150,8 @@ def _is_lossy(file: Path) -> bool:
 
 
 def _palettes_that_differ(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap) -> list[str]:
-    """Describe the first index that stands for one colour in one mask and for another in another."""
-    seen: dict[int, tuple[Path, tuple[int, int, int]]] = {}
+    """Describe the first index that has different colours in the palettes of two masks."""
+    seen: dict[int, tuple[Path, tuple[int, int, int]]] = {}  # index -> first mask with it, colour
     for file, facts in masks:
         for value, colour in facts.colours.items():
             first, before = seen.setdefault(value, (file, colour))
@@ -163,7 +165,7 @@ def _palettes_that_differ(masks: Sequence[tuple[Path, MaskFacts]], labels: Label
 
 
 def mention_palette(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap) -> None:
-    """Log the colours that palettes give to labels: their order may not be that of the classes."""
+    """Log the palette's colour of each label, as its order may not be that of the classes."""
     colours = {value: colour for _, facts in masks for value, colour in facts.colours.items()}
     shown = [f"{labels.name_of(value)} {_rgb(colours[value])}" for value in sorted(colours)]
     if shown:
@@ -175,7 +177,8 @@ def mention_palette(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap) -
 
 
 def _by_colour(labels: LabelMap) -> LabelMap:
-    """Return a map of colours to the same labels, which has none yet."""
+    """Return a label map by colour with the same labels and no colours of classes yet."""
+    # a single entry that no label has: it only makes the map one of colours
     return LabelMap(labels.label_names, class_map={"255-255-255": "ignore"})
 
 
@@ -184,7 +187,7 @@ def _rgb(colour: tuple[int, int, int]) -> str:
 
 
 def odd_channels(images: Mapping[Path, ImageFacts], channels: int) -> ChannelsError | None:
-    """Describe images of other channels than asked for."""
+    """Describe images with another number of channels than asked for."""
     unfit = [file for file, facts in images.items() if not fits(facts.channels, facts.colours, channels)]
     if unfit:
         found, others = images[unfit[0]].channels, len(images) - len(unfit)
@@ -195,7 +198,7 @@ def odd_channels(images: Mapping[Path, ImageFacts], channels: int) -> ChannelsEr
 
 
 def odd_types(images: Mapping[Path, ImageFacts]) -> list[str]:
-    """Describe images of another type of number than the rest."""
+    """Describe images of another dtype than the rest."""
     types = Counter(facts.dtype for facts in images.values()).most_common()
     odd = [file for file, facts in images.items() if facts.dtype != types[0][0]]
     if odd:
@@ -205,7 +208,7 @@ def odd_types(images: Mapping[Path, ImageFacts]) -> list[str]:
 
 
 def mention_range(images: Sequence[ImageFacts]) -> None:
-    """Say so where pixels of more than 8 bits do not fill the range that the model takes them for."""
+    """Warn where pixels of 16 bits or floats do not fill the range that the model assumes."""
     dtype = images[0].dtype
     full = FULL_RANGE.get(dtype)
     low, high = min(facts.low for facts in images), max(facts.high for facts in images)
@@ -218,12 +221,14 @@ def mention_range(images: Sequence[ImageFacts]) -> None:
 
 
 def _full_scale(high: float) -> float:
-    """Guess the white that pixel values up to ``high`` were made for: of that many bits, if whole."""
-    return 2 ** math.ceil(math.log2(high + 1)) - 1 if high > 1 and high == round(high) else high
+    """Guess the value of white from the greatest value: for whole numbers 2**bits - 1, else ``high``."""
+    if high > 1 and high == round(high):
+        return 2.0 ** math.ceil(math.log2(high + 1)) - 1  # 3800 -> 4095
+    return high
 
 
 def first_few(problems: Sequence[str]) -> list[str]:
-    """Keep the first lines about files, and count the rest in one more."""
+    """Keep the first `MOST` problems, and count the rest in one more line."""
     rest = len(problems) - MOST
     return [*problems[:MOST], *([f"and {rest} more files with problems"] if rest > 0 else [])]
 
@@ -234,7 +239,7 @@ def held_values(mask: Pixels) -> tuple[int, ...]:
 
 
 def strange_values(mask: Path, values: Sequence[int], labels: LabelMap, remedy: str, *, masks: int) -> str:
-    """Describe one of several masks that hold values without a label; those of a JPEG are never exact."""
+    """Describe one of several masks with values without a label; those of a JPEG are never exact."""
     remedy = INEXACT if mask.suffix.lower() in (".jpg", ".jpeg") else remedy
     others = f" ({masks} masks hold such values)" if masks > 1 else ""
     held = _values([labels.text(value) for value in values])
@@ -250,6 +255,7 @@ def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: 
 
 
 def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Finding:
+    """Inspect the files of a pair; collects problems instead of raising them."""
     problems: list[str] = []
     coloured: list[Path] = []
     masks: list[MaskFacts | None] = []
@@ -266,11 +272,12 @@ def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Finding:
         image = inspector.image(pair.image)
     except DataError as error:
         return Finding(pair, None, tuple(masks), (str(error), *problems), tuple(coloured))
+    # the first mask decides for all of them whether the EXIF orientation applies, as in reading
     size = image.size(next((mask.shape for mask in masks if mask), None))
     for number, (file, mask) in enumerate(zip(pair.masks, masks, strict=True)):
         if file is not None and mask is not None and mask.shape != size:
             problems.append(wrong_size(file, mask.shape, pair.image, size))
-            masks[number] = None
+            masks[number] = None  # its values are not judged: it may be the mask of another image
     return Finding(pair, image, tuple(masks), tuple(problems), tuple(coloured))
 
 

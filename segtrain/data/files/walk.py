@@ -1,4 +1,4 @@
-"""Which files of a folder are images: one walk for training, `segtrain score` and `segtrain predict`."""
+"""Listing the image files of a folder, for training, `segtrain score` and `segtrain predict`."""
 
 import os
 from pathlib import Path
@@ -7,22 +7,22 @@ from segtrain.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 OVERLAYS = "overlays/"
-"""Where `segtrain predict` puts pictures beside its masks."""
+"""Folder of overlay pictures in an output of `segtrain predict`, next to its masks."""
 NOT_THE_USERS = ("@eadir", "__macosx")
-"""Folders that storage devices and archivers make beside the user's own, with thumbnails or stubs in them."""
+"""Folders of thumbnails or stubs that storage devices and archivers add, in lower case."""
 
 
 def find_images(folder: Path) -> list[Path]:
     """List the image files below a folder, sorted; linked folders are followed.
 
-    Hidden files and folders are passed over (`.ipynb_checkpoints`, `.Trash`, the `._photo.jpg` of macOS), and so are
-    thumbnails of storage devices, and folders that are named like images. Raises `DataError` where a folder cannot be
-    read, or a link leads back to a folder around it.
+    Hidden files and folders are left out (`.ipynb_checkpoints`, `.Trash`, the `._photo.jpg` of macOS),
+    and so are thumbnails of storage devices, and folders that are named like images. Raises
+    `DataError` where a folder cannot be read, or a link leads back to a folder around it.
     """
     found: list[Path] = []
     for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         here = Path(place)
-        folders[:] = [name for name in folders if is_visible(name)]
+        folders[:] = [name for name in folders if is_visible(name)]  # in place: os.walk skips the others
         for name in folders:
             _refuse_loop(here / name)
         found += [here / name for name in files if is_visible(name) and name.lower().endswith(SUFFIXES)]
@@ -30,12 +30,12 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Name the folders in a folder, sorted, but for those that `find_images` passes over."""
+    """List the names of the folders in a folder, sorted, except those that `find_images` leaves out."""
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and is_visible(entry.name))
 
 
 def is_visible(name: str) -> bool:
-    """Tell whether a file or folder of that name is looked at."""
+    """Tell whether a name is neither hidden nor that of a system folder."""
     return not name.startswith(".") and name.lower() not in NOT_THE_USERS
 
 

@@ -1,1 +1,1 @@
-"""Data set formats: one module each."""
+"""Dataset formats, one module each."""

@@ -1,4 +1,4 @@
-"""Pairs of image and mask files in folders, as people keep their own data."""
+"""Datasets of image and mask files in folders, for the user's own data."""
 
 import hashlib
 import logging
@@ -24,27 +24,29 @@ log = logging.getLogger(__name__)
 
 Missing: TypeAlias = Literal["error", "absent", "ignore"]
 Finder: TypeAlias = Callable[[Path, Path], dict[str, Pair]]
-"""Pairs the images of one folder with the masks of another."""
+"""Pairs the images in one folder with the masks in another, by id."""
 
 STANDS_FOR: Mapping[Missing, int] = {"absent": 0, "ignore": IGNORE_INDEX}
-"""What a mask without a file holds everywhere."""
+"""The value of every pixel in a mask without a file."""
 
 
 class Folder(PairedSource):
-    """Images and masks that belong together by their names.
+    """A dataset of image and mask files that are paired by their names.
 
-    ``root/images`` and ``root/masks`` hold files of equal stems, in sub-folders too if so in both. Where they are
-    divided into ``train``, ``val`` and ``test`` folders, these are the splits; otherwise a share of the files, chosen
-    by ``seed`` and name, is set aside. ``classes`` names the mask values 0..n-1; a single class is value 1, against
-    background 0. For classes that overlap, ``mode`` multilabel takes a mask of each class from a folder of its name,
-    ``root/masks/cat``: 1 where the class is, 0 elsewhere; where a file is ``missing``, the class can count as absent,
-    or not count at all. ``class_map`` translates other values, ranges of them (``0-127``), colours (``128-64-0``) and
-    all the rest (``other``); ``ignore_index`` are values that do not count.
-    ``image_name`` and ``mask_name`` are patterns of names that are not alike: ``*_mask`` where ``a_mask.png`` is the
-    mask of ``a.jpg``.
-    ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of every image: columns ``id`` (its
-    path below the images, without suffix) and ``label``. ``value_range`` are the pixel values that are black and white,
-    where they are not 0 and 255 (8 bits), 65535 (16 bits) or 1 (floats); files of more than ``max_pixels`` are refused.
+    ``root/images`` and ``root/masks`` hold files of equal stems, with the same sub-folders if any. If
+    they have ``train``, ``val`` and ``test`` folders, these are the splits; otherwise a fraction of
+    the files, chosen by ``seed`` and name, is held out.
+    ``classes`` names the mask values 0..n-1; a single class is value 1, against background 0. For
+    overlapping classes, ``mode`` multilabel reads one mask per class from a folder of its name,
+    ``root/masks/cat``: 1 where the class is, 0 elsewhere; for a ``missing`` file, the class counts as
+    absent or its pixels are ignored. ``class_map`` translates other values, ranges of them
+    (``0-127``), colours (``128-64-0``) and all others (``other``); ``ignore_index`` are ignored values.
+    ``image_name`` and ``mask_name`` are patterns for names that differ: ``*_mask`` where
+    ``a_mask.png`` is the mask of ``a.jpg``.
+    ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of each whole image:
+    columns ``id`` (its path below the images, without suffix) and ``label``.
+    ``value_range`` are the pixel values of black and white, where they are not 0 and 255 (8 bits),
+    65535 (16 bits) or 1 (floats); files of more than ``max_pixels`` are refused.
     Raises `ConfigError` and `DataError`.
     """
 
@@ -91,6 +93,7 @@ class Folder(PairedSource):
             max_pixels=max_pixels,
         )
         if image_labels:
+            # where splits are outermost (train/images), ids in the table are relative to the root
             below = base / images if (base / images).is_dir() else base
             names = [stem(pair.image, below) for pair in self._pairs.values()]
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
@@ -98,11 +101,11 @@ class Folder(PairedSource):
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split]:
-        """Name the splits that have folders of their own."""
+        """Return the splits that have folders of their own."""
         return find_splits(Path(options["root"]), options.get("images", "images"), options.get("masks", "masks"))
 
     def verify(self) -> None:
-        """Look into every file, unless ``check`` is off, and raise one `DataError` with all that is wrong."""
+        """Check every file, unless ``check`` is off; raise one `DataError` with all problems."""
         if self._check:
             super().verify()
         else:
@@ -110,7 +113,7 @@ class Folder(PairedSource):
 
 
 def checked_range(ends: Sequence[float] | None) -> tuple[float, float] | None:
-    """Return ``value_range``, the pixel values that are black and white; raises ConfigError unless they ascend."""
+    """Return ``value_range``, the pixel values of black and white; raises `ConfigError` unless they ascend."""
     if ends is None:
         return None
     low, high = ends
@@ -120,7 +123,7 @@ def checked_range(ends: Sequence[float] | None) -> tuple[float, float] | None:
 
 
 def _mode(mode: Mode | None, classes: Sequence[str], missing: Missing) -> Mode:
-    """Check mode, class names and what a missing mask stands for against each other."""
+    """Return the task mode; raises `ConfigError` where mode, classes and ``missing`` do not go together."""
     if not classes:
         raise ConfigError("data.classes: no names, expected one for each mask value, such as 'data.classes=[cat,dog]'")
     doubles = [name for name in dict.fromkeys(classes) if list(classes).count(name) > 1]
@@ -142,7 +145,7 @@ def _mode(mode: Mode | None, classes: Sequence[str], missing: Missing) -> Mode:
 
 
 def _refuse_as_folders(classes: Sequence[str]) -> None:
-    """Raise ConfigError for names of which masks of classes cannot lie in folders, or for too many."""
+    """Raise `ConfigError` for class names that no folder can have, or for too many classes."""
     if len(classes) > UNKNOWN:
         raise ConfigError(f"data.classes: {len(classes)} names, expected at most {UNKNOWN}")
     for name in classes:
@@ -153,9 +156,9 @@ def _refuse_as_folders(classes: Sequence[str]) -> None:
 def _pairs_of_split(
     find: Finder, base: Path, names: Place, split: Split, shares: Mapping[str, float], seed: int
 ) -> dict[str, Pair]:
-    """Find the pairs of one split, by id, in the order of their ids.
+    """Find the pairs of one split, by id, sorted by id.
 
-    Where ``train`` has a folder but ``val`` or ``test`` has none, that is a share of ``train``.
+    Where ``train`` has a folder but ``val`` or ``test`` has none, that is held out from ``train``.
     """
     places = find_splits(base, str(names.images), str(names.masks))
     whole = Place(base / names.images, base / names.masks)
@@ -169,38 +172,37 @@ def _pairs_of_split(
     if split == "train" and places:
         _mention_strays(base / names.images, places)
     pairs = find(*places.get("train", whole))
+    # nothing is held out for a split that has a folder
     shares = {name: 0.0 if name in places else share for name, share in shares.items()}
     if split == "train" and not any(shares.values()):
         return pairs
     chosen = _choose(list(pairs), split, shares, seed)
-    where = (
-        f"no folder for {listing(name for name in shares if shares[name])} there"
-        if places
-        else "no folders of splits there"
-    )
+    if places:
+        where = f"no folder for {listing(name for name in shares if shares[name])} there"
+    else:
+        where = "no folders of splits there"
     log.info("%s: %s, so %s is a share chosen by data.seed=%d", base, where, split, seed)
     return {name: pairs[name] for name in chosen}
 
 
 def _mention_strays(images: Path, places: Mapping[Split, Place]) -> None:
-    """Say which images beside the folders of the splits are not used."""
+    """Warn of images outside the folders of the splits: they are not used."""
     if not images.is_dir():
         return
-    strays = [
-        path for path in find_images(images) if not any(path.is_relative_to(place.images) for place in places.values())
-    ]
+    folders = [place.images for place in places.values()]
+    strays = [path for path in find_images(images) if not any(path.is_relative_to(folder) for folder in folders)]
     if strays:
         there = listing(f"{place.images.name}/" for place in places.values())
         log.warning("%s: outside %s, so not used: %s", images, there, listing(path.name for path in strays))
 
 
 def _join(find: Finder, places: Mapping[Split, Place]) -> dict[str, Pair]:
-    """Find the pairs of all splits; their ids begin with that of the split."""
+    """Find the pairs of all splits, with ids such as ``train/a``: splits may share file names."""
     return {f"{split}/{name}": pair for split, place in places.items() for name, pair in find(*place).items()}
 
 
 def _choose(names: list[str], split: Split, shares: Mapping[str, float], seed: int) -> list[str]:
-    """Pick the names of a split; which ones depends on seed and names, not on the order of the listing."""
+    """Choose the names of a split, by seed and name: an added file moves few of the others."""
     if min(shares.values()) < 0 or sum(shares.values()) >= 1:
         raise ConfigError(f"data.val_fraction, data.test_fraction: {listing(shares.values())}, expected a sum below 1")
     if shares.get(split) == 0:
@@ -208,8 +210,10 @@ def _choose(names: list[str], split: Split, shares: Mapping[str, float], seed: i
             f"data: no images are set aside for {split}; train with data.{split}_fraction=0.1, "
             f"or make the folders images/{split} and masks/{split}"
         )
+    # a hash and not random.shuffle: the same on every system, Python and order of the listing
     shuffled = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
-    val, test = (max(1, round(len(names) * share)) if share else 0 for share in (shares["val"], shares["test"]))
+    counts = {name: max(1, round(len(names) * share)) if share else 0 for name, share in shares.items()}
+    val, test = counts["val"], counts["test"]
     parts: dict[Split, list[str]] = {
         "val": shuffled[:val],
         "test": shuffled[val : val + test],

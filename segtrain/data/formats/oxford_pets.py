@@ -1,4 +1,4 @@
-"""The Oxford-IIIT Pet dataset: photos of cats and dogs with their trimaps."""
+"""The Oxford-IIIT Pet dataset: photos of cats and dogs with trimaps."""
 
 import logging
 import socket
@@ -20,22 +20,22 @@ log = logging.getLogger(__name__)
 
 FOLDER = "oxford-iiit-pet"
 SIZE = "811 MB"  # images.tar.gz and annotations.tar.gz
-PATIENCE = 4.0  # seconds that a silent network is given
+PATIENCE = 4.0  # seconds to wait for the server before the download
 BORDER_LABEL = {"pet": 1, "background": 0, "ignore": IGNORE_INDEX}
 SPECIES = ("cat", "dog")
 DAMAGED = ("beagle_116", "chihuahua_121")
-"""Photos whose JPEG data is damaged in the official archive; what can be decoded of them is used, as elsewhere."""
+"""Photos whose JPEG data is damaged in the official archive; what decodes is used, as others do."""
 ImageLabels: TypeAlias = Literal["breed", "species"]
 
 
 class OxfordPets(PairedSource):
     """Pet against background (Parkhi, Vedaldi, Zisserman, Jawahar: "Cats and Dogs", CVPR 2012), binary.
 
-    Splits are the official ones, except that every tenth image of ``trainval`` is the validation part. ``root`` is
-    the folder that holds ``oxford-iiit-pet/``; what is not there is downloaded where ``download`` allows it. The
-    trimap's ``border``, a few pixels around the animal, counts as pet (as in the literature), background or not at all.
-    With ``image_labels`` every image has a label: its breed, one of those in the lists, or its species.
-    Raises `DataError` where the data is missing or cannot be fetched.
+    The splits are the official ones, with every tenth image of ``trainval`` for validation. ``root``
+    is the folder that holds ``oxford-iiit-pet/``, which is downloaded if missing and ``download`` is
+    true. The trimap's ``border``, a few pixels around the animal, counts as pet (as in the
+    literature), as background, or is ignored. ``image_labels`` adds labels of whole images, the
+    breed or the species. Raises `DataError` where the data is missing or cannot be downloaded.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class OxfordPets(PairedSource):
         super().__init__(pairs, Binary(["pet"]), labels, split=split, unchecked=DAMAGED)
 
     def verify(self) -> None:
-        """Look into every file of the split; raise `DataError` where some are missing, as after a download that was cut
-        off, or damaged.
+        """Check every file of the split; raise `DataError` for missing files, as after a download that
+        was interrupted, or damaged ones.
         """
         paths = [path for pair in self._pairs.values() for path in (pair.image, *pair.masks) if path is not None]
         missing = [path for path in paths if not path.is_file()]
@@ -84,21 +84,23 @@ class OxfordPets(PairedSource):
 
 class _Trimap(LabelMap):
     def remedy(self, counts: Mapping[int, int], class_names: Sequence[str]) -> str:  # noqa: ARG002
-        """Say what to do about other values: there is no map to set, as trimaps are all alike."""
+        """Suggest to restore the file: the values of trimaps are fixed, so a class map is no remedy."""
         return "restore the file"
 
 
 def _image_labels(
     kind: ImageLabels, rows: list[list[str]], annotations: Path
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Name the labels that the images of all splits have, and number those of the rows."""
+    """Return the class names of whole images over all splits, and the class index of each row."""
     try:
+        # a row is: name, breed 1..37, species (1 cat, 2 dog), number of the breed in its species
         if kind == "species":
             return SPECIES, tuple(int(species) - 1 for _, _, species, *_ in rows)
         everything = [row for split in ("trainval", "test") for row in _rows(annotations / f"{split}.txt")]
         breeds = {int(breed): name.rpartition("_")[0] for name, breed, *_ in everything}
         order = sorted(breeds)
-        return tuple(breeds[breed] for breed in order), tuple(order.index(int(breed)) for _, breed, *_ in rows)
+        numbers = tuple(order.index(int(breed)) for _, breed, *_ in rows)
+        return tuple(breeds[breed] for breed in order), numbers
     except ValueError:
         raise DataError(
             f"{annotations}: the lists hold no {kind}, expected lines such as 'Abyssinian_100 1 1 1'; restore the "
@@ -116,7 +118,7 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _fetch(root: Path, *, allowed: bool) -> None:
-    """Download and unpack into ``root``, or say why not within seconds."""
+    """Download and unpack into ``root``; raises `DataError` within seconds where there is no network."""
     if not allowed:
         raise DataError(
             f"{root / FOLDER}: no images/ and annotations/ there; set data.root to the folder that holds {FOLDER}/, "
@@ -137,7 +139,7 @@ def _fetch(root: Path, *, allowed: bool) -> None:
 
 
 def _probe(url: str) -> None:
-    """Raise `OSError` unless the server answers soon; looking up its name has no time limit of its own."""
+    """Raise `OSError` unless the server answers within `PATIENCE` seconds."""
     failures: list[OSError] = [TimeoutError(f"no answer within {PATIENCE:.0f} s")]
 
     def ask() -> None:
@@ -147,6 +149,7 @@ def _probe(url: str) -> None:
         except OSError as error:
             failures[:] = [error]
 
+    # in a thread, because the timeout of urlopen does not hold for the DNS lookup
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(PATIENCE)
@@ -156,9 +159,9 @@ def _probe(url: str) -> None:
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Let connections that fall silent fail instead of hanging: torchvision sets no limit."""
+    """Set a socket timeout during the download, so that a dead connection fails: torchvision sets none."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30)
+    socket.setdefaulttimeout(30)  # seconds without a byte, not of the whole download
     try:
         yield
     finally:

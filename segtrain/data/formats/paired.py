@@ -1,4 +1,4 @@
-"""The base of formats that keep an image and its mask in files of their own."""
+"""Base class of dataset formats with an image file and a mask file, or several, per sample."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -21,12 +21,13 @@ log = logging.getLogger(__name__)
 
 
 class PairedSource(Source):
-    """Pairs of an image file and its mask files; a format says which belong together, and what their values mean.
+    """A dataset of pairs of an image file and its mask files; a format finds the pairs.
 
-    ``pairs`` are those of the split, by id. A mask is one file; where classes overlap, it is one file for each class,
-    or None. ``labels`` translates the values in the files. ``absent`` is what a class without a file holds everywhere.
-    ``channels``, ``value_range`` and ``max_pixels`` are those of `read_image`. ``unchecked`` are the ids of files that
-    `verify` does not look into. A split without a pair, and files that are missing, are for the format to report.
+    ``pairs`` are those of the split, by id. A mask is one file; for a multilabel task, one file or
+    None per class. ``labels`` translates the values in the files. ``absent`` is the value of every
+    pixel of a class without a file. ``channels`` and ``max_pixels`` are those of `read_image`,
+    ``value_range`` is that of `Source`. ``unchecked`` are the ids that `verify` leaves out. A split
+    without pairs, and missing files, are for the format to report.
     """
 
     def __init__(
@@ -52,27 +53,29 @@ class PairedSource(Source):
     def __getitem__(self, index: int) -> RawSample:
         pair = self._pairs[self.ids[index]]
         masks = self._read(pair)
+        # the mask decides whether the EXIF orientation of the photo applies, so it is read first
         shape = next((mask.shape for mask in masks if mask is not None), None)
         image = read_image(pair.image, channels=self.channels, mask_shape=shape, max_pixels=self._max_pixels)
         return RawSample(image, self._target(pair, masks, image.shape[:2]), self.ids[index])
 
     def mask(self, index: int) -> NDArray[np.uint8]:
-        """Read and translate the mask of that sample, ``(H, W)``, or those of its classes, ``(C, H, W)``."""
+        """Read the mask of that sample without its image: ``(H, W)``, or ``(C, H, W)`` if multilabel."""
         pair = self._pairs[self.ids[index]]
         masks = self._read(pair)
         if not self._by_class:
             return self._target(pair, masks, None)
+        # a class without a file needs the image's size, which takes its header alone
         shape = next((mask.shape for mask in masks if mask is not None), None)
         return self._target(pair, masks, image_size(pair.image, mask_shape=shape, max_pixels=self._max_pixels))
 
     def fingerprint(self) -> str | None:
-        """Follow the mask files of the split, what a missing one counts as, and the translation of their values."""
+        """Hash the mask files of the split, the value of missing ones, and the label map."""
         files = (file for pair in self._pairs.values() for file in pair.masks if file is not None)
         fingerprint = fingerprint_masks(files, self._labels)
         return fingerprint and f"{fingerprint} {self._absent} {len(self)}"
 
     def verify(self) -> None:
-        """Look into every file; raise one `DataError` with all that is wrong, warn of classes that no mask holds."""
+        """Check every file; raise one `DataError` with all problems, warn of classes that no mask holds."""
         pairs = [pair for name, pair in self._pairs.items() if name not in self._unchecked]
         if not pairs:
             return
@@ -85,16 +88,17 @@ class PairedSource(Source):
             max_pixels=self._max_pixels,
         )
         absent = self._labels.absent(held[0])
-        if self._by_class:
+        if self._by_class:  # one set of values for the masks of each class
             absent = [name for name, values in zip(self.class_names, held, strict=True) if self._labels.absent(values)]
         if absent:
             log.warning("no mask for %s holds %s", self._split, listing(absent))
 
     def _read(self, pair: Pair) -> list[NDArray[np.uint8] | None]:
-        """Read and translate the masks of a pair, None where there is no file."""
+        """Read the masks of a pair as labels ``(H, W)``; None for one without a file."""
         return [None if file is None else self._labels_in(file) for file in pair.masks]
 
     def _labels_in(self, file: Path) -> NDArray[np.uint8]:
+        """Read a mask as labels ``(H, W)``; raises `DataError` for values without a label."""
         mask = read_mask(file, by_colour=self._labels.by_colour, max_pixels=self._max_pixels)
         labels = self._labels(mask)
         if (labels == UNKNOWN).any():
@@ -105,7 +109,10 @@ class PairedSource(Source):
     def _target(
         self, pair: Pair, masks: Sequence[NDArray[np.uint8] | None], size: tuple[int, ...] | None
     ) -> NDArray[np.uint8]:
-        """Lay out the masks of a pair as the task has them; ``size`` is that of its image, which they need to have."""
+        """Stack masks to the task's target, ``(H, W)`` or ``(C, H, W)``; raises unless they have ``size``.
+
+        ``size`` is the ``(H, W)`` of the image; None: not known, and not checked.
+        """
         for file, mask in zip(pair.masks, masks, strict=True):
             if file is not None and mask is not None and size is not None and mask.shape != size:
                 raise DataError(wrong_size(file, mask.shape, pair.image, size))

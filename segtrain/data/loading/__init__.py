@@ -1,1 +1,1 @@
-"""From samples to batches: augmentation, fitting, cache, order, workers."""
+"""Loading samples as batches: resizing, augmentation, cache, order and worker processes."""

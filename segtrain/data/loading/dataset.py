@@ -1,4 +1,4 @@
-"""Batches in an order that is a pure function of the seed, and the processes that prepare them."""
+"""Datasets with augmentation, batches in an order fixed by the seed, and the worker processes."""
 
 import multiprocessing
 import os
@@ -23,16 +23,16 @@ from segtrain.task import IGNORE_INDEX
 Key: TypeAlias = tuple[int, int]
 """Epoch and index of a sample."""
 
-NICENESS = 5
+NICENESS = 5  # of workers, so that the process that feeds the device goes before them
 PREFETCH = 2  # batches that each worker prepares ahead
-SHARED_MEMORY_SIGNS = ("Bus error", "No space left on device", "shared memory")
+SHARED_MEMORY_SIGNS = ("Bus error", "No space left on device", "shared memory")  # in torch's messages
 
 
 class AugmentedDataset(Dataset[Any]):
-    """A source seen through a pipeline; sample ``(epoch, index)`` depends on nothing but that and the run's seed.
+    """A source with fitting and augmentation; a sample depends on ``(seed, epoch, index)`` alone.
 
-    ``limit`` takes so many samples only, evenly spread over the source. Decoded and fitted pairs are kept for later
-    epochs in up to ``cache_mb`` MiB, one memory for all workers.
+    ``limit`` takes that many samples, evenly spread over the source. Decoded and resized samples are
+    cached for later epochs in up to ``cache_mb`` MiB, shared by all workers.
     """
 
     def __init__(
@@ -43,11 +43,12 @@ class AugmentedDataset(Dataset[Any]):
         self.seed = seed
         length = len(source)
         kept = length if limit is None else min(limit, length)
-        self.indices = [number * length // kept for number in range(kept)]
+        self.indices = [number * length // kept for number in range(kept)]  # evenly spread
+        # the first sample sets the shapes of the cache: others that differ are decoded every epoch
         self.cache = Cache(self._fitted(0), kept, cache_mb) if kept and cache_mb else None
 
     def suit_pipeline(self) -> None:
-        """Leave out the changes of colour that the first image cannot take; said once, before there are workers."""
+        """Drop transforms that the first image does not support; before the workers start, to warn once."""
         if self.pipeline.transforms and self.indices:
             self.pipeline = self.pipeline.suited_to(self._kept(0).image, self.source.value_range)
 
@@ -56,7 +57,9 @@ class AugmentedDataset(Dataset[Any]):
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
-        return self._labelled(to_sample(self.pipeline.augment(self._kept(index), (self.seed, epoch, index))), index)
+        # seeded by all three: the same for any number of workers, and after a resume in mid-epoch
+        raw = self.pipeline.augment(self._kept(index), (self.seed, epoch, index))
+        return self._labelled(to_sample(raw), index)
 
     def _labelled(self, sample: Sample, index: int) -> Sample:
         if self.source.image_labels:
@@ -64,7 +67,7 @@ class AugmentedDataset(Dataset[Any]):
         return sample
 
     def _kept(self, index: int) -> RawSample:
-        """A fitted pair, from the cache where it is there."""
+        """Return the fitted sample of an index, from the cache if it is there."""
         if self.cache is None:
             return self._fitted(index)
         pair = self.cache.get(index)
@@ -79,10 +82,10 @@ class AugmentedDataset(Dataset[Any]):
 
 
 class OwnSizeDataset(AugmentedDataset):
-    """The same samples to be scored at their own size: fitted for the model alone, beside the untouched mask."""
+    """Samples to be scored at their own size: the image fitted for the model, and the original mask."""
 
     def __getitem__(self, key: Key) -> Sample:
-        raw = self.source[self.indices[key[1]]]
+        raw = self.source[self.indices[key[1]]]  # not from the cache, which has no original masks
         fitting = self.pipeline.fitting
         sample = self._labelled(to_sample(fitting(raw)), key[1])
         sample["truth"] = torch.from_numpy(np.ascontiguousarray(raw.mask))
@@ -91,10 +94,10 @@ class OwnSizeDataset(AugmentedDataset):
 
 
 class EpochBatches(Sampler[list[Key]]):
-    """Batches of keys ``(epoch, index)``, shuffled by ``(seed, epoch)``; going on in mid-epoch takes no replay.
+    """Sampler of batches of keys ``(epoch, index)``, shuffled by ``(seed, epoch)``, with seek to any batch.
 
-    ``drop_last`` leaves out a last batch that is not full (BatchNorm cannot work on one of a single image), unless it
-    is the only one.
+    ``drop_last`` leaves out a last batch that is not full (BatchNorm fails on a single image), unless
+    it is the only one.
     """
 
     def __init__(self, length: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool) -> None:
@@ -103,36 +106,36 @@ class EpochBatches(Sampler[list[Key]]):
         self.seed = seed
         self.shuffle = shuffle
         full = length // batch_size
-        self._count = full if drop_last and full else -(-length // batch_size)
+        self._count = full if drop_last and full else -(-length // batch_size)  # else rounded up
         self.epoch, self.first = 0, 0
 
     def start(self, epoch: int, batch: int = 0) -> None:
-        """Let the next iteration begin at that batch of that epoch."""
+        """Seek: the next iteration begins at that batch of that epoch."""
         self.epoch, self.first = epoch, batch
 
     def __len__(self) -> int:
-        """Batches in a whole epoch."""
+        """Return the number of batches in a whole epoch."""
         return self._count
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch = self.epoch
         order = np.arange(self.length)
         if self.shuffle:
-            np.random.default_rng((self.seed, epoch)).shuffle(order)
+            np.random.default_rng((self.seed, epoch)).shuffle(order)  # no state to save for a resume
         for batch in range(self.first, self._count):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [(epoch, index) for index in chosen.tolist()]
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples; smaller ones are filled up below and to the right with ignored pixels."""
+    """Stack samples to a batch; smaller ones are padded below and to the right with ignored pixels."""
     channels = samples[0]["image"].shape[0]
     height, width = (max(sample["mask"].shape[axis] for sample in samples) for axis in (-2, -1))
-    # laid out as (N, H, W, C) and seen as (N, C, H, W), which is what channels_last means
+    # (N, H, W, C) in memory, viewed as (N, C, H, W), which is what channels_last means
     images = samples[0]["image"].new_zeros((len(samples), height, width, channels)).permute(0, 3, 1, 2)
-    classes = samples[0]["mask"].shape[:-2]  # of a multilabel task
+    classes = samples[0]["mask"].shape[:-2]  # (C,) of a multilabel task, else ()
     masks = torch.full((len(samples), *classes, height, width), IGNORE_INDEX, dtype=torch.uint8)
-    for sample, image, mask in zip(samples, images, masks, strict=True):
+    for sample, image, mask in zip(samples, images, masks, strict=True):  # views, filled in place
         rows, columns = sample["mask"].shape[-2:]
         image[:, :rows, :columns] = sample["image"]
         mask[..., :rows, :columns] = sample["mask"]
@@ -148,10 +151,10 @@ def collate(samples: list[Sample]) -> Batch:
 def make_loader(
     dataset: AugmentedDataset, batches: EpochBatches, *, num_workers: int, pin_memory: bool = False
 ) -> DataLoader[Batch]:
-    """Feed a dataset in the order of ``batches``; iterating draws nothing from the global random generators.
+    """Make a DataLoader over ``batches``; iterating draws nothing from the global random generators.
 
-    Workers are forked where the system can: they start at once, and share the source and its cache. They are safe
-    there, as they touch neither CUDA nor any thread pool of the parent.
+    Workers are forked where the system can: they start at once, and share the source and its cache.
+    That is safe, as they use neither CUDA nor any thread pool of the parent.
     """
     forks = num_workers > 0 and "fork" in multiprocessing.get_all_start_methods()
     return DataLoader(
@@ -163,13 +166,13 @@ def make_loader(
         worker_init_fn=_start_worker,
         multiprocessing_context="fork" if forks else None,
         persistent_workers=num_workers > 0,
-        prefetch_factor=PREFETCH if num_workers else None,
-        generator=torch.Generator(),
+        prefetch_factor=PREFETCH if num_workers else None,  # torch refuses a number without workers
+        generator=torch.Generator(),  # without one, every iteration draws a seed from the global generator
     )
 
 
 def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
-    """Iterate over a loader; what goes wrong in a worker is raised as a `DataError` of one line, as without workers."""
+    """Iterate over a loader; errors in a worker are raised as a `DataError` of one line, as without workers."""
     try:
         with _sigterm_blocked():
             iterator = iter(loader)
@@ -180,7 +183,7 @@ def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
 
 @contextmanager
 def _sigterm_blocked() -> Iterator[None]:
-    """Let workers that start meanwhile, and every thread of theirs from the first on, inherit a blocked SIGTERM."""
+    """Block SIGTERM while workers start, so that they and all their threads inherit the block."""
     if not hasattr(signal, "sigwaitinfo"):
         yield
         return
@@ -192,21 +195,24 @@ def _sigterm_blocked() -> Iterator[None]:
 
 
 def explain(error: Exception) -> Exception:
-    """Find the `DataError` in what torch makes of a worker's failure; any other error comes back as it is.
+    """Turn torch's error for a failed worker into a `DataError` of one line; return others unchanged.
 
-    torch notices that a worker was killed by a signal to the process, so this can surface anywhere in the main thread.
+    torch reports a killed worker from a signal handler, so the error can surface anywhere in the main
+    thread.
     """
     message = _one_line(error)
     if message is None:
         return error
-    error.__traceback__ = None  # in a cycle with torch's frames: workers freed by way of it would take 5 s to end
+    # the traceback is in a cycle with torch's frames: if workers are freed through it, ending takes 5 s
+    error.__traceback__ = None
     return DataError(message)
 
 
 def _one_line(error: Exception) -> str | None:
+    """Return the message to show for a worker's failure; None where the error is of another kind."""
     text = str(error)
     if isinstance(error, DataError):
-        # torch puts the worker's traceback into the message; the message that was meant follows the exception's name
+        # torch's message is the worker's traceback; the original message follows the exception's name
         return text.rpartition(f"{DataError.__module__}.{DataError.__qualname__}: ")[2].strip()
     if any(sign in text for sign in SHARED_MEMORY_SIGNS):
         return "data: the loader's workers ran out of shared memory (/dev/shm); set data.num_workers=0"
@@ -219,20 +225,20 @@ def _one_line(error: Exception) -> str | None:
 
 
 def _start_worker(_number: int) -> None:
-    """Leave the cores to the training step, and the signals to the main process."""
+    """Set up a worker: one thread, low priority, and signals left to the main process."""
     cv2.setNumThreads(0)  # not 1: that waits for threads which did not survive the fork
     os.nice(NICENESS)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group
     if hasattr(signal, "sigwaitinfo"):
         threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 
 def _end_with_the_parent() -> None:
-    """Obey a SIGTERM of the parent alone.
+    """End the worker at a SIGTERM from the parent alone.
 
-    Ctrl-C, batch systems and `timeout` signal all processes at once; the main process then still wants its batch, to
-    finish the step and save.
+    Batch systems and `timeout` signal all processes at once; the main process then still needs its
+    batch, to finish the step and save a checkpoint.
     """
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
-    os._exit(0)
+    os._exit(0)  # not sys.exit, which in a thread ends that thread alone

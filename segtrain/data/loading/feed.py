@@ -1,4 +1,4 @@
-"""One split, ready to iterate from any position."""
+"""The batches of one split, with seek to any epoch and batch."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from segtrain.data.sample import Batch
 
 
 class Feed:
-    """A dataset with its order and its loader; training shuffles and drops a tail that is no whole batch."""
+    """A dataset with its sampler and its loader; for training, shuffled and without an incomplete last batch."""
 
     def __init__(
         self,
@@ -24,10 +24,10 @@ class Feed:
         self.loader = make_loader(dataset, self.order, num_workers=num_workers, pin_memory=pin_memory)
 
     def __len__(self) -> int:
-        """Batches in a whole epoch."""
+        """Return the number of batches in a whole epoch."""
         return len(self.order)
 
     def batches(self, epoch: int = 0, batch: int = 0) -> Iterator[Batch]:
-        """Iterate over an epoch from one of its batches on; what comes before is not read."""
+        """Iterate over an epoch from one of its batches on; those before it are not read."""
         self.order.start(epoch, batch)
         return batches(self.loader)

@@ -1,4 +1,4 @@
-"""How much images are shrunk on their way into a model, against how much those of its training were."""
+"""Warnings for images that are downscaled far more than those of the training were."""
 
 import logging
 import math
@@ -9,14 +9,14 @@ from segtrain.data.sample import Source
 
 log = logging.getLogger(__name__)
 
-_SAMPLED = 9  # training images that are looked at
-_FAR = 4.0  # times more than in training, per side, from where on details that the model learned are gone
-_FAR_UNKNOWN = 8.0  # times at all, where the images of the training are not known
-_LARGEST = 16_000_000  # pixels that a model can be asked to take at once
+_SAMPLED = 9  # images to take the median size of
+_FAR = 4.0  # factor over the training's, per side, from which details that the model learned are lost
+_FAR_UNKNOWN = 8.0  # factor per side, where that of the training is not known
+_LARGEST = 16_000_000  # pixels of an input that may be suggested; above, the remedy is to cut images
 
 
 def typical_size(source: Source) -> tuple[int, int]:
-    """Return the median height and width of a few images of a source, spread evenly over it."""
+    """Return the median height and width of a few images, evenly spread over a source."""
     count = min(_SAMPLED, len(source))
     shapes = [source[number * len(source) // count].image.shape for number in range(count)]
     heights, widths = (sorted(shape[axis] for shape in shapes) for axis in (0, 1))
@@ -24,24 +24,25 @@ def typical_size(source: Source) -> tuple[int, int]:
 
 
 def shrinkage(fitting: Fitting, size: Sequence[int]) -> float:
-    """Say how many times an image of that height and width is shrunk, per side."""
+    """Return the factor, per side, by which an image of that ``(H, W)`` is downscaled."""
     height, width = fitting.content_size(size)
-    return math.sqrt(size[0] * size[1] / (height * width))
+    return math.sqrt(size[0] * size[1] / (height * width))  # geometric mean of the two sides
 
 
 class TrainingScale:
-    """Tells images that are shrunk far more than those of the training: what the model knows is then too small to see.
+    """Finds images that are downscaled far more than those of the training, so that details are lost.
 
-    ``usual`` is how many times those were shrunk, None where that is not known.
+    ``usual`` is the factor of the training images, per side; None where it is not known.
     """
 
     def __init__(self, fitting: Fitting, usual: float | None) -> None:
         self.fitting, self.usual = fitting, usual
 
     def problem(self, size: Sequence[int]) -> str | None:
-        """Describe, with the remedy, an image of that height and width that is shrunk too much; None for others."""
+        """Describe, with the remedy, an image of that ``(H, W)`` if it is downscaled too much; else None."""
         found, usual = shrinkage(self.fitting, size), self.usual
-        if found < _FAR_UNKNOWN if usual is None else found < _FAR * usual:
+        limit = _FAR_UNKNOWN if usual is None else _FAR * usual
+        if found < limit:
             return None
         height, width = self.fitting.content_size(size)
         trained = "" if usual is None else f", those of the training {usual:.1f} times"
@@ -51,7 +52,7 @@ class TrainingScale:
         )
 
     def problems(self, names: Sequence[str], sizes: Sequence[Sequence[int]]) -> dict[str, str]:
-        """Describe those of the named images that are shrunk too much."""
+        """Describe, by name, the images that are downscaled too much."""
         found = {name: self.problem(size) for name, size in zip(names, sizes, strict=True)}
         return {name: problem for name, problem in found.items() if problem}
 
@@ -63,7 +64,7 @@ class TrainingScale:
 
 
 def warn_of_shrunk(problems: Mapping[str, str]) -> None:
-    """Say in one line which images are shrunk too much, where any is."""
-    for name, problem in list(problems.items())[:1]:
+    """Warn, in one line, of the images that are downscaled too much, if there are any."""
+    for name, problem in list(problems.items())[:1]:  # the first stands for all
         others = f" ({len(problems)} images are)" if len(problems) > 1 else ""
         log.warning("%s: %s%s", name, problem, others)

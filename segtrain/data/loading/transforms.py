@@ -1,4 +1,4 @@
-"""From a decoded pair to a sample: fit it to the image size, then augment it; each step a pure function of its seed."""
+"""Resizing and augmentation of images and masks; each a pure function of its input and seed."""
 
 import logging
 import os
@@ -25,9 +25,9 @@ Size: TypeAlias = tuple[int, int]
 
 
 class Augment:
-    """The albumentations transforms that training applies to images, once these have their size.
+    """The albumentations transforms of training, applied after resizing to the image size.
 
-    A transform that makes room fills masks with 255: ``fill_mask: 255``.
+    A transform that pads has to fill masks with 255, ignored: ``fill_mask: 255``.
     """
 
     def __init__(self, *, transforms: Sequence[A.BasicTransform | A.BaseCompose] = ()) -> None:
@@ -35,10 +35,10 @@ class Augment:
 
 
 class Fitting:
-    """Brings images and masks to the image size; the same for training, evaluation and prediction.
+    """Resizes images and masks to the image size, in training, evaluation and prediction alike.
 
-    ``fit`` is ``stretch`` (to exactly the size), ``pad`` (the longer side to the size, the rest is filled below and
-    to the right and ignored) or ``none`` (own size, filled up to the size where smaller). ``size`` is ``(H, W)`` in
+    ``fit`` is ``stretch`` (to exactly the size), ``pad`` (aspect ratio kept, the rest padded below and
+    to the right, and ignored) or ``none`` (own size, padded where smaller). ``size`` is ``(H, W)`` in
     pixels, a single number means a square. Raises `ConfigError` where it is missing.
     """
 
@@ -49,24 +49,26 @@ class Fitting:
         self.size: Size | None = None if size is None else _pair(size)
 
     def image(self, image: Pixels) -> Pixels:
-        """Fit an image ``(H, W, C)``; shrinking averages, enlarging interpolates linearly."""
+        """Fit an image ``(H, W, C)``; downscaling averages areas, upscaling is bilinear."""
         height, width = self.content_size(image.shape[:2])
         shrinks = height * width < image.shape[0] * image.shape[1]
-        return self._fill(_resize(image, (height, width), cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), 0)
+        # area averages when shrinking: INTER_LINEAR would skip pixels, and alias
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return self._fill(_resize(image, (height, width), interpolation), 0)
 
     def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Fit a mask ``(H, W)`` or those of classes, ``(C, H, W)``; the added border is ignored."""
+        """Fit a mask ``(H, W)`` or ``(C, H, W)`` by nearest neighbour; the padding is ignored."""
         if mask.ndim == 3:
             return np.stack([self.mask(plane) for plane in mask])
-        # INTER_NEAREST would be half a pixel off the image: it takes corners, not centres
+        # INTER_NEAREST would be up to half a pixel off the image: it samples corners, not centres
         return self._fill(_resize(mask, self.content_size(mask.shape), cv2.INTER_NEAREST_EXACT), IGNORE_INDEX)
 
     def __call__(self, raw: RawSample) -> RawSample:
-        """Fit both."""
+        """Fit the image and the mask of a sample."""
         return RawSample(self.image(raw.image), self.mask(raw.mask), raw.id)
 
     def content_size(self, own: Sequence[int]) -> Size:
-        """Return the height and width of the result that an image of that height and width fills."""
+        """Return the ``(H, W)`` of the result without padding, for an image of that ``(H, W)``."""
         if self.size is None or self.fit == "none":
             return own[0], own[1]
         if self.fit == "stretch":
@@ -75,12 +77,12 @@ class Fitting:
         return max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
 
     def _fill(self, pixels: Pixels, value: int) -> Pixels:
-        """Fill up below and to the right."""
+        """Pad below and to the right up to the size."""
         height, width = self.size or (0, 0)
         below, right = max(0, height - pixels.shape[0]), max(0, width - pixels.shape[1])
         if not (below or right):
             return pixels
-        border = ((0, below), (0, right), (0, 0))[: pixels.ndim]
+        border = ((0, below), (0, right), (0, 0))[: pixels.ndim]  # (H, W) or (H, W, C)
         return np.pad(pixels, border, constant_values=value)
 
 
@@ -92,18 +94,20 @@ def _pair(size: int | Sequence[int]) -> Size:
 def _resize(pixels: Pixels, size: Size, interpolation: int) -> Pixels:
     if pixels.shape[:2] == size:
         return pixels
-    if pixels.ndim == 3 and pixels.shape[2] > 4:  # more than OpenCV averages at once
+    if pixels.ndim == 3 and pixels.shape[2] > 4:  # INTER_AREA takes at most 4 channels
         groups = [pixels[..., first : first + 4] for first in range(0, pixels.shape[2], 4)]
-        return np.concatenate([_resize(np.ascontiguousarray(group), size, interpolation) for group in groups], axis=2)
-    resized = cv2.resize(pixels, size[::-1], interpolation=interpolation)
+        resized_groups = [_resize(np.ascontiguousarray(group), size, interpolation) for group in groups]
+        return np.concatenate(resized_groups, axis=2)
+    resized = cv2.resize(pixels, size[::-1], interpolation=interpolation)  # takes (width, height)
     return resized.reshape(*size, *pixels.shape[2:])  # OpenCV drops a channel axis of length 1
 
 
 class Pipeline:
-    """A fitting followed by random transforms.
+    """Resizing followed by random augmentation.
 
-    Transforms take images of 8 bits as they are. Others they get as float32 on a scale of 0..1, which is what they
-    expect of floats: from black to white by ``value_range``, or else from an image's least to its greatest value.
+    Transforms get uint8 images as they are, others as float32 scaled to 0..1, as albumentations
+    expects of floats: from black to white by ``value_range``, else from the image's minimum to its
+    maximum.
     """
 
     def __init__(
@@ -119,7 +123,11 @@ class Pipeline:
         self.compose = A.Compose(list(transforms)) if transforms else None
 
     def suited_to(self, image: Pixels, value_range: tuple[float, float] | None) -> "Pipeline":
-        """Return one for images such as this ``(H, W, C)``, without the changes of colour that cannot take it."""
+        """Return a pipeline for images like this ``(H, W, C)``, without transforms that do not support it.
+
+        Only image-only transforms (colour, noise, blur) are tried; those left out are logged.
+        """
+        # float images are tried as zeros: only their shape and dtype matter, and they have to be in 0..1
         unit = image if image.dtype == np.uint8 else np.zeros(image.shape, np.float32)
         kept = []
         for transform in self.transforms:
@@ -131,11 +139,11 @@ class Pipeline:
         return Pipeline(self.fitting, kept, value_range=value_range)
 
     def augment(self, raw: RawSample, seed: Sequence[int]) -> RawSample:
-        """Apply the random transforms to a fitted pair; the seed is a few non-negative integers."""
+        """Apply the random transforms to a fitted sample; the seed is a few non-negative integers."""
         if self.compose is None:
             return raw
-        # All transforms draw from one stream. set_random_seed would start each of them at the same number instead:
-        # whatever is mirrored would always be rotated and darkened too.
+        # All transforms draw from one stream. set_random_seed would start each of them at the same number
+        # instead: whatever is mirrored would always be rotated and darkened too.
         stream = np.random.default_rng(tuple(seed))
         self.compose.set_random_state(stream, random.Random(int(stream.integers(2**63))))
         # as channels of one mask, some transforms would fill the first class alone with fill_mask
@@ -145,19 +153,21 @@ class Pipeline:
             return RawSample(result["image"], result[key], raw.id)
         low, high = self.value_range or (float(raw.image.min()), float(raw.image.max()))
         span = (high - low) or 1.0  # an image of one value
-        result = self.compose(image=(raw.image.astype(np.float32) - low) / np.float32(span), **{key: raw.mask})
-        return RawSample(_stored(result["image"] * np.float32(span) + low, raw.image.dtype), result[key], raw.id)
+        scaled = (raw.image.astype(np.float32) - low) / np.float32(span)  # 0..1
+        result = self.compose(image=scaled, **{key: raw.mask})
+        restored = result["image"] * np.float32(span) + low
+        return RawSample(_stored(restored, raw.image.dtype), result[key], raw.id)
 
 
 def _stored(pixels: Pixels, dtype: np.dtype[Any]) -> Pixels:
-    """Bring floats back to the type of number of a file."""
+    """Convert floats back to the dtype of the file; integers are rounded and clipped at 0 and their maximum."""
     if dtype.kind == "f":
         return pixels.astype(dtype, copy=False)
     return np.clip(np.rint(pixels), 0, np.iinfo(dtype).max).astype(dtype)
 
 
 def _refusal(transform: A.BasicTransform | A.BaseCompose, image: Pixels) -> tuple[str, int, str] | None:
-    """Try the changes of colour in a transform: name, channels and reason of the first that cannot take an image."""
+    """Try an image on the image-only transforms inside one; return name, channels and reason of a failure."""
     if isinstance(transform, A.BaseCompose):
         return next((found for inner in transform.transforms if (found := _refusal(inner, image))), None)
     if not isinstance(transform, A.ImageOnlyTransform):
@@ -170,11 +180,11 @@ def _refusal(transform: A.BasicTransform | A.BaseCompose, image: Pixels) -> tupl
 
 
 def apply(pipeline: Pipeline, raw: RawSample, seed: Sequence[int]) -> Sample:
-    """Fit, transform and wrap a decoded pair."""
+    """Fit and augment a decoded sample, and convert it to tensors."""
     return to_sample(pipeline.augment(pipeline.fitting(raw), seed))
 
 
 def to_sample(raw: RawSample) -> Sample:
-    """Wrap a pair as tensors; the image ``(C, H, W)`` is a view of memory laid out as ``(H, W, C)``."""
+    """Convert a sample to tensors; the image ``(C, H, W)`` is a view of ``(H, W, C)`` memory."""
     image = torch.from_numpy(np.ascontiguousarray(raw.image)).permute(2, 0, 1)
     return {"image": image, "mask": torch.from_numpy(np.ascontiguousarray(raw.mask)), "id": raw.id}
