@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from segtrain.config.schema import Leaf, OptimizerConfig, Split, TrainConfig
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
+from segtrain.data.formats.first_look import with_values
 from segtrain.data.loading.dataset import AugmentedDataset, OwnSizeDataset
 from segtrain.data.loading.feed import Feed
 from segtrain.data.loading.transforms import Augment, Fitting, Pipeline
@@ -40,7 +41,7 @@ def checked_config(job: Mapping[str, Any]) -> TrainConfig:
     config = to_config(job, TrainConfig)
     problems = check_leaves(config)
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError("\n".join(with_values(problems, config.data.leaf)))
     return leaves_with_texts(config)
 
 

@@ -22,7 +22,6 @@ from segtrain.build.restore import describe
 from segtrain.config.choices import choices
 from segtrain.config.schema import TrainConfig
 from segtrain.config.signature import TARGET
-from segtrain.data.loading.scale import typical_size
 from segtrain.errors import ConfigError
 from segtrain.inference.network import Network
 from segtrain.models import (
@@ -94,7 +93,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
         saving=config.checkpoint,
         checkpoints=Checkpoints(folder / "checkpoints"),
         log=build_log(config, job, folder),
-        description=describe(job, model, task, palette=train.palette, size=typical_size(train)),
+        description=describe(job, model, task, palette=train.palette, source=train),
     )
     if resumed is not None:
         resume(trainer, resumed, partial(build_optimizer, runtime=runtime))

@@ -59,7 +59,6 @@ def _train(plan: Plan, made: Sequence[Path]) -> Trained:
     keep_freed_memory()
     (plan.folder / "checkpoints").mkdir(exist_ok=True)
     with logging_to(plan.folder / "train.log"):
-        log.info("run folder %s", plan.folder)
         warn_of_freezing(plan.job)
         try:
             trainer = build_trainer(plan.job, plan.folder, resumed=plan.resumed)
@@ -67,6 +66,7 @@ def _train(plan: Plan, made: Sequence[Path]) -> Trained:
             take_back(plan.folder, made)
             raise
         write_request(plan)
+        log.info("run folder %s", plan.folder)
         tell_what_trains(trainer)
         if trainer.finished:
             limit = "trainer.max_steps" if trainer.options.max_steps else "trainer.epochs"

@@ -1,12 +1,16 @@
 """How commands open the checkpoint that they are given."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from segtrain.config.compose import overlay, rooted
 from segtrain.config.overrides import Overrides
+from segtrain.config.signature import MISSING
 from segtrain.terminal.slow_imports import import_heavy
 
+log = logging.getLogger(__name__)
 _NONE = Overrides()
 
 
@@ -28,7 +32,25 @@ def open_checkpoint(path: Path, changes: Overrides = _NONE, *, config_dir: Path 
 
     file = checkpoint.find(path, best=True)
     payload = checkpoint.read(file)
-    job = rooted(overlay(payload["config"], changes, config_dir=config_dir))
+    job = rooted(_as_trained(overlay(payload["config"], changes, config_dir=config_dir), payload, changes))
     for config in (payload["config"], job):
         checkpoint.check_targets(config, file, named_by_user=changes.named_targets(config_dir))
     return Opened(file, payload, job)
+
+
+def _as_trained(job: dict[str, Any], payload: Mapping[str, Any], changes: Overrides) -> dict[str, Any]:
+    """Let data that is chosen anew, such as ``data=folder``, have the size and the classes of the checkpoint.
+
+    They are what the model was trained with, unless the command line names others.
+    """
+    if not changes.values("data"):
+        return job
+    data = dict(job["data"])
+    if data.get("classes") == MISSING:
+        data["classes"] = list(payload["class_names"])
+        if data.get("mode", MISSING) is None and payload["mode"] == "multilabel":
+            data["mode"] = payload["mode"]
+        log.info("data.classes are those of the checkpoint: %s", ", ".join(data["classes"]))
+    if not changes.values("data.image_size"):
+        data["image_size"] = payload["config"]["data"]["image_size"]
+    return {**job, "data": data}

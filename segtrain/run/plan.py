@@ -108,6 +108,8 @@ def _plan_resume(path: Path, overrides: Overrides, config_dir: Path | None) -> P
             raise ConfigError(f"{key}: a run that goes on keeps its own weights, expected no others; leave {key} out")
     checkpoint.check_targets(payload["config"], file, named_by_user=changes.named_targets(config_dir))
     job = {**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)}
+    if problem := _other_model(payload["config"], job):
+        raise ConfigError(problem)
     chosen = own.last("hydra.run.dir")
     folder = checkpoint.run_folder(file) if chosen is None else Path(str(chosen))
     if folder is None:
@@ -116,3 +118,15 @@ def _plan_resume(path: Path, overrides: Overrides, config_dir: Path | None) -> P
         )
     log.info("going on from %s, step %d", file, payload["state"]["step"])
     return Plan(rooted(job), folder, overrides, payload)
+
+
+def _other_model(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Say that a run which goes on was given another architecture or encoder; None where it was not."""
+    had, has = (_model_words(config, Overrides()) for config in (before, now))
+    for group in _MODEL:
+        if had[group] != has[group]:
+            return (
+                f"{group}: was {had[group]}, now {has[group]}, but a run that goes on keeps its model; leave "
+                f"{group}={has[group]} out, or train anew without resume"
+            )
+    return None

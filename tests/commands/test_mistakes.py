@@ -21,6 +21,7 @@ from segtrain.cli import main
 from segtrain.config.compose import compose
 from segtrain.data.formats.folder import Folder
 from segtrain.errors import ConfigError
+from tests.data.formats.test_folder import write_pair
 
 RUN = (
     "encoder=test_resnet encoder.weights=null arch.channels=[8,8,8,8,8] logger=none augment=none data.image_size=32 "
@@ -67,6 +68,26 @@ def refused(capsys):
         return errors.splitlines()
 
     return refuse
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [("", "; the first 3 masks hold 0, 1, 255"), ("data.mode=multilabel", "masks has the folders cat, dog")],
+)
+def test_classes_that_are_not_named_are_asked_for_with_what_the_masks_hold(mode, said, refused):
+    for name, values in (("a", (0, 1)), ("b", (0, 255)), ("c", (0, 1))):
+        write_pair(Path("photos"), name, values)
+    for name in ("cat", "dog") if mode else ():
+        (Path("photos/masks") / name).mkdir()
+    (line,) = refused(f"{FOLDER} {mode}")
+    assert line.startswith("segtrain: data.classes: missing; give the names of the mask values 0, 1, ..., such as ")
+    assert "'data.classes=[background,cat]'" in line
+    assert line.endswith(said)
+
+
+def test_classes_of_a_folder_that_is_not_there_are_asked_for_without_values(refused):
+    (line,) = refused(FOLDER)
+    assert line.endswith("such as 'data.classes=[background,cat]'")
 
 
 def files_here():
@@ -529,10 +550,22 @@ def test_a_wrong_use_of_a_good_checkpoint_is_explained(arguments, where_and_what
     assert remedy in line
 
 
-def test_a_resume_with_another_architecture_is_refused_and_touches_nothing_but_the_log(run, refused):
-    (line,) = refused("resume=run arch=fpn", writes={"run/train.log"})
-    assert "resume: the checkpoint does not fit the config" in line
+def test_a_resume_with_another_architecture_is_refused_and_touches_nothing(run, refused):
+    (line,) = refused("resume=run arch=fpn")
+    assert "arch: was unet, now fpn, but a run that goes on keeps its model; leave arch=fpn out" in line
+
+
+def test_a_resume_with_another_model_of_that_name_is_refused_and_touches_nothing(run, refused):
+    (line,) = refused("resume=run arch.channels=[8,8,8,8,16]")
+    assert "(changed: arch.channels was [8, 8, 8, 8, 8], now [8, 8, 8, 8, 16])" in line
     assert "leave out what changes them" in line
+
+
+def test_a_run_that_cannot_be_built_names_no_folder(capsys):
+    assert main(shlex.split(f"{SHAPES} loss.class_weights=[1]")) == 2
+    assert "run folder" not in capsys.readouterr().out
+    assert main(shlex.split(SHAPES)) == 0
+    assert "run folder outputs/" in capsys.readouterr().out
 
 
 def test_an_unreadable_image_does_not_keep_the_others_from_being_predicted(run, photos, capsys):

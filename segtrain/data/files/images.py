@@ -86,7 +86,7 @@ def read_image(
     """
     decoded = decode_image(path, max_pixels=max_pixels)
     pixels = decoded.pixels if decoded.pixels.ndim == 3 else decoded.pixels[..., None]  # (H, W, C)
-    pixels = _with_channels(pixels, decoded.colours, channels, path)  # (H, W, channels)
+    pixels = with_channels(pixels, decoded.colours, channels, path)  # (H, W, channels)
     is_turned = applies(decoded.orientation, pixels.shape[:2], mask_shape)
     return turn(pixels, decoded.orientation) if is_turned else pixels
 
@@ -363,7 +363,7 @@ def fits(found: int, colours: int | None, channels: int) -> bool:
     return channels in (found, colours) or (channels, colours) in ((3, 1), (1, 3))  # gray <-> RGB
 
 
-def _with_channels(pixels: Pixels, colours: int | None, channels: int, path: Path) -> Pixels:
+def with_channels(pixels: Pixels, colours: int | None, channels: int, path: Path) -> Pixels:
     """Convert ``(H, W, C)`` to the number of channels asked for; raises `ChannelsError` if it cannot."""
     found = pixels.shape[2]
     if found == channels:

@@ -13,7 +13,7 @@ from segtrain.data.files.images import MAX_PIXELS
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.name_patterns import SHARED, NamePatterns, check_patterns
 from segtrain.data.files.pairs import Pair, find_class_pairs, find_pairs, stem
-from segtrain.data.files.splits import Place, find_splits
+from segtrain.data.files.splits import Place, find_splits, whole_of_part
 from segtrain.data.files.walk import find_images
 from segtrain.data.formats.paired import PairedSource
 from segtrain.data.sample import Split
@@ -171,6 +171,8 @@ def _pairs_of_split(
         raise DataError(f"{base}: no folder for {split} beside {there}, expected one for train; make it")
     if split == "train" and places:
         _mention_strays(base / names.images, places)
+    if split == "train" and not places and (problem := whole_of_part(base, str(names.images))):
+        log.warning("%s", problem)
     pairs = find(*places.get("train", whole))
     # nothing is held out for a split that has a folder
     shares = {name: 0.0 if name in places else share for name, share in shares.items()}
