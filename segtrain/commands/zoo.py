@@ -9,6 +9,7 @@ from segtrain.catalog.filters import parse
 from segtrain.catalog.names import ALIASES, resolve
 from segtrain.catalog.table import layout
 from segtrain.config.groups import Groups
+from segtrain.config.words import counted
 from segtrain.errors import ConfigError
 from segtrain.suggest import did_you_mean
 from segtrain.terminal.arguments import Arguments, show
@@ -51,7 +52,7 @@ def _list(pattern: str, options: Sequence[str], groups: Groups, width: int) -> l
     rows = filters.apply(found)
     if not archs and not rows:
         raise ConfigError(_nothing(pattern, options, bool(found), groups))
-    lines = [f"{len(rows)} encoders", *(layout(rows, width, also=_aliases()) if rows else [])]
+    lines = [counted(len(rows), "encoder"), *(layout(rows, width, also=_aliases()) if rows else [])]
     return [*_architectures(archs, groups), *lines]
 
 

@@ -9,7 +9,7 @@ from segtrain.build.parts import checked_config
 from segtrain.config.compose import compose, overlay
 from segtrain.config.overrides import Overrides
 from segtrain.config.signature import Range, with_texts
-from segtrain.config.words import quote, typed
+from segtrain.config.words import counted, quote, typed
 from segtrain.errors import ConfigError
 
 FOLDER = ("data=folder", "data.root=photos")
@@ -124,3 +124,7 @@ def test_names_that_are_numbers_are_texts():
 )
 def test_a_number_is_a_text_only_where_nothing_else_fits(value, annotation, expected):
     assert with_texts(value, annotation) == expected
+
+
+def test_one_thing_is_not_several():
+    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
