@@ -23,6 +23,7 @@ from segtrain.config.schema import Leaf, OptimizerConfig, Precision, Split, Trai
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
 from segtrain.data.feed import Feed
+from segtrain.data.folder import checked_range
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
 from segtrain.data.pixel_counts import pixel_counts
 from segtrain.data.sample import Colour, Source, admit
@@ -351,6 +352,15 @@ def build_fitting(config: TrainConfig) -> Fitting:
     return augment.eval_pipeline(config.data.image_size).fitting
 
 
+def with_changed_range(normalize: Normalize, trained: Mapping[str, Any], job: Mapping[str, Any]) -> Normalize:
+    """Return a run's normalisation with the ``data.value_range`` of a job, where that is another one than the run's.
+
+    Raises ConfigError where it does not ascend.
+    """
+    before, now = (config["data"].get("value_range") for config in (trained, job))
+    return normalize if before == now else Normalize(normalize.mean, normalize.std, input_range=checked_range(now))
+
+
 def training_scale(payload: Mapping[str, Any], config: TrainConfig) -> TrainingScale:
     """Compare how much images are shrunk under a config with how much those of a checkpoint's training were."""
     typical = payload.get("typical_size")
@@ -364,7 +374,7 @@ def make_predictor(
     """Make what `segtrain predict` works with: the model of a checkpoint, and the fitting of its run's config."""
     config = checked_config(job)
     model, task = restore(payload, file)
-    model.normalize = model.normalize.with_range(config.data.leaf.get("value_range"))
+    model.normalize = with_changed_range(model.normalize, payload["config"], job)
     runtime = make_runtime(device, precision, channels_last=config.trainer.channels_last)
     runtime.place(model)
     return ImagePredictor(

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtrain.data.palette import colorize
-from segtrain.data.sample import Colour, Pixels
+from segtrain.data.sample import Colour
 from segtrain.metrics import HEADLINES, PER_CLASS, class_mean, iou, paired_differences
-from segtrain.pictures import as_rgb, panel
+from segtrain.pictures import panel
 from segtrain.reports import Report
 
 
@@ -43,9 +43,9 @@ class Change(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """An image as one report saw it: its pixels where they are known, its truth and its prediction as labels."""
+    """An image as one report saw it: in RGB of 8 bits where it is known, its truth and its prediction as labels."""
 
-    image: Pixels | None
+    image: NDArray[np.uint8] | None
     truth: NDArray[np.integer]
     prediction: NDArray[np.integer]
 
@@ -167,7 +167,7 @@ def draw(change: Change, a: Shown, b: Shown, colours: Sequence[Colour]) -> NDArr
     The image is left out where neither report knows it.
     """
     image = a.image if a.image is not None else b.image
-    panels = [] if image is None else [panel(change.id, as_rgb(image), is_photo=True)]
+    panels = [] if image is None else [panel(change.id, image, is_photo=True)]
     panels += [
         panel("truth" if panels else f"truth of {change.id}", colorize(a.truth, colours)),
         panel(_caption("A", change.a), colorize(a.prediction, colours)),

@@ -65,9 +65,9 @@ class Gallery:
         labels = self.task.predict(outputs.logits).cpu().numpy()
         model.train(was_training)
         images, truths = batch["image"].permute(0, 2, 3, 1).numpy(), batch["mask"].numpy()
-        colours = self.dataset.source.palette
+        colours, value_range = self.dataset.source.palette, model.normalize.value_range
         return [
-            side_by_side(image, truth, label, colours, name=name, score=note)
+            side_by_side(image, truth, label, colours, name=name, score=note, value_range=value_range)
             for image, truth, label, name, note in zip(
                 images, truths, labels, batch["id"], notes or [""] * len(labels), strict=True
             )

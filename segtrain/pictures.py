@@ -13,13 +13,18 @@ from segtrain.lettering import picture_font, readable, spelled
 _GAP = 4  # pixels of white between the parts
 _CAPTION = 14  # pixels for a line of text
 _HEIGHT = 240  # pixels that a picture is scaled to
+_WHITE = {"uint8": 255.0, "uint16": 65535.0}
 
 
-def as_rgb(image: Pixels) -> NDArray[np.uint8]:
-    """Show an image ``(H, W, C)`` of any type as RGB: the first three channels, or the only one as gray."""
-    scale = {"uint8": 1.0, "uint16": 1 / 257}.get(image.dtype.name, 255.0)
+def as_rgb(image: Pixels, value_range: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+    """Show an image ``(H, W, C)`` of any type as RGB: the first three channels, or the only one as gray.
+
+    ``value_range`` are the pixel values that are black and white; None: those of the type of number.
+    """
     channels = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-    return np.clip(channels * scale, 0, 255).astype(np.uint8)
+    low, high = value_range or (0.0, _WHITE.get(image.dtype.name, 1.0))
+    levels: NDArray[np.float32] = (channels.astype(np.float32) - low) * (255 / (high - low))
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
 
 def side_by_side(
@@ -30,10 +35,14 @@ def side_by_side(
     *,
     name: str,
     score: str = "",
+    value_range: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw image, truth and prediction next to each other, the labels of both alike, each under its title."""
+    """Draw image, truth and prediction next to each other, the labels of both alike, each under its title.
+
+    ``value_range`` is that of `as_rgb`.
+    """
     panels = [
-        panel(name, as_rgb(image), is_photo=True),
+        panel(name, as_rgb(image, value_range), is_photo=True),
         panel("truth", colorize(truth, colours)),
         panel(f"prediction  {score}".rstrip(), colorize(prediction, colours)),
     ]

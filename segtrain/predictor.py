@@ -65,6 +65,7 @@ class ImagePredictor:
         self.palette = tuple(palette)
         self.scale = scale
         self.channels = model.in_channels
+        self.value_range = preprocess.normalize.value_range
 
     @torch.inference_mode()
     def predict(self, image: Pixels) -> NDArray[np.uint8]:
@@ -93,8 +94,14 @@ def write_labels(labels: NDArray[np.uint8], class_names: Sequence[str], folder: 
 
 
 def write_overlay(
-    image: Pixels, labels: NDArray[np.uint8], palette: Sequence[Colour], path: Path, *, alpha: float
+    image: Pixels,
+    labels: NDArray[np.uint8],
+    palette: Sequence[Colour],
+    path: Path,
+    *,
+    alpha: float,
+    value_range: tuple[float, float] | None = None,
 ) -> None:
-    """Write the image with its labels coloured over it."""
+    """Write the image with its labels coloured over it; ``value_range`` are the pixels that are black and white."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, overlay(as_rgb(image), labels, palette, alpha=alpha), quality=90)
+    write_picture(path, overlay(as_rgb(image, value_range), labels, palette, alpha=alpha), quality=90)

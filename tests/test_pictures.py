@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from segtrain.pictures import heading, legend, panel, side_by_side, stack_with_legend
+from segtrain.pictures import as_rgb, heading, legend, panel, side_by_side, stack_with_legend
 
 NAMES = ("background", "cat", "dog")
 COLOURS = ((24, 24, 32), (255, 64, 64), (107, 136, 217))
@@ -53,3 +54,19 @@ def test_a_panel_scales_labels_without_mixing_their_colours():
 def test_a_heading_is_told_from_a_title():
     assert (105, 105, 105) in held(heading("best images", 300))
     assert heading("best images", 300).shape == (14, 300, 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value_range", "values", "shown"),
+    [
+        ("uint8", None, [0, 7, 255], [0, 7, 255]),
+        ("uint16", None, [0, 257, 65535], [0, 1, 255]),
+        ("float32", None, [0, 0.2, 2], [0, 51, 255]),
+        ("float32", (0.0, 255.0), [0, 51, 300], [0, 51, 255]),
+        ("uint16", (0.0, 4095.0), [0, 819, 4095], [0, 51, 255]),  # a fifth of 4095
+        ("float32", (-1000.0, 4000.0), [-2000, 0, 4000], [0, 51, 255]),
+    ],
+)
+def test_an_image_is_shown_from_its_black_to_its_white(dtype, value_range, values, shown):
+    picture = as_rgb(np.array([values], dtype)[..., None], value_range)
+    assert picture.tolist() == [[[level] * 3 for level in shown]]

@@ -17,7 +17,7 @@ from segtrain.data.palette import colour_names, colours_of
 from segtrain.data.sample import Source
 from segtrain.errors import DataError, SegtrainError
 from segtrain.files import write_picture
-from segtrain.pictures import stack_with_legend
+from segtrain.pictures import as_rgb, stack_with_legend
 from segtrain.reports import Report
 from segtrain.scoring import Scorer
 from segtrain.task import IGNORE_INDEX, make_task
@@ -69,7 +69,7 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
         if name not in places:
             raise DataError(f"{name}: is not in the data any more, expected what was scored; restore it")
         image, mask, _ = source[places[name]]
-        return Shown(image, mask, predictor.predict(image))
+        return Shown(as_rgb(image, predictor.value_range), mask, predictor.predict(image))
 
     return view
 

@@ -64,7 +64,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     split = run_config.data.split
     source = build.open_source(run_config, split)
     refuse_other_data(source, model, task)
-    model.normalize = model.normalize.with_range(source.value_range)
+    model.normalize = build.with_changed_range(model.normalize, payload["config"], job).with_range(source.value_range)
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
     reports = folder / SPLITS_FOLDER
     name = scored_data.report_name(reports, job, payload["config"])

@@ -105,7 +105,8 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
             write_labels(labels, predictor.task.class_names, Path(config.output), name)
             if config.overlay is not None:
                 picture = Path(config.output) / OVERLAYS / f"{name}.jpg"
-                write_overlay(image, labels, predictor.palette, picture, alpha=config.overlay)
+                value_range, alpha = predictor.value_range, config.overlay
+                write_overlay(image, labels, predictor.palette, picture, alpha=alpha, value_range=value_range)
     warn_of_shrunk(shrunk)
     log.info("masks of %d images written to %s", len(names) - len(failed), config.output)
     return failed

@@ -72,7 +72,7 @@ class Folder(Source):
         self.mode = _mode(mode, classes, missing)
         self.class_names = tuple(classes)
         self.channels = channels
-        self.value_range = _value_range(value_range)
+        self.value_range = checked_range(value_range)
         task = make_task(self.mode, classes)
         self.palette = colours_of(task)
         ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
@@ -159,7 +159,8 @@ class Folder(Source):
             log.warning("no mask for %s holds %s", self._split, listing(absent))
 
 
-def _value_range(ends: Sequence[float] | None) -> tuple[float, float] | None:
+def checked_range(ends: Sequence[float] | None) -> tuple[float, float] | None:
+    """Return ``value_range``, the pixel values that are black and white; raises ConfigError unless they ascend."""
     if ends is None:
         return None
     low, high = ends

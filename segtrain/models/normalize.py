@@ -14,6 +14,7 @@ class Normalize(nn.Module):
 
     ``input_range`` is the pixel value that becomes 1, or the two that become 0 and 1: by default 0 and 255 for uint8, 0
     and 65535 for uint16, 0 and 1 for floats.
+    ``value_range`` has both ends of it, None where the type of number decides.
     The numbers are no part of the ``state_dict``; ``Normalize(**normalize.config())`` is an equal module.
     """
 
@@ -32,6 +33,7 @@ class Normalize(nn.Module):
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
         self.input_range = list(input_range) if isinstance(input_range, Sequence) else input_range
+        self.value_range = None if high is None else (low, high)
         self.span = None if high is None else high - low
         scale = [1 / s for s in self.std]
         offset = low / self.span if self.span else 0.0

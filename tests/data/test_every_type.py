@@ -12,11 +12,14 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from segtrain import load_model
+from segtrain.build import with_changed_range
 from segtrain.cli import main
+from segtrain.config.compose import overlay
 from segtrain.config.groups import Groups
 from segtrain.data.folder import Folder
 from segtrain.data.loader import AugmentedDataset
 from segtrain.data.sample import RawSample
+from segtrain.models import Normalize
 from tests.test_floors import ROOT
 
 RANGES = {
@@ -136,6 +139,58 @@ def test_the_range_that_is_named_reaches_the_model_and_its_checkpoint(tmp_path, 
     low, high = yaml.safe_load(line)
     ends = model.normalize(torch.tensor([low, high]).float().view(1, 1, 1, 2)).flatten() * model.normalize.std[0]
     assert (ends + model.normalize.mean[0]).tolist() == pytest.approx([0, 1], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def ranged(tmp_path_factory):
+    """A run on floats of 0 to 255, and the folder of its data."""
+    folder = tmp_path_factory.mktemp("ranged")
+    root = make_root(folder / "data", "float32 of 8 bits", 1, count=4)
+    words = [
+        *("data=folder", f"data.root={root}", "data.classes=[thing]", "data.channels=1", "data.image_size=32"),
+        *("encoder=test_resnet", "encoder.weights=null", "logger=none", "data.batch_size=2", "data.num_workers=0"),
+        *("trainer.max_steps=1", f"hydra.run.dir={folder / 'run'}", "data.value_range=[0,255]"),
+    ]
+    assert main(words) == 0
+    return folder / "run", root
+
+
+def test_pictures_are_black_and_white_where_the_data_is(ranged, tmp_path):
+    run, root = ranged
+    assert main(["predict", str(run), str(root / "images"), str(tmp_path / "out"), "overlay=0", "device=cpu"]) == 0
+    for number in range(4):
+        pixels = tifffile.imread(root / f"images/i{number}.tif")
+        with Image.open(tmp_path / f"out/overlays/i{number}.jpg") as picture:
+            assert np.abs(np.asarray(picture.convert("L")) - pixels).mean() < 3  # JPEG is not exact
+    with Image.open(run / "overview.png") as overview:
+        photo = np.asarray(overview.convert("RGB"))[-200:-10, 5:200]  # the left panel, below its title
+    assert 60 < photo.mean() < 195  # white if the floats were taken for 0 to 1
+
+
+def trained_normalize(run):
+    payload = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
+    return Normalize(**payload["normalize"]), payload["config"]
+
+
+@pytest.mark.parametrize(("words", "white"), [("[0,510]", 510.0), ("null", 1.0)])
+def test_a_range_that_is_changed_for_a_run_is_the_one_in_use(ranged, words, white):
+    normalize, trained = trained_normalize(ranged[0])
+    job = overlay(trained, [f"data.value_range={words}"])
+    changed = with_changed_range(normalize, trained, job)
+    pixels = torch.full((1, 1, 1, 1), white)
+    assert (changed(pixels) * changed.std[0] + changed.mean[0]).item() == pytest.approx(1, abs=1e-5)
+    assert with_changed_range(normalize, trained, trained) is normalize
+
+
+@pytest.mark.parametrize("command", ["eval", "predict"])
+def test_eval_and_predict_take_another_range_or_refuse_it_in_a_line(ranged, refused, tmp_path, command):
+    run, root = ranged
+    words = {"eval": [f"output={tmp_path}"], "predict": [str(root / "images"), str(tmp_path / "out")]}[command]
+    assert main([command, str(run), *words, "data.value_range=[0,510]", "device=cpu"]) == 0
+    (line,) = refused(command, str(run), *words, "data.value_range=[510,0]")
+    assert "data.value_range: 510, 0, expected black before white, such as [0,4095]" in line
+    (line,) = refused(command, str(run), *words, "data.value_range=510")
+    assert "data.value_range" in line
 
 
 def test_a_range_from_white_to_black_is_refused(refused, tmp_path):
