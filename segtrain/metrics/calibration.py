@@ -1,4 +1,4 @@
-"""How far confidence can be trusted, and the temperature that mends it, from sums alone: no logits are kept.
+"""How far confidence can be trusted, and the temperature that fixes it, from sums alone: no logits are kept.
 
 All of it follows Guo et al., On calibration of modern neural networks (2017). The confidence is the probability of the
 label that is predicted, for a binary task at least one half. For a multilabel task every class at every pixel is a
