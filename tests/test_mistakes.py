@@ -606,6 +606,7 @@ sys.exit(code)
         ("export", 2),
         ("--epochs 5", 2),
         ("eval a b", 2),
+        ("predict ext=jpg", 2),
         ("arch=deeplabv3+ encoder=timm/resnet18.a1_in1k --cfg job", 0),
     ],
 )

@@ -13,8 +13,7 @@ from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import check_changes, compose, split_overrides
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
-from segtrain.data.files import SUFFIXES, find_images
-from segtrain.data.mask_pairs import OVERLAYS
+from segtrain.data.files import OVERLAYS, SUFFIXES, find_images
 from segtrain.errors import ConfigError, DataError, Problems
 
 log = logging.getLogger(__name__)

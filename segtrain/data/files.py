@@ -6,6 +6,8 @@ from pathlib import Path
 from segtrain.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+OVERLAYS = "overlays/"
+"""Where `segtrain predict` puts pictures beside its masks."""
 NOT_THE_USERS = ("@eadir", "__macosx")
 """Folders that storage devices and archivers make beside the user's own, with thumbnails or stubs in them."""
 

@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from segtrain.data.files import SUFFIXES, folders_in
+from segtrain.data.files import OVERLAYS, SUFFIXES, folders_in
 from segtrain.data.labels import listing
 from segtrain.data.pairs import find_files
 from segtrain.errors import DataError, Problems
-
-OVERLAYS = "overlays/"
-"""Where `segtrain predict` puts pictures beside its masks."""
 
 
 class MaskPair(NamedTuple):
