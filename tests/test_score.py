@@ -379,6 +379,18 @@ MISTAKES = {
         "ignore_index: [-1], expected",
         "mask values 0..65535",
     ),
+    "label of a misspelt name": (
+        lambda: None,
+        [CLASSES, "class_map={0: birt}"],
+        "class_map: 0 -> birt: no class of that name, did you mean 'bird'?",
+        "bird",
+    ),
+    "label of a name without names": (
+        lambda: None,
+        ["class_map={0: background, other: ignore}"],
+        "class_map: background is no number, expected classes=[...] to name it",
+        "add classes",
+    ),
     "map of names": (lambda: None, [CLASSES, "class_map={a: 0}"], "class_map: a, expected values 0..65535", "other"),
     "tool": (lambda: None, [*KNOWN, "as=mmsegg"], "as: expected one of segtrain, smp, mmseg", "did you mean 'mmseg'?"),
     "policy": (

@@ -172,12 +172,16 @@ def _ignored(config: ScoreConfig) -> list[int]:
 def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "tuple[list[str], ClassMap]":
     """Name classes by number: the labels of the class map, or else the values that the truth holds, in order."""
     from segtrain.console import Display
+    from segtrain.data.class_map import IGNORE
     from segtrain.data.labels import UNKNOWN
     from segtrain.scoring import find_values
     from segtrain.task import IGNORE_INDEX
 
     if config.class_map is not None:
-        labels = [label for label in config.class_map.values() if isinstance(label, int) and label != IGNORE_INDEX]
+        words = [label for label in config.class_map.values() if label not in (IGNORE, IGNORE_INDEX)]
+        labels = [label for label in words if isinstance(label, int)]
+        if names := [str(word) for word in words if not isinstance(word, int)]:
+            raise ConfigError(f"class_map: {names[0]} is no number, expected classes=[...] to name it; add classes")
         highest = max(1, *labels)
         return [str(label) for label in range(highest + 1)], config.class_map
     display = Display()

@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from segtrain.config.suggest import nearest
 from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
 
 ClassMap: TypeAlias = Mapping[int | str, int | str]
-"""Such as ``{0: 0, 8: 1, other: ignore}``, ``{0-127: 0, 128-255: 1}`` or ``{0-0-0: 0, 128-64-0: 1}``."""
+"""Such as ``{0: 0, 8: cat, other: ignore}``, ``{0-127: 0, 128-255: 1}`` or ``{0-0-0: 0, 128-64-0: 1}``."""
 
 OTHER, IGNORE = "other", "ignore"
 VALUES = 2**16
@@ -32,22 +33,35 @@ class ParsedMap(NamedTuple):
 
 
 def parse(class_map: ClassMap, label_names: Sequence[str]) -> ParsedMap:
-    """Read a map whose labels are numbers below the count of ``label_names``, or words; raises `ConfigError`."""
+    """Read a map to labels: numbers below the count of ``label_names``, these names, or the word ``ignore``.
+
+    Raises `ConfigError` for anything else.
+    """
     by_colour = any(re.fullmatch(r"\d+-\d+-\d+", str(key)) for key in class_map)
     entries, other = [], None
     for key, word in class_map.items():
-        label = IGNORE_INDEX if word == IGNORE else word
-        if not isinstance(label, int) or label not in (*range(len(label_names)), IGNORE_INDEX):
-            names = ", ".join(label_names[:6]) + (", ..." if len(label_names) > 6 else "")
-            raise ConfigError(
-                f"data.class_map: {key} -> {word}, expected labels 0..{len(label_names) - 1} ({names}), or ignore for "
-                "pixels that do not count"
-            )
+        label = _label(key, word, label_names)
         if key == OTHER:
             other = label
         else:
             entries.append(Entry(*_ends(key, by_colour=by_colour), label))
     return ParsedMap(tuple(entries), other, by_colour)
+
+
+def _label(key: int | str, word: int | str, label_names: Sequence[str]) -> int:
+    if word == IGNORE:
+        return IGNORE_INDEX
+    if isinstance(word, int) and word in (*range(len(label_names)), IGNORE_INDEX):
+        return word
+    if str(word) in label_names:
+        return label_names.index(str(word))
+    if near := nearest(str(word), [*label_names, IGNORE]):
+        raise ConfigError(f"data.class_map: {key} -> {word}: no class of that name, did you mean {near!r}?")
+    names = ", ".join(label_names[:6]) + (", ..." if len(label_names) > 6 else "")
+    raise ConfigError(
+        f"data.class_map: {key} -> {word}, expected labels 0..{len(label_names) - 1} or their names ({names}), or "
+        "ignore for pixels that do not count"
+    )
 
 
 def _ends(key: int | str, *, by_colour: bool) -> tuple[int, int]:

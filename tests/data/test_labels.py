@@ -25,6 +25,17 @@ def test_a_map_takes_ranges_words_and_all_the_rest():
     assert translated(class_map, [0, 9, 10, 20, 30, 40, 41, 65535]) == [0, 0, 2, 1, 255, 255, 2, 2]
 
 
+def test_labels_go_by_the_names_of_classes_too():
+    class_map = {8: "car", "9-11": "background", 12: 1, "other": "ignore"}
+    assert translated(class_map, [8, 9, 11, 12, 0]) == [2, 0, 0, 1, 255]
+    labels = LabelMap(NAMES, class_map=class_map)
+    assert labels.pairs() == {8: 2, "9-11": 0, 12: 1, "other": 255}
+
+
+def test_a_class_may_be_named_by_a_number_that_is_no_label():
+    assert LabelMap(("background", "2024"), class_map={5: 2024, 6: 0})(np.array([5, 6], np.uint16)).tolist() == [1, 0]
+
+
 def test_all_the_rest_can_be_ignored():
     assert translated({0: 0, 8: 1, 12: 2, "other": "ignore"}, [0, 8, 12, 13, 255]) == [0, 1, 2, 255, 255]
 
