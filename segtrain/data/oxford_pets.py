@@ -4,7 +4,7 @@ import logging
 import socket
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from segtrain.data.images import read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap
+from segtrain.data.pairs import Pair
 from segtrain.data.palette import palette
 from segtrain.data.pixel_counts import fingerprint_masks
 from segtrain.data.sample import RawSample, Source, Split
+from segtrain.data.verify import verify_pairs
 from segtrain.errors import DataError
 from segtrain.task import IGNORE_INDEX, Mode
 
@@ -66,7 +68,7 @@ class OxfordPets(Source):
         if image_labels:
             self.image_classes, self.image_labels = _image_labels(image_labels, parts[split], annotations)
         trimap: dict[int | str, int | str] = {1: 1, 2: 0, 3: BORDER_LABEL[border]}  # pet, background, border
-        self._labels = LabelMap(("background", "pet"), class_map=trimap)
+        self._labels = _Trimap(("background", "pet"), class_map=trimap)
 
     def __getitem__(self, index: int) -> RawSample:
         image, _ = self._paths(index)
@@ -85,17 +87,31 @@ class OxfordPets(Source):
         return fingerprint_masks((self._paths(index)[1] for index in range(len(self))), self._labels)
 
     def verify(self) -> None:
-        """Raise `DataError` where listed files are missing, as after a download that was cut off."""
-        missing = [path for index in range(len(self)) for path in self._paths(index) if not path.is_file()]
+        """Look into every file of the split; raise `DataError` where some are missing, as after a download that was cut
+        off, or damaged.
+        """
+        paths = [self._paths(index) for index in range(len(self))]
+        missing = [path for pair in paths for path in pair if not path.is_file()]
         if missing:
             raise DataError(
                 f"{missing[0]}: missing, with {len(missing) - 1} other files that the list names; "
                 f"remove {self.folder} and fetch it again with data.download=true"
             )
+        try:
+            verify_pairs([Pair(image, (trimap,)) for image, trimap in paths], self._labels, self.class_names)
+        except DataError as error:
+            lists = f"{self.folder / 'annotations'}: its lists name these files"
+            raise DataError(f"{error}\n{lists}; take out of them what a new download does not restore") from None
 
     def _paths(self, index: int) -> tuple[Path, Path]:
         name = self.ids[index]
         return self.folder / "images" / f"{name}.jpg", self.folder / "annotations" / "trimaps" / f"{name}.png"
+
+
+class _Trimap(LabelMap):
+    def remedy(self, counts: Mapping[int, int], class_names: Sequence[str]) -> str:  # noqa: ARG002
+        """Say what to do about other values: there is no map to set, as trimaps are all alike."""
+        return "restore the file"
 
 
 def _image_labels(

@@ -129,6 +129,35 @@ def test_a_file_that_the_list_names_but_is_not_there_is_found_before_training(ro
         open_pets(root).verify()
 
 
+def broken(root, name="Abyssinian_trainval_3"):
+    return root / "oxford-iiit-pet" / "images" / f"{name}.jpg"
+
+
+def test_a_photo_that_is_cut_is_found_before_training(root):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for path in (broken(root), broken(root, "Abyssinian_test_1")):
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(DataError) as caught:
+        open_pets(root).verify()
+    cut, lists = str(caught.value).splitlines()
+    assert cut.startswith(f"{broken(root)}: cannot be decoded: ")
+    assert "Abyssinian_test" not in str(caught.value)
+    assert lists.endswith("its lists name these files; take out of them what a new download does not restore")
+
+
+def test_a_trimap_of_another_size_or_of_other_values_is_found_before_training(root):
+    trimaps = root / "oxford-iiit-pet" / "annotations" / "trimaps"
+    Image.fromarray(TRIMAP.T).save(trimaps / "Abyssinian_trainval_1.png")
+    Image.fromarray(TRIMAP * 50).save(trimaps / "Abyssinian_trainval_2.png")
+    with pytest.raises(DataError) as caught:
+        open_pets(root).verify()
+    size, values, _ = str(caught.value).splitlines()
+    assert "Abyssinian_trainval_1.png: mask of 2x3 pixels for an image of 3x2" in size
+    assert "Abyssinian_trainval_2.png: mask holds 50, 100 and 150, expected 1 (pet), 2 (background), 3 (pet)" in values
+    assert values.endswith("; restore the file")
+
+
 def test_a_trimap_of_other_values_is_an_error(root):
     path = root / "oxford-iiit-pet" / "annotations" / "trimaps" / "Abyssinian_trainval_0.png"
     Image.fromarray(TRIMAP * 50).save(path)
