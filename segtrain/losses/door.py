@@ -1,9 +1,11 @@
 """The door of every loss function: what it is given is laid out as its task says, and computed in full precision."""
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeAlias, cast
 
+import torch
 from torch import Tensor
 
 from segtrain.losses.precision import full_precision
@@ -35,6 +37,19 @@ def loss_function(loss: OfTask[P]) -> OfTaskOrMode[P]:
         target = lay_out(target, logits, known)
         if not logits.is_floating_point():
             raise ValueError(f"logits are {logits.dtype}, expected floats, as a model gives them")
-        return exact(logits, target, known, *args, **kwargs)
+        return exact(_blank(logits, target, known), target, known, *args, **kwargs)
 
     return cast("OfTaskOrMode[P]", at_the_door)  # typed by position; by name, at run time, `task` and `mode` go too
+
+
+def _blank(logits: Tensor, target: Tensor, task: Task) -> Tensor:
+    """Put 0 where the target is ignored, as what is infinite or NaN there would spoil sums and gradients.
+
+    Finite logits are left as they are. On the CPU, where nothing waits, a look at their sum saves a copy of them; a sum
+    of finite ones that overflows costs that copy alone.
+    """
+    if logits.is_cpu and not torch.compiler.is_compiling():
+        total = logits.detach().sum(dtype=torch.float32).numpy()
+        if math.isfinite(total):
+            return logits
+    return torch.where(task.valid(target), logits, 0)

@@ -1,6 +1,7 @@
 """What holds for every loss in configs/loss, in every mode."""
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -100,6 +101,32 @@ def test_ignored_pixels_do_not_count(loss, case):
     assert value_changed == value
     assert torch.equal(grad_changed, grad)
     assert (grad[..., 0] == 0).all()
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_ignored_pixels_do_not_count_whatever_stands_there(loss, case, number, dtype):
+    logits = case.logits.to(dtype)
+    value, grad = value_and_grad(loss, logits, case.target)
+    logits[..., 0] = number  # the column that is ignored
+    changed_value, changed_grad = value_and_grad(loss, logits, case.target)
+    assert changed_value == value
+    assert torch.equal(changed_grad, grad)
+    assert (changed_grad[..., 0] == 0).all()
+    assert changed_grad.abs().sum() > 0
+
+
+def test_of_what_is_infinite_one_channel_is_enough_to_be_left_out(loss, case):
+    value, grad = value_and_grad(loss, case.logits, case.target)
+    case.logits[0, -1, 0, 0], case.logits[1, 0, 1, 0] = math.inf, -math.inf  # whose sum is NaN
+    changed_value, changed_grad = value_and_grad(loss, case.logits, case.target)
+    assert changed_value == value
+    assert torch.equal(changed_grad, grad)
+
+
+def test_what_is_not_finite_at_a_pixel_that_counts_is_not_hidden(loss, case):
+    case.logits[..., 1] = math.nan
+    assert loss(case.logits, case.target).isnan()
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - SEES_NEIGHBOURS), indirect=True)
@@ -284,6 +311,14 @@ def assert_unchanged_by_compilation(loss: nn.Module, case: Any, **options: Any) 
 
 def test_it_is_traced_as_one_graph(loss, case):
     assert_unchanged_by_compilation(loss, case, backend="eager")
+
+
+def test_ignored_pixels_do_not_count_in_a_graph_whatever_stands_there(loss, case):
+    value, grad = value_and_grad(loss, case.logits, case.target)
+    case.logits[..., 0] = math.inf
+    found_value, found_grad = compiled_value_and_grad(loss, case, backend="eager")
+    torch.testing.assert_close(found_value, value)
+    torch.testing.assert_close(found_grad, grad)
 
 
 @pytest.mark.slow
