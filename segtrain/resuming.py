@@ -5,6 +5,7 @@ What was not changed passes through untouched, so that a run that was only stopp
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -76,7 +77,9 @@ def adapted(payload: Mapping[str, Any], trainer: Trainer, *, keeps_optimizer: bo
     before, now = payload["config"], trainer.description["config"]
     state = {**payload["state"], **_place(payload, trainer)}
     if reason := _scored_otherwise(before, now):
-        log.warning("%s: earlier scores cannot be compared, so the best checkpoint is looked for anew", reason)
+        dropped = ", ".join(f"epoch{epoch + 1:04d}.pt" for _, epoch in sorted(state["kept"], key=itemgetter(1)))
+        gone = f", and {dropped} go when the next epoch ends" if dropped else ""
+        log.warning("%s: earlier scores cannot be compared, so the best checkpoint is looked for anew%s", reason, gone)
         state |= {"best": None, "waited": 0, "kept": []}
     fresh: dict[str, Any] = {}
     if not keeps_optimizer:

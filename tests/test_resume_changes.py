@@ -144,6 +144,14 @@ def test_another_monitor_looks_for_the_best_anew(half, capsys):
     assert state_of(half)["state"]["best"] == -min(losses)
 
 
+def test_the_best_epochs_that_another_monitor_drops_are_named(tmp_path, capsys):
+    words = ["trainer.max_steps=null", "trainer.epochs=2", "checkpoint.keep_top_k=2", f"hydra.run.dir={tmp_path}"]
+    assert main([*RECIPE, *words]) == 0
+    resume(tmp_path, "trainer.epochs=3", "trainer.monitor=val/loss")
+    assert "anew, and epoch0001.pt, epoch0002.pt go when the next epoch ends" in capsys.readouterr().out
+    assert [file.name for file in (tmp_path / "checkpoints").glob("epoch*")] == ["epoch0003.pt"]
+
+
 @pytest.mark.parametrize("word", ["data.image_size=64", "data.size=40"])
 def test_other_validation_images_look_for_the_best_anew(half, capsys, word):
     resume(half, word)
