@@ -3,9 +3,11 @@
 import json
 import logging
 import math
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.console import Display, out, score_notes, score_table
+from segtrain.errors import SegtrainError
 from segtrain.files import read_text, write_picture, write_text
 from segtrain.loggers import Logger
 from segtrain.profiling import Clock
-from segtrain.reports import SPLITS_FOLDER, Report, write_confusion, write_report
+from segtrain.reports import SPLITS_FOLDER, Report, read_report, write_confusion, write_report
 from segtrain.task import Task
 
 log = logging.getLogger(__name__)
+
+KEPT = "val-training"
+"""Where the scores of the best validation are once an evaluation of the same images has taken their name."""
 T = TypeVar("T")
 
 
@@ -48,7 +54,7 @@ class RunLog:
         with self.display.running(step, total_steps):
             self.restart_clock()
             yield
-        best = read_scores(self.folder).get("val", {})
+        best = best_scores(self.folder)
         if best:
             epoch = f"epoch {best['epoch']}, " if "epoch" in best else ""
             show_scores(f"best validation: {epoch}step {best['step']}", best)
@@ -85,7 +91,17 @@ class RunLog:
         line = headline({**scores, "loss": losses["loss"]})
         log.info("epoch %d: val %s%s", epoch + 1, line, " (best)" if is_best else "")
         if is_best:
+            self._keep_evaluation()
             write_scores(self.folder, "val", {**scores, "loss": losses["loss"], "epoch": epoch + 1, "step": step})
+
+    def _keep_evaluation(self) -> None:
+        """Move aside what `segtrain eval` wrote of the validation images, before a better epoch takes its place."""
+        reports = self.folder / SPLITS_FOLDER
+        if command_of(reports / "val") == "eval":
+            names = ("val-eval" if number == 1 else f"val-eval-{number}" for number in count(1))
+            name = next(each for each in names if not (reports / each).exists())
+            move_scores(self.folder, "val", name)
+            log.info("the scores that segtrain eval gave an earlier checkpoint are kept as %s", name)
 
     def overview(self, picture: NDArray[np.uint8]) -> None:
         """Write overview.png."""
@@ -151,6 +167,28 @@ def read_scores(folder: Path) -> dict[str, Any]:
     file = folder / "scores.json"
     scores: dict[str, Any] = json.loads(read_text(file)) if file.exists() else {}
     return scores
+
+
+def best_scores(folder: Path) -> dict[str, Any]:
+    """Return the scores of a run's best validation, wherever an evaluation of the same images left them; or nothing."""
+    found = read_scores(folder)
+    best: dict[str, Any] = next((found[name] for name in ("val", KEPT) if "step" in found.get(name, {})), {})
+    return best
+
+
+def command_of(report: Path) -> str | None:
+    """Say which command wrote a report; None where there is none, or none that can be read."""
+    with suppress(SegtrainError):
+        return str(read_report(report).about.get("command"))
+    return None
+
+
+def move_scores(folder: Path, split: str, name: str) -> None:
+    """Give the report of a split and its entry of scores.json another name, in place of what has it."""
+    reports = folder / SPLITS_FOLDER
+    shutil.rmtree(reports / name, ignore_errors=True)
+    (reports / split).rename(reports / name)
+    write_scores(folder, name, read_scores(folder).get(split, {}))
 
 
 def write_scores(folder: Path, split: str, scores: Mapping[str, Any]) -> Path:

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segtrain.cli import main
@@ -111,6 +112,37 @@ def test_the_scores_of_training_are_kept_when_its_validation_images_are_evaluate
     assert read_report(run / "eval" / "val").about["command"] == "eval"
     evaluate(run)
     assert scores_of(run)["val-training"] == before
+
+
+def go_on(run, epochs, *, best):
+    """Resume up to so many epochs, as if the best validation so far had that score."""
+    file = run / "checkpoints" / "last.pt"
+    payload = torch.load(file, weights_only=True)
+    payload["state"]["best"] = best
+    torch.save(payload, file)
+    assert main(["resume", str(run), f"trainer.epochs={epochs}"]) == 0
+
+
+def test_a_run_that_goes_on_to_a_new_best_keeps_what_was_evaluated_before(run, capsys):
+    kept = []
+    for number, name in enumerate(("val-eval", "val-eval-2"), 2):
+        evaluate(run)
+        kept.append((scores_of(run)["val"], (run / "eval" / "val" / "report.json").read_bytes()))
+        go_on(run, number, best=-1.0)
+        assert f"the scores that segtrain eval gave an earlier checkpoint are kept as {name}" in capsys.readouterr().out
+        assert scores_of(run)["val"]["epoch"] == number
+        assert read_report(run / "eval" / "val").about["command"] == "train"
+    found = [(scores_of(run)[name], run / "eval" / name / "report.json") for name in ("val-eval", "val-eval-2")]
+    assert [(scores, file.read_bytes()) for scores, file in found] == kept
+
+
+def test_a_run_that_goes_on_without_a_new_best_ends_with_its_own_best_though_it_was_evaluated(run, capsys):
+    evaluate(run)
+    before = scores_of(run)
+    capsys.readouterr()
+    go_on(run, 2, best=2.0)
+    assert f"best validation: epoch 1, step {before['val-training']['step']}: iou" in capsys.readouterr().out
+    assert scores_of(run) == before
 
 
 def test_a_share_of_the_training_images_is_no_test_set(run, refused):

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
@@ -99,16 +98,11 @@ def _held(report: Path) -> dict[str, Any] | None:
 
 def keep_training_scores(folder: Path, reports: Path, split: str) -> None:
     """Move what training wrote about a split aside, under a name of its own, before an evaluation takes its place."""
-    from segtrain.reports import read_report
-    from segtrain.runlog import read_scores, write_scores
+    from segtrain.runlog import command_of, move_scores
 
-    with suppress(SegtrainError):  # there is no report, or none that can be read
-        if read_report(reports / split).about.get("command") != "train":
-            return
+    if command_of(reports / split) == "train":
         name = f"{split}-{TRAINING}"
-        shutil.rmtree(reports / name, ignore_errors=True)
-        (reports / split).rename(reports / name)
-        write_scores(folder, name, read_scores(folder).get(split, {}))
+        move_scores(folder, split, name)
         log.info("the validation scores of the training are kept as %s", name)
 
 

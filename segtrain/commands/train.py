@@ -194,7 +194,7 @@ def _train(planned: Run, made: Sequence[Path]) -> Trained:
     import_heavy("segtrain.build")
     from segtrain.build import build_trainer
     from segtrain.console import logging_to, start_logging
-    from segtrain.runlog import read_scores
+    from segtrain.runlog import best_scores
     from segtrain.runtime import keep_freed_memory
 
     start_logging()
@@ -218,7 +218,7 @@ def _train(planned: Run, made: Sequence[Path]) -> Trained:
             tell_what_is_next(trainer)
         log.info("done: %s", planned.folder)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    return Trained(dict(read_scores(planned.folder).get("val", {})), parameters)
+    return Trained(best_scores(planned.folder), parameters)
 
 
 def warn_of_freezing(job: Mapping[str, Any]) -> None:
