@@ -268,7 +268,8 @@ def start_from(model: Segmenter, path: Path) -> None:
 def build_log(config: TrainConfig, job: Mapping[str, Any], folder: Path) -> RunLog:
     """Open the run's log."""
     text = yaml.safe_dump(dict(job), sort_keys=False)
-    return RunLog(folder, construct(config.logger, "logger", folder=folder), config=text, choices=choices(config))
+    logger = construct(config.logger, "logger", folder=folder)
+    return RunLog(folder, logger, config=text, choices=choices(config), monitor=config.trainer.monitor)
 
 
 def describe(

@@ -34,7 +34,13 @@ class RunLog:
     """Writes one run's numbers and pictures to its folder, its logger and the terminal."""
 
     def __init__(
-        self, folder: Path, logger: Logger, *, config: str = "", choices: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        logger: Logger,
+        *,
+        config: str = "",
+        choices: Mapping[str, Any] | None = None,
+        monitor: str = "val/iou",
     ) -> None:
         self.folder = folder
         self.logger = logger
@@ -42,6 +48,7 @@ class RunLog:
         self.choices = dict(choices or {})
         self.clock = Clock()
         self.display = Display()
+        self.monitor = monitor.removeprefix("val/")
         self.steps = 0  # since the last reading of the clock
         self.metrics = folder / "metrics.jsonl"
         self.metrics.touch()
@@ -88,7 +95,7 @@ class RunLog:
         per_class = {f"val_iou/{name}": row["iou"] for name, row in scores["per_class"].items()}
         values = {f"val/{name}": value for name, value in _numbers({**scores, **losses}).items()}
         self.logger.scalars(step, {**values, **_numbers(per_class)})
-        line = headline({**scores, "loss": losses["loss"]})
+        line = headline({**scores, "loss": losses["loss"]}, self.monitor)
         log.info("epoch %d: val %s%s", epoch + 1, line, " (best)" if is_best else "")
         if is_best:
             self._keep_evaluation()
@@ -152,9 +159,10 @@ def show_scores(title: str, scores: Mapping[str, Any]) -> None:
     log.info("%s: %s", title, headline(scores))
 
 
-def headline(scores: Mapping[str, Any]) -> str:
-    """Say the scores of a split in a line."""
-    named = [name for name in ("iou", "f1", "accuracy", "label_accuracy", "loss") if name in scores]
+def headline(scores: Mapping[str, Any], monitor: str = "iou") -> str:
+    """Say the scores of a split in a line; what is monitored is one of them."""
+    names = dict.fromkeys(("iou", "f1", "accuracy", "label_accuracy", "loss", monitor))
+    named = [name for name in names if name in scores]
     return ", ".join(f"{name.replace('_', ' ')} {_short(scores[name])}" for name in named)
 
 

@@ -1,5 +1,6 @@
 """What training says: what begins, a line an epoch, why it ends, the best at the end, and what can be done next."""
 
+import json
 import logging
 import re
 
@@ -80,3 +81,11 @@ def test_lines_that_a_bar_shows_already_are_for_the_file_alone(tmp_path, capsys,
 class Bars:
     def update(self, task, *, description, status):
         assert (description, status.startswith("loss 0.5000")) == ("epoch 1", True)
+
+
+def test_the_line_of_an_epoch_holds_what_is_monitored(tmp_path, capsys):
+    words = said(capsys, tmp_path, "trainer.epochs=2", "trainer.monitor=val/iou_imagewise")
+    shown = re.findall(r"^epoch \d: val iou .*, loss \S+, iou imagewise (\S+)", words, re.MULTILINE)
+    entries = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert shown == [f"{entry['iou_imagewise']:.4f}" for entry in entries if entry["split"] == "val"]
+    assert len(shown) == 2
