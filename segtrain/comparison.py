@@ -1,18 +1,25 @@
 """Two reports of the same images: what differs, how surely, and on which images."""
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from segtrain.data.palette import colorize
 from segtrain.data.sample import Colour
 from segtrain.metrics import HEADLINES, PER_CLASS, class_mean, iou, paired_differences
+from segtrain.metrics.bootstrap import FEW
 from segtrain.pictures import panel
 from segtrain.reports import Report
+
+OWN_SIZE = "original"
+"""What reports say of images that were scored at their own size."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +64,35 @@ def mismatch(a: Report, b: Report) -> str | None:
     if a.class_names != b.class_names:
         have, want = ", ".join(b.class_names), ", ".join(a.class_names)
         return f"has the classes {have}, expected {want} as the other; score both with the same classes"
+    strangers = sorted(set(a.ids) ^ set(b.ids))
+    images = f"holds {len(b.ids)} images, the other {len(a.ids)}: {len(strangers)} are in one alone"
     settings = {
         "at": (a.about.get("at"), b.about.get("at")),
         "absent": (a.scores["absent_policy"], b.scores["absent_policy"]),
     }
     for key, (expected, found) in settings.items():
         if found != expected:
-            command, prefix = ("score", "") if b.about.get("command") == "score" else ("eval", "eval.")
-            remedy = f"run segtrain {command} again with {prefix}{key}={expected}"
-            return f"was scored with {key}={found}, expected {expected} as the other; {remedy}"
-    strangers = sorted(set(a.ids) ^ set(b.ids))
+            again, wanted = (a, found) if found == OWN_SIZE else (b, expected)
+            also = f"; and it {images}" if strangers else ""
+            name = "it" if again is b else "the other"
+            remedy = f"score {name} again: {_scoring(again, key, wanted)}"
+            return f"was scored with {key}={found}, the other with {expected}; {remedy}{also}"
     if strangers:
-        return (
-            f"holds {len(b.ids)} images, the other {len(a.ids)}: {len(strangers)} are in one alone, first "
-            f"{strangers[0]}; score both over the same split"
-        )
+        return f"{images}, first {strangers[0]}; score both over the same split"
     return _other_truth(a, in_order_of(a, b))
+
+
+def _scoring(report: Report, key: str, value: object) -> str:
+    """Write the command that scores again what a report is of, with another setting."""
+    about = report.about
+    if "ckpt" not in about:
+        command, prefix = ("score", "") if about.get("command") == "score" else ("eval", "eval.")
+        return f"segtrain {command} ... {prefix}{key}={value}"
+    file = Path(about["ckpt"])
+    place = file.parent.parent if (file.parent.name, file.name) == ("checkpoints", "best.pt") else file
+    if place.is_relative_to(Path.cwd()):
+        place = place.relative_to(Path.cwd())
+    return f"segtrain eval {shlex.quote(str(place))} data.split={about['split']} eval.{key}={value}"
 
 
 def _other_truth(a: Report, b: Report) -> str | None:
@@ -139,7 +159,24 @@ def verdict(rows: Sequence[Difference], *, images: int, confidence: float) -> st
     )
     if images == 1 or not row.is_clear:
         return f"The data cannot tell which is better: {measured}."
-    return f"{'B' if row.difference > 0 else 'A'} is better: {measured}."
+    name = "B" if row.difference > 0 else "A"
+    if images < FEW:
+        return f"{name} has the higher iou on these images, too few to say that it is better: {measured}."
+    return f"{name} is better: {measured}."
+
+
+def are_equal(a: Report, b: Report) -> bool:
+    """Tell whether both found the same of every image, which are in one order."""
+    counted = [[getattr(report.counts, kind) for kind in ("tp", "fp", "fn", "tn", "correct")] for report in (a, b)]
+    return all(torch.equal(mine, other) for mine, other in zip(*counted, strict=True))
+
+
+def scored_how(a: Report, b: Report) -> str:
+    """Say over which split and at which size both were scored: ``test, 298 images, each at its own size``."""
+    splits = list(dict.fromkeys(str(report.about["split"]) for report in (a, b) if "split" in report.about))
+    size = "each at its own size" if a.about.get("at") == OWN_SIZE else "at the size that the model sees"
+    images = f"{len(a.ids)} image{'s' * (len(a.ids) != 1)}"
+    return ", ".join([*([" and ".join(splits)] if splits else []), images, f"{size} (at={a.about.get('at')})"])
 
 
 def difference_table(rows: Sequence[Difference]) -> Iterator[list[object]]:

@@ -141,6 +141,10 @@ def _held_reports(path: Path) -> list[str]:
     """Name the reports in a run folder, the splits of its own data first."""
     if not path.is_dir():
         raise DataError(f"{path}: no such folder, expected a run or a folder that segtrain score wrote")
+    runs = sorted((folder.parent.name for folder in path.glob("*/checkpoints")), key=lambda name: (len(name), name))
+    if runs and not (path / "checkpoints").is_dir():
+        example = shlex.quote(str(path / runs[0]))
+        raise DataError(f"{path}: is no run but holds {len(runs)} ({', '.join(runs[:8])}); give one, such as {example}")
     found = sorted(file.parent.name for file in (path / SPLITS_FOLDER).glob(f"*/{REPORT}"))
     return sorted(found, key=lambda name: _SPLITS.index(name) if name in _SPLITS else len(_SPLITS))
 

@@ -77,8 +77,8 @@ def test_the_verdict_names_the_better_one(better, capsys):
 
 def test_a_model_is_not_better_than_itself(better, tmp_path, capsys):
     text = compare("a a", capsys)
-    assert "The data cannot tell which is better" in text
-    assert "+0.0000 (95% interval +0.0000 to +0.0000)" in text
+    assert "Both found the same in all 30 images, so that nothing differs: iou 0." in text
+    assert "+0.0000" not in text
     assert not list(tmp_path.rglob("changed.png"))
 
 
@@ -156,11 +156,11 @@ def test_images_are_matched_by_their_ids(tmp_path, capsys):
 
 
 def test_a_class_that_is_nowhere_is_said_to_be_absent(tmp_path, capsys):
-    counts = found_pixels(0)
-    for column in (counts.tp, counts.fp, counts.fn):
-        column[:, 1] = 0
-    write(tmp_path / "a", counts)
-    write(tmp_path / "b", counts)
+    for name, gain in (("a", 0), ("b", 60)):
+        counts = found_pixels(gain)
+        for column in (counts.tp, counts.fp, counts.fn):
+            column[:, 1] = 0
+        write(tmp_path / name, counts)
     line = next(line for line in compare("a b pictures=0", capsys).splitlines() if "iou of dog" in line)
     assert line.count("absent") == 2
 
@@ -188,11 +188,11 @@ def test_the_absent_policy_of_the_reports_is_used(tmp_path, capsys):
         ({"names": ("cat", "owl")}, "has the classes cat, owl, expected cat, dog"),
         (
             {"about": {"at": "input"}},
-            "was scored with at=input, expected original as the other; run segtrain eval again with eval.at=original",
+            "was scored with at=input, the other with original; score it again: segtrain eval ... eval.at=original",
         ),
         (
             {"absent": "one", "about": {"command": "score"}},
-            "was scored with absent=one, expected exclude as the other; run segtrain score again with absent=exclude",
+            "was scored with absent=one, the other with exclude; score it again: segtrain score ... absent=exclude",
         ),
         ({"ids": ("img00", "img01", "x")}, "holds 3 images, the other 3: 2 are in one alone, first img02"),
     ],
@@ -263,7 +263,56 @@ def test_the_folder_is_named_after_both(tmp_path, capsys):
         write(tmp_path / "outputs" / name / "today", found_pixels(0))
     compare("outputs/unet/today b=outputs/fpn/today pictures=0", capsys)
     written = {path.name for path in (tmp_path / "compare" / "unet-today_fpn-today").iterdir()}
-    assert written == {"comparison.csv", "images.csv"}
+    assert written == {"comparison.csv", "images.csv", "comparison.json"}
+
+
+def test_two_splits_of_the_same_runs_have_a_folder_each(tmp_path, capsys):
+    for run in ("a", "b"):
+        for split in ("test", "val"):
+            write(tmp_path / "outputs" / run / "eval" / split, found_pixels(0), about={"split": split})
+    for split in ("test", "val"):
+        assert f"\n{split}, 30 images, each at its own size (at=original)\n" in compare(
+            f"outputs/a outputs/b split={split} pictures=0", capsys
+        )
+    written = {path.name for path in (tmp_path / "compare").iterdir()}
+    assert written == {"outputs-a_outputs-b-test", "outputs-a_outputs-b-val"}
+    held = json.loads((tmp_path / "compare" / "outputs-a_outputs-b-val" / "comparison.json").read_text())
+    assert (held["at"], held["scored"][:13]) == ("original", "val, 30 image")
+    assert "outputs-a_outputs-b-test: the comparison of " in compare("outputs/a outputs/b pictures=0", capsys)
+
+
+def test_runs_that_are_called_alike_do_not_overwrite_each_others_comparison(tmp_path, capsys):
+    for place in ("mine", "yours"):
+        for run in ("a", "b"):
+            write(tmp_path / place / "unet" / run, found_pixels(0))
+        assert "replaced" not in compare(f"{place}/unet/a {place}/unet/b pictures=0", capsys)
+    assert {path.name for path in (tmp_path / "compare").iterdir()} == {"unet-a_unet-b", "unet-a_unet-b-2"}
+
+
+def test_a_folder_of_a_sweep_is_answered_with_its_runs(better, tmp_path, capsys):
+    for job in ("1", "10", "2"):
+        (tmp_path / "sweep" / job / "checkpoints").mkdir(parents=True)
+    line = refused("sweep a", capsys)
+    assert line == "segtrain: sweep: is no run but holds 3 (1, 2, 10); give one, such as sweep/1"
+
+
+@pytest.mark.parametrize("coarse", ["a", "b"])
+def test_the_one_scored_at_another_size_is_told_its_command(tmp_path, capsys, coarse):
+    for run in ("a", "b"):
+        ckpt = tmp_path / run / "checkpoints" / "best.pt"
+        about = {"at": "input" if run == coarse else "original", "ckpt": str(ckpt), "split": "val", "command": "eval"}
+        write(tmp_path / run / "eval" / "val", found_pixels(0, images=2 if run == "a" else 3), about=about)
+    line = refused("a b", capsys)
+    name = "the other" if coarse == "a" else "it"
+    assert f"score {name} again: segtrain eval {coarse} data.split=val eval.at=original; and it holds 3 images" in line
+
+
+def test_few_images_are_not_said_to_decide(tmp_path, capsys):
+    write(tmp_path / "a", found_pixels(0, images=19))
+    write(tmp_path / "b", found_pixels(60, images=19))
+    text = compare("a b pictures=0", capsys)
+    assert "B has the higher iou on these images, too few to say that it is better: iou " in text
+    assert "B is better" not in text
 
 
 def test_words_may_hold_quotes_and_equals_signs(tmp_path, capsys):

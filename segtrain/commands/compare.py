@@ -1,5 +1,6 @@
 """``segtrain compare``: two models on the same images, how much they differ, and how sure that is."""
 
+import json
 import logging
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from segtrain.commands.arguments import Arguments, name_words, show
-from segtrain.commands.folders import make_folder
+from segtrain.commands.folders import make_folder, numbered
 from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose, named_targets
 from segtrain.config.schema import CompareConfig
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LISTED = 8  # images in the table of those that changed most
+SUMMARY = "comparison.json"
+"""Says which reports were compared, over which split and at which size."""
 
 
 def run(arguments: Arguments) -> int:
@@ -38,12 +41,12 @@ def run(arguments: Arguments) -> int:
 
 
 def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
-    """Show the tables and the verdict, and write comparison.csv, images.csv and changed.png."""
+    """Show tables and verdict; write comparison.csv, images.csv, changed.png, and a summary of what was compared."""
     import_heavy("segtrain.comparison")
     from segtrain import comparison
     from segtrain.commands.compare_pictures import draw_changes
     from segtrain.console import out, start_logging
-    from segtrain.files import write_table
+    from segtrain.files import write_table, write_text
     from segtrain.metrics.bootstrap import FEW
     from segtrain.reports import find_reports, read_report
 
@@ -53,18 +56,26 @@ def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     if problem := comparison.mismatch(a, b):
         raise DataError(f"{folders[1]}: {problem} ({folders[0]})")
     b = comparison.in_order_of(a, b)
-    folder = Path(config.output) if config.output else default_folder(config)
+    scored = comparison.scored_how(a, b)
+    folder = Path(config.output) if config.output else default_folder(folders)
     refuse_report_folder(folder)
+    tell_what_is_replaced(folder)
     make_folder(folder, key="output")
     rows = comparison.differences(a, b, replicates=config.bootstrap, confidence=config.confidence, seed=config.seed)
     changes = comparison.changes(a, b)
-    out.print(f"A: {folders[0]}\nB: {folders[1]}", markup=False, soft_wrap=True)
-    out.print(_difference_table(rows, config))
-    out.print(_note(len(a.ids), config), markup=False, soft_wrap=True)
-    out.print(_change_table(changes[:_LISTED]))
-    if len(a.ids) < FEW:
-        log.warning("few images (%d): their intervals are too narrow, and p is too small", len(a.ids))
-    log.info("%s", comparison.verdict(rows, images=len(a.ids), confidence=config.confidence))
+    verdict = comparison.verdict(rows, images=len(a.ids), confidence=config.confidence)
+    out.print(f"A: {folders[0]}\nB: {folders[1]}\n{scored}", markup=False, soft_wrap=True)
+    if comparison.are_equal(a, b):
+        verdict = f"Both found the same in all {len(a.ids)} images, so that nothing differs: iou {_score(rows[0].a)}."
+    else:
+        out.print(_difference_table(rows, config))
+        out.print(_note(len(a.ids), config), markup=False, soft_wrap=True)
+        out.print(_change_table([change for change in changes[:_LISTED] if change.difference]))
+        if len(a.ids) < FEW:
+            log.warning("few images (%d): their intervals are too narrow, and p is too small", len(a.ids))
+    log.info("%s", verdict)
+    about = {"a": str(folders[0].resolve()), "b": str(folders[1].resolve()), "at": a.about.get("at")}
+    write_text(folder / SUMMARY, json.dumps({**about, "scored": scored, "verdict": verdict}, indent=2) + "\n")
     write_table(folder / "comparison.csv", comparison.difference_table(rows))
     write_table(folder / "images.csv", comparison.change_table(changes))
     trusted = named_targets((), config_dir)
@@ -72,10 +83,39 @@ def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     log.info("written to %s", folder)
 
 
-def default_folder(config: CompareConfig) -> Path:
-    """Name a folder below the current one after the last two folders of either path."""
-    names = ["-".join(Path(path).resolve().parts[1:][-2:]) for path in (config.a, config.b)]
-    return Path("compare") / "_".join(names)
+def default_folder(reports: Sequence[Path]) -> Path:
+    """Name a folder below the current one after the last two folders of both runs, and what they were scored on.
+
+    Where another comparison is there, of runs whose folders are called alike, it gets a number.
+    """
+    from segtrain.reports import SPLITS_FOLDER
+
+    splits = [report.name if report.parent.name == SPLITS_FOLDER else "" for report in reports]
+    runs = [report.parents[1] if split else report for report, split in zip(reports, splits, strict=True)]
+    names = ["-".join(run.resolve().parts[1:][-2:]) for run in runs]
+    scored = "".join(f"-{split}" for split in dict.fromkeys(splits) if split)
+    folders = numbered(Path("compare") / f"{'_'.join(names)}{scored}")
+    mine = [str(report.resolve()) for report in reports]
+    return next(folder for folder in folders if _compared_in(folder) in (None, mine))
+
+
+def _compared_in(folder: Path) -> list[str] | None:
+    """Read which reports were compared in a folder; None where there is nothing to lose."""
+    if not (folder / "comparison.csv").exists():
+        return None
+    try:
+        about = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return [str(about[key]) for key in ("a", "b")]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def tell_what_is_replaced(folder: Path) -> None:
+    """Say so where a comparison is in a folder already."""
+    before = _compared_in(folder)
+    if before is not None:
+        of = f" of {before[0]} and {before[1]}" if before else ""
+        log.info("%s: the comparison%s there is replaced", folder, of)
 
 
 def refuse_report_folder(folder: Path) -> None:
