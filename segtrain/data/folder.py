@@ -15,6 +15,7 @@ from segtrain.data.files import find_images
 from segtrain.data.image_labels import read_image_labels
 from segtrain.data.images import image_size, read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap, listing
+from segtrain.data.names import SHARED, NamePatterns, check_patterns
 from segtrain.data.pairs import Pair, find_class_pairs, find_pairs, stem
 from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
@@ -44,6 +45,8 @@ class Folder(Source):
     ``root/masks/cat``: 1 where the class is, 0 elsewhere; where a file is ``missing``, the class can count as absent,
     or not count at all. ``class_map`` translates other values, ranges of them (``0-127``), colours (``128-64-0``) and
     all the rest (``other``); ``ignore_index`` are values that do not count.
+    ``image_name`` and ``mask_name`` are patterns of names that are not alike: ``*_mask`` where ``a_mask.png`` is the
+    mask of ``a.jpg``.
     ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of every image: columns ``id`` (its
     path below the images, without suffix) and ``label``. ``value_range`` are the pixel values that are black and white,
     where they are not 0 and 255 (8 bits), 65535 (16 bits) or 1 (floats). Raises `ConfigError` and `DataError`.
@@ -58,6 +61,8 @@ class Folder(Source):
         mode: Mode | None = None,
         images: str = "images",
         masks: str = "masks",
+        image_name: str = SHARED,
+        mask_name: str = SHARED,
         val_fraction: float = 0.1,
         test_fraction: float = 0.0,
         seed: int = 0,
@@ -83,9 +88,11 @@ class Folder(Source):
         self._split = split
         base = Path(root)
         shares = {"val": val_fraction, "test": test_fraction}
-        find: Finder = partial(find_pairs, classes=classes)
+        patterns = NamePatterns(image_name, mask_name)
+        check_patterns(patterns)
+        find: Finder = partial(find_pairs, classes=classes, patterns=patterns)
         if self._by_class:
-            find = partial(find_class_pairs, classes=classes, complete=missing == "error")
+            find = partial(find_class_pairs, classes=classes, patterns=patterns, complete=missing == "error")
         self._pairs = _pairs_of_split(find, base, Place(Path(images), Path(masks)), split, shares, seed)
         self.ids = tuple(self._pairs)
         if image_labels:

@@ -1,21 +1,17 @@
 """Which image and mask files belong together: those of one path below their folders, without suffix."""
 
 import logging
-import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from segtrain.data.files import SUFFIXES, find_images, folders_in
 from segtrain.data.labels import listing
+from segtrain.data.names import ALIKE, SHARED, NamePatterns, name_remedy, shared_name
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
-
-_MOST = 0.5  # of the names that a rule has to pair, to be the reason why they do not match
-_TRIED = 3  # names from which a word that is added to all is guessed
 
 
 class Pair(NamedTuple):
@@ -25,74 +21,46 @@ class Pair(NamedTuple):
     masks: tuple[Path | None, ...]
 
 
-def find_pairs(images: Path, masks: Path, classes: Sequence[str]) -> dict[str, Pair]:
+def find_pairs(images: Path, masks: Path, classes: Sequence[str], patterns: NamePatterns = ALIKE) -> dict[str, Pair]:
     """Pair each image with its mask, by id and in the order of the ids; raises `DataError` where one is alone.
 
-    So it does for masks in folders of the classes' names, which are of another mode.
+    So it does for masks in folders of the classes' names, which are of another mode. Images and masks may lie in one
+    folder where patterns tell them apart.
     """
+    if masks == images and patterns.mask == patterns.image:
+        raise DataError(
+            f"{images}: is the folder of images and of masks, expected names that tell them apart; set "
+            "'data.mask_name=*_mask' if a_mask.png is the mask of a.jpg"
+        )
     folders = [name for name in classes if (masks / name).is_dir() and not (images / name).is_dir()]
     if any(find_files(masks / name) for name in folders):
         raise DataError(
             f"{masks}: has folders of classes ({listing(f'{name}/' for name in folders)}), expected one mask for each "
             "image; set data.mode=multilabel"
         )
-    image_files, mask_files = _find_some(images), _find_some(masks)
+    beside = find_files(masks, patterns.mask).values() if masks == images else ()
+    image_files, mask_files = _find_some(images, patterns.image, but=beside), _find_some(masks, patterns.mask)
     without_mask, without_image = image_files.keys() - mask_files.keys(), mask_files.keys() - image_files.keys()
     lonely = [image_files[name] for name in without_mask] + [mask_files[name] for name in without_image]
     if lonely:
-        difference = name_difference(without_mask, without_image)
-        remedy = f"{difference}: rename one of the two kinds" if difference else "complete or remove them"
+        remedy = name_remedy(without_mask, without_image) if patterns == ALIKE else None
         raise DataError(
             f"{min(lonely)}: no file of that name in {masks if without_mask else images}, expected pairs of one stem; "
-            f"images without a mask: {len(without_mask)}, masks without an image: {len(without_image)}; {remedy}"
+            f"images without a mask: {len(without_mask)}, masks without an image: {len(without_image)}; "
+            f"{remedy or 'complete or remove them'}"
         )
     return {name: Pair(image_files[name], (mask_files[name],)) for name in sorted(image_files)}
 
 
-def name_difference(images: Collection[str], masks: Collection[str]) -> str | None:
-    """Say in what the names of images and masks differ where one rule pairs most of them; None where none does."""
-    rules: dict[str, Callable[[str], str]] = {
-        "names differ in capital letters": str.lower,
-        "names differ in leading zeros": lambda name: re.sub(r"(?<!\d)0+(?=\d)", "", name),
-        "names of one kind hold the suffix of the other": _without_suffix,
-    }
-    for said, rule in rules.items():
-        if _share(map(rule, images), map(rule, masks), len(images)) > _MOST:
-            return said
-    for kind, longer, shorter in (("mask", masks, images), ("image", images, masks)):
-        if word := _added_word(longer, shorter):
-            return f"names of {kind}s are those of their counterparts with {word!r} added"
-    return None
-
-
-def _added_word(longer: Collection[str], shorter: Collection[str]) -> str | None:
-    """Find the word that most of the longer names have before or behind one of the shorter; None for none."""
-    stems = {PurePosixPath(name).name for name in shorter}
-    for name in (PurePosixPath(name).name for name in islice(sorted(longer), _TRIED)):
-        within = max((stem for stem in stems if stem in name), key=len, default="")
-        before, _, after = name.partition(within) if within else ("", "", "")
-        renamed = (str(path.with_name(f"{before}{path.name}{after}")) for path in map(PurePosixPath, shorter))
-        if within and _share(renamed, longer, len(shorter)) > _MOST:
-            return before + after
-    return None
-
-
-def _without_suffix(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix("")) if name.lower().endswith(SUFFIXES) else name
-
-
-def _share(names: Iterable[str], others: Iterable[str], count: int) -> float:
-    """Say how many of that many names are among the others, as a share."""
-    return len(set(names) & set(others)) / max(1, count)
-
-
-def find_class_pairs(images: Path, masks: Path, classes: Sequence[str], *, complete: bool) -> dict[str, Pair]:
+def find_class_pairs(
+    images: Path, masks: Path, classes: Sequence[str], patterns: NamePatterns = ALIKE, *, complete: bool
+) -> dict[str, Pair]:
     """Pair each image with its mask in the folder of each class, in the order of the classes.
 
     Raises `DataError` where a folder is missing, a mask is alone, or an image is though masks should be ``complete``.
     """
-    image_files = _find_some(images)
-    columns = [find_files(folder) for folder in _class_folders(masks, classes)]
+    image_files = _find_some(images, patterns.image)
+    columns = [find_files(folder, patterns.mask) for folder in _class_folders(masks, classes)]
     for name, files in zip(classes, columns, strict=True):
         _refuse_lonely(image_files, files, images, masks / name, complete=complete)
     absent = sum(len(image_files) - len(files) for files in columns)
@@ -136,21 +104,34 @@ def _refuse_lonely(
         )
 
 
-def _find_some(folder: Path) -> dict[str, Path]:
-    files = find_files(folder)
+def _find_some(folder: Path, pattern: str, *, but: Collection[Path] = ()) -> dict[str, Path]:
+    files = find_files(folder, pattern, but=but)
     if not files:
-        raise DataError(f"{folder}: no images there, expected files of {listing(SUFFIXES)}")
+        named = "" if pattern == SHARED else f" that are named {pattern}"
+        raise DataError(f"{folder}: no images there{named}, expected files of {listing(SUFFIXES)}")
     return files
 
 
-def find_files(folder: Path) -> dict[str, Path]:
-    """Find the image files below a folder, by their paths in it without suffix; hidden ones are passed over."""
+def find_files(folder: Path, pattern: str = SHARED, *, but: Collection[Path] = ()) -> dict[str, Path]:
+    """Find the image files below a folder, by what their paths in it have for ``*``, without suffix.
+
+    Hidden ones and those of ``but`` are passed over, and with a word so are those that are not named as the pattern.
+    """
     found: dict[str, Path] = {}
+    others: list[str] = []
+    taken = set(but)
     for path in find_images(folder):
-        name = stem(path, folder)
-        if name in found:
+        name = shared_name(stem(path, folder), pattern)
+        if path in taken:
+            continue
+        if name is None:
+            others.append(path.name)
+        elif name in found:
             raise DataError(f"{path}: {found[name].name} has the same stem; rename or remove one of them")
-        found[name] = path
+        else:
+            found[name] = path
+    if others:
+        log.info("%s: %d files are not named %s: %s", folder, len(others), pattern, listing(others, most=3))
     return found
 
 
