@@ -12,7 +12,6 @@ from torch import nn
 from segtrain import build, checkpoint
 from segtrain.config.compose import compose
 from segtrain.config.schema import SMALLEST, Precision
-from segtrain.data.images import read_image
 from segtrain.data.palette import colours_of
 from segtrain.data.transforms import Fit
 from segtrain.errors import ConfigError, DataError
@@ -57,9 +56,9 @@ class Predictor:
     predict = __call__
 
     def _pixels(self, image: NDArray[Any] | str | PathLike[str]) -> NDArray[Any]:
-        channels = self._made.channels
         if isinstance(image, str | PathLike):
-            return read_image(Path(image), channels=channels)
+            return self._made.read(Path(image))
+        channels = self._made.channels
         found = np.asarray(image)
         pixels = found[..., None] if found.ndim == 2 else found
         if pixels.ndim != 3 or pixels.shape[2] != channels or pixels.dtype not in _DTYPES:

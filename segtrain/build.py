@@ -24,6 +24,7 @@ from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
 from segtrain.data.feed import Feed
 from segtrain.data.folder import checked_range
+from segtrain.data.images import ANY_SIZE
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
 from segtrain.data.pixel_counts import pixel_counts
 from segtrain.data.sample import Colour, Source, admit
@@ -385,4 +386,5 @@ def make_predictor(
         preprocess=Preprocess(build_fitting(config), model.normalize),
         palette=[tuple(colour) for colour in payload["palette"]],
         scale=training_scale(payload, config),
+        max_pixels=config.data.leaf.get("max_pixels", ANY_SIZE),
     )

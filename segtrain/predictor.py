@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segtrain.data.images import ANY_SIZE, ChannelsError, read_image
+from segtrain.data.inspection import refuse_damaged
 from segtrain.data.palette import overlay
 from segtrain.data.sample import Colour, Pixels
 from segtrain.data.scale import TrainingScale
@@ -60,12 +62,25 @@ class ImagePredictor:
         preprocess: Preprocess,
         palette: Sequence[Colour],
         scale: TrainingScale,
+        max_pixels: int = ANY_SIZE,
     ) -> None:
         self.model, self.task, self.runtime, self.preprocess = model, task, runtime, preprocess
         self.palette = tuple(palette)
         self.scale = scale
         self.channels = model.in_channels
         self.value_range = preprocess.normalize.value_range
+        self.max_pixels = max_pixels
+
+    def read(self, path: Path) -> Pixels:
+        """Read an image file as ``(H, W, channels)``, as training reads it; damage is looked for as before training.
+
+        Raises DataError where it cannot be used.
+        """
+        refuse_damaged(path)
+        try:
+            return read_image(path, channels=self.channels, max_pixels=self.max_pixels)
+        except ChannelsError as error:
+            raise error.of_checkpoint() from None
 
     @torch.inference_mode()
     def predict(self, image: Pixels) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.contours import Contours
-from segtrain.data.images import read_mask
+from segtrain.data.images import ANY_SIZE, read_mask
 from segtrain.data.labels import MANY, UNKNOWN, LabelMap, listing
 from segtrain.data.mask_pairs import MaskPair
 from segtrain.data.verify import first_few, held_values, strange_values
@@ -88,12 +88,12 @@ class Scorer:
 
     def _read_files(self, pred_file: Path, truth_file: Path | None) -> tuple[Labels, Labels]:
         """Read the labels of a prediction and its truth, ``(H, W)``."""
-        pred = read_mask(pred_file, by_colour=self.pred_labels.by_colour)
+        pred = read_mask(pred_file, by_colour=self.pred_labels.by_colour, max_pixels=ANY_SIZE)
         prediction = self.pred_labels(pred)
         if truth_file is None:
             target = np.full_like(prediction, self.missing)
         else:
-            truth = read_mask(truth_file, by_colour=self.truth_labels.by_colour)
+            truth = read_mask(truth_file, by_colour=self.truth_labels.by_colour, max_pixels=ANY_SIZE)
             if pred.shape != truth.shape:
                 raise DataError(_wrong_size(pred_file, pred.shape, truth_file, truth.shape))
             target = self.truth_labels(truth)
@@ -107,7 +107,11 @@ class Scorer:
 
 def find_values(files: Iterable[Path], on_image: Callable[[], None] = lambda: None) -> set[int]:
     """Collect the values that mask files hold."""
-    return {value for values in _each(lambda file: held_values(read_mask(file)), files, on_image) for value in values}
+    return {
+        value
+        for values in _each(lambda file: held_values(read_mask(file, max_pixels=ANY_SIZE)), files, on_image)
+        for value in values
+    }
 
 
 def score_masks(pairs: Sequence[MaskPair], scorer: Scorer, *, on_image: Callable[[], None] = lambda: None) -> Scored:

@@ -15,13 +15,13 @@ import torch
 import yaml
 from PIL import Image
 
-from segtrain import checkpoint, load_model
+from segtrain import Predictor, checkpoint, load_model
 from segtrain.cli import main
 from segtrain.commands.arguments import Arguments
 from segtrain.commands.sweep import plan_jobs
 from segtrain.data.images import read_image
 from segtrain.data.palette import colours_of
-from segtrain.errors import CheckpointError
+from segtrain.errors import CheckpointError, DataError
 from segtrain.pictures import heading, legend
 from segtrain.task import Multiclass
 from tests.conftest import TINY
@@ -147,6 +147,21 @@ def test_predict_goes_on_after_an_image_that_cannot_be_read(run, tmp_path, capsy
     assert main(["predict", f"ckpt={run}", f"input={tmp_path / 'photos'}", f"output={tmp_path / 'masks'}"]) == 2
     assert sorted(path.name for path in (tmp_path / "masks").glob("*.png")) == ["a.png", "c.png"]
     assert "b.png" in capsys.readouterr().err
+
+
+def test_predict_and_predictor_name_a_jpeg_whose_middle_is_destroyed(run, tmp_path, refused):
+    path = tmp_path / "photos" / "b.jpg"
+    path.parent.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    data = path.read_bytes()
+    third = len(data) // 3
+    path.write_bytes(data[:third] + bytes(third) + data[2 * third :])
+    (line,) = refused("predict", f"ckpt={run}", f"input={path.parent}", f"output={tmp_path / 'masks'}")
+    assert line.startswith(f"segtrain: {path}: cannot be decoded: Corrupt JPEG data")
+    assert list((tmp_path / "masks").rglob("*.png")) == []
+    with pytest.raises(DataError, match="cannot be decoded: Corrupt JPEG data"):
+        Predictor(run)(path)
 
 
 def test_a_sweep_ranks_its_jobs_and_goes_on_after_one_that_fails(tmp_path, capsys):

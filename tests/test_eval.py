@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -81,6 +82,19 @@ def test_the_scores_are_those_of_the_masks_that_predict_writes(run, evaluated, t
         # batches and single images may differ in the last bit of a logit
         assert tp == pytest.approx((predicted & truth).sum(), abs=3)
         assert fp == pytest.approx((predicted & ~truth).sum(), abs=3)
+
+
+def test_images_of_other_channels_are_told_what_the_checkpoint_takes(run, tmp_path, refused):
+    write_blobs(tmp_path / "bands", count=4)
+    for path in (tmp_path / "bands/images").iterdir():
+        pixels = np.asarray(Image.open(path))[..., :2]
+        tifffile.imwrite(path.with_suffix(".tif"), pixels, photometric="minisblack", planarconfig="contig")
+        path.unlink()
+    said = "the image has 2 channels, the checkpoint takes 3; give images of 3 channels, or a checkpoint trained with "
+    (line,) = refused("eval", f"ckpt={run}", f"data.root={tmp_path / 'bands'}")
+    assert line.endswith(f"00.tif: {said}data.channels=2")
+    lines = refused("predict", f"ckpt={run}", f"input={tmp_path / 'bands/images'}", f"output={tmp_path / 'masks'}")
+    assert [said in line for line in lines] == [True] * 4
 
 
 def test_everything_that_was_asked_for_is_in_the_scores(evaluated):

@@ -72,7 +72,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: tuple[str, ...], config_dir
     make_folder(reports / name, key="output")
     runtime = make_runtime(config.device, config.precision, channels_last=run_config.trainer.channels_last)
     runtime.place(model)
-    source.verify()
+    look_into(source)
     own_size = config.eval.at == "original"
     feed = build.build_feed(run_config, source, runtime, training=False, own_size=own_size)
     scored_data.check_training_images(feed.dataset.source.ids, job, payload["config"])
@@ -139,6 +139,16 @@ def tell_what_was_kept(point: "OperatingPoint", file: Path) -> None:
     if point.temperature != 1:
         text = "%s divides logits by %.3f, which eval.calibrate kept in it; a temperature found now comes on top"
         log.info(text, file.name, point.temperature)
+
+
+def look_into(source: "Source") -> None:
+    """Let the data look into its files; where images have other channels, it is the checkpoint that expects them."""
+    from segtrain.data.images import ChannelsError
+
+    try:
+        source.verify()
+    except ChannelsError as error:
+        raise error.of_checkpoint() from None
 
 
 def refuse_other_data(source: "Source", model: "Segmenter", task: "Task") -> None:

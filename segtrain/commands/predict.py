@@ -79,7 +79,6 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
 
     import_heavy("segtrain.build")
     from segtrain.build import make_predictor
-    from segtrain.data.images import read_image
     from segtrain.data.scale import warn_of_shrunk
     from segtrain.predictor import write_labels, write_overlay
 
@@ -93,7 +92,7 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
         for name, image_path in names.items():
             display.stepped()
             try:
-                image = read_image(image_path, channels=predictor.channels)
+                image = predictor.read(image_path)
             except DataError as error:
                 log.warning("%s", error)
                 failed.append(str(error))

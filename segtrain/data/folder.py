@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from segtrain.config.signature import Range
 from segtrain.data.files import find_images
 from segtrain.data.image_labels import read_image_labels
-from segtrain.data.images import image_size, read_image, read_mask
+from segtrain.data.images import MAX_PIXELS, image_size, read_image, read_mask
 from segtrain.data.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.names import SHARED, NamePatterns, check_patterns
 from segtrain.data.pairs import Pair, find_class_pairs, find_pairs, stem
@@ -49,7 +49,8 @@ class Folder(Source):
     mask of ``a.jpg``.
     ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of every image: columns ``id`` (its
     path below the images, without suffix) and ``label``. ``value_range`` are the pixel values that are black and white,
-    where they are not 0 and 255 (8 bits), 65535 (16 bits) or 1 (floats). Raises `ConfigError` and `DataError`.
+    where they are not 0 and 255 (8 bits), 65535 (16 bits) or 1 (floats); files of more than ``max_pixels`` are refused.
+    Raises `ConfigError` and `DataError`.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class Folder(Source):
         image_labels: str | None = None,
         channels: Annotated[int, Range(low=1)] = 3,
         value_range: tuple[float, float] | None = None,
+        max_pixels: Annotated[int, Range(low=1)] = MAX_PIXELS,
         check: bool = True,
     ) -> None:
         self.mode = _mode(mode, classes, missing)
         self.class_names = tuple(classes)
         self.channels = channels
         self.value_range = checked_range(value_range)
+        self._max_pixels = max_pixels
         task = make_task(self.mode, classes)
         self.palette = colours_of(task)
         ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
@@ -105,7 +108,7 @@ class Folder(Source):
         pair = self._pairs[self.ids[index]]
         masks = self._read(pair)
         shape = next((mask.shape for mask in masks if mask is not None), None)
-        image = read_image(pair.image, channels=self.channels, mask_shape=shape)
+        image = read_image(pair.image, channels=self.channels, mask_shape=shape, max_pixels=self._max_pixels)
         return RawSample(image, self._target(pair, masks, image.shape[:2]), self.ids[index])
 
     def mask(self, index: int) -> NDArray[np.uint8]:
@@ -115,14 +118,14 @@ class Folder(Source):
         if not self._by_class:
             return self._target(pair, masks, None)
         shape = next((mask.shape for mask in masks if mask is not None), None)
-        return self._target(pair, masks, image_size(pair.image, mask_shape=shape))
+        return self._target(pair, masks, image_size(pair.image, mask_shape=shape, max_pixels=self._max_pixels))
 
     def _read(self, pair: Pair) -> list[NDArray[np.uint8] | None]:
         """Read and translate the masks of a pair, None where there is no file."""
         return [None if file is None else self._read_file(file) for file in pair.masks]
 
     def _read_file(self, file: Path) -> NDArray[np.uint8]:
-        mask = read_mask(file, by_colour=self._labels.by_colour)
+        mask = read_mask(file, by_colour=self._labels.by_colour, max_pixels=self._max_pixels)
         labels = self._labels(mask)
         if (labels == UNKNOWN).any():
             values = map(self._labels.text, self._labels.unknown(np.unique(mask).tolist()))
@@ -158,7 +161,14 @@ class Folder(Source):
             log.warning("the files for %s are not checked: data.check=false", self._split)
             return
         pairs = list(self._pairs.values())
-        held = verify_pairs(pairs, self._labels, self.class_names, channels=self.channels, value_range=self.value_range)
+        held = verify_pairs(
+            pairs,
+            self._labels,
+            self.class_names,
+            channels=self.channels,
+            value_range=self.value_range,
+            max_pixels=self._max_pixels,
+        )
         absent = self._labels.absent(held[0])
         if self._by_class:
             absent = [name for name, values in zip(self.class_names, held, strict=True) if self._labels.absent(values)]

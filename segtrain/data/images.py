@@ -5,8 +5,9 @@ Photos are turned upright as their EXIF orientation says, which is how viewers a
 """
 
 import io
-import os
+import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -22,8 +23,9 @@ from segtrain.data.tiff import BEGINNINGS as TIFF
 from segtrain.data.tiff import read_tiff
 from segtrain.errors import DataError
 
-MAX_PIXELS = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", 2**30))
-"""Of an image; OpenCV's own limit and its variable, which it reads when it is imported."""
+MAX_PIXELS = 2**30
+"""Of an image or a mask, unless a key allows more. OpenCV has the same limit; what is above, Pillow reads."""
+ANY_SIZE = sys.maxsize
 JPEG, PNG, RIFF = b"\xff\xd8", b"\x89P", b"RI"  # how files begin; WebP is a RIFF
 ENDINGS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
 """How a complete JPEG and a complete PNG end, by how they begin."""
@@ -46,6 +48,21 @@ class ColourMaskError(DataError):
     """A mask that holds colours where label values were expected."""
 
 
+class ChannelsError(DataError):
+    """An image of other channels than asked for."""
+
+    def __init__(self, path: Path, found: int, expected: int, remedy: str) -> None:
+        super().__init__(f"{path}: the image has {found} channels, expected {expected}; {remedy}")
+        self.path, self.found, self.expected = path, found, expected
+
+    def of_checkpoint(self) -> DataError:
+        """Say the same where it is a trained model that expects them."""
+        return DataError(
+            f"{self.path}: the image has {self.found} channels, the checkpoint takes {self.expected}; give images of "
+            f"{self.expected} channels, or a checkpoint trained with data.channels={self.found}"
+        )
+
+
 class Decoded(NamedTuple):
     """Pixels ``(H, W)`` or ``(H, W, C)`` as stored; the first ``colours`` channels are gray or RGB; None: bands."""
 
@@ -54,32 +71,36 @@ class Decoded(NamedTuple):
     orientation: int
 
 
-def read_image(path: Path, *, channels: int = 3, mask_shape: tuple[int, ...] | None = None) -> Pixels:
+def read_image(
+    path: Path, *, channels: int = 3, mask_shape: tuple[int, ...] | None = None, max_pixels: int = MAX_PIXELS
+) -> Pixels:
     """Read an image as ``(H, W, channels)`` of uint8, uint16 or float32: RGB for 3, gray for 1, else as in the file.
 
     Transparency is dropped, gray is repeated, other types of number become float32 where that loses nothing (of
     float64, what float32 can hold). ``mask_shape``, the ``(H, W)`` of its mask, decides whether the EXIF orientation
-    applies. Raises `DataError` where the file is missing, damaged, of other channels, or holds NaN or infinity.
+    applies. Raises `DataError` where the file is missing, damaged, of other channels, of more than ``max_pixels``, or
+    holds NaN or infinity.
     """
-    decoded = decode_image(path)
+    decoded = decode_image(path, max_pixels=max_pixels)
     pixels = decoded.pixels
     pixels = _with_channels(pixels if pixels.ndim == 3 else pixels[..., None], decoded.colours, channels, path)
     return turn(pixels, decoded.orientation) if applies(decoded.orientation, pixels.shape[:2], mask_shape) else pixels
 
 
-def read_mask(path: Path, *, by_colour: bool = False) -> Pixels:
+def read_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read a mask as ``(H, W)`` of uint8 or uint16: the values in the file, indices into the palette where it has one.
 
     ``by_colour`` asks for the colours instead, of a palette too, as `segtrain.data.class_map.pack` makes numbers of
-    them. Raises `DataError` where the file is missing, damaged or holds colours that were not asked for.
+    them. Raises `DataError` where the file is missing, damaged, of more than ``max_pixels``, or holds colours that were
+    not asked for.
     """
-    return decode_mask(path, by_colour=by_colour)[0]
+    return decode_mask(path, by_colour=by_colour, max_pixels=max_pixels)[0]
 
 
-def decode_mask(path: Path, *, by_colour: bool = False) -> tuple[Pixels, Colours | None]:
+def decode_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, Colours | None]:
     """Do what `read_mask` does, and give the palette ``(values, 3)`` where the file has one."""
     data = _read_bytes(path)
-    pixels, orientation, palette = _decode_stored_mask(path, data)
+    pixels, orientation, palette = _decode_stored_mask(path, data, max_pixels)
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = pixels[..., 0]  # gray with transparency
     if by_colour:
@@ -105,22 +126,24 @@ def _packed(pixels: Pixels, palette: Colours | None, path: Path) -> Pixels:
     return (red << 16) | (green << 8) | blue
 
 
-def image_size(path: Path, *, mask_shape: tuple[int, ...] | None = None) -> tuple[int, int]:
+def image_size(
+    path: Path, *, mask_shape: tuple[int, ...] | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int]:
     """Give the ``(H, W)`` that `read_image` would, without decoding a file whose ends tell that it is complete.
 
     Raises `DataError` where the file is missing or damaged.
     """
-    stored, orientation = _stored_size(path)
+    stored, orientation = _stored_size(path, max_pixels)
     turned = orientation >= 5 and applies(orientation, stored, mask_shape)
     return stored[::-1] if turned else stored
 
 
-def _stored_size(path: Path) -> tuple[tuple[int, int], int]:
+def _stored_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
     """Give the ``(H, W)`` of the stored pixels, and their orientation."""
     if _is_complete(path):
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as image:
             return (image.height, image.width), orientation_in(image)
-    decoded = decode_image(path)
+    decoded = decode_image(path, max_pixels=max_pixels)
     height, width = decoded.pixels.shape[:2]
     return (height, width), decoded.orientation
 
@@ -134,14 +157,14 @@ def _is_complete(path: Path) -> bool:
     return False
 
 
-def decode_image(path: Path) -> Decoded:
+def decode_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     """Decode to uint8, uint16 or float32 of RGB, RGBA or whatever it is; raises `DataError` as `read_image` does.
 
     OpenCV does it; what that cannot do or might do wrong is left to others.
     """
     data = _read_bytes(path)
     if data.startswith(TIFF):
-        image, _ = _decode_tiff(path, data, palette=False)
+        image, _ = _decode_tiff(path, data, max_pixels, palette=False)
         return image._replace(pixels=_as_supported(image.pixels, path))
     _refuse_frames(path, data)
     _refuse_cut_webp(path, data)
@@ -150,10 +173,11 @@ def decode_image(path: Path) -> Decoded:
     if data.endswith(ENDINGS.get(data[:2], b"")):
         pixels = _decode_with_opencv(data)
         if pixels is not None:
+            refuse_size(path, pixels.shape[:2], max_pixels)
             return _coloured(_as_supported(pixels, path), orientation)
     elif data[:2] == JPEG:
         refuse_corrupt_jpeg(path, data)
-    pixels, _ = _decode_with_pillow(path, data, palette=False)
+    pixels, _ = _decode_with_pillow(path, data, max_pixels, palette=False)
     return _coloured(_as_supported(pixels, path), orientation)
 
 
@@ -162,10 +186,10 @@ def _coloured(pixels: Pixels, orientation: int) -> Decoded:
     return Decoded(pixels, 3 if pixels.ndim == 3 and pixels.shape[2] > 2 else 1, orientation)
 
 
-def _decode_tiff(path: Path, data: bytes, *, palette: bool) -> tuple[Decoded, Colours | None]:
+def _decode_tiff(path: Path, data: bytes, max_pixels: int, *, palette: bool) -> tuple[Decoded, Colours | None]:
     """Decode a TIFF; ``palette`` asks for the indices of a file that has one, and for it."""
     try:
-        image = read_tiff(data)
+        image = read_tiff(data, admit=partial(refuse_size, path, max_pixels=max_pixels))
     except ValueError as error:
         remedy = "" if ";" in str(error) else "; restore or remove it"
         raise DataError(f"{path}: {error}{remedy}") from None
@@ -174,10 +198,10 @@ def _decode_tiff(path: Path, data: bytes, *, palette: bool) -> tuple[Decoded, Co
     return Decoded(image.palette[image.pixels], 3, image.orientation), None
 
 
-def _decode_stored_mask(path: Path, data: bytes) -> tuple[Pixels, int, Colours | None]:
+def _decode_stored_mask(path: Path, data: bytes, max_pixels: int) -> tuple[Pixels, int, Colours | None]:
     """Decode a mask to its stored values; give its orientation and its palette too."""
     if data.startswith(TIFF):
-        (pixels, _, orientation), palette = _decode_tiff(path, data, palette=True)
+        (pixels, _, orientation), palette = _decode_tiff(path, data, max_pixels, palette=True)
         if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
             found = f"{pixels.shape[2]} channels or pages"
             raise DataError(f"{path}: the mask holds {found}, expected one; keep the right one")
@@ -187,8 +211,9 @@ def _decode_stored_mask(path: Path, data: bytes) -> tuple[Pixels, int, Colours |
     if _is_wide_png(data):
         wide = _decode_with_opencv(data)
         if wide is not None:
+            refuse_size(path, wide.shape[:2], max_pixels)
             return wide, orientation_of(data), None
-    pixels, palette = _decode_with_pillow(path, data, palette=True)
+    pixels, palette = _decode_with_pillow(path, data, max_pixels, palette=True)
     if pixels.ndim == 2:
         pixels = pixels // _stretch_of(data)
     return pixels, orientation_of(data), palette
@@ -257,11 +282,11 @@ def _decode_with_opencv(data: bytes) -> Pixels | None:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
-def _decode_with_pillow(path: Path, data: bytes, *, palette: bool) -> tuple[Pixels, Colours | None]:
+def _decode_with_pillow(path: Path, data: bytes, max_pixels: int, *, palette: bool) -> tuple[Pixels, Colours | None]:
     """Decode with the reason where it fails; ``palette`` asks for the indices of a file that has one, and for it."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _refuse_size(path, image.size)
+            refuse_size(path, image.size[::-1], max_pixels)
             keep = image.mode in AS_THEY_STAND or (palette and image.mode == "P")
             pixels = np.asarray(image if keep else image.convert("RGB"))
             colours = np.array(image.getpalette(), np.uint8).reshape(-1, 3) if keep and image.mode == "P" else None
@@ -269,15 +294,18 @@ def _decode_with_pillow(path: Path, data: bytes, *, palette: bool) -> tuple[Pixe
         raise DataError(f"{path}: not an image of a known format, or damaged; restore or remove it") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: cannot be decoded: {error}; restore or remove it") from None
+    if _is_wide_png(data):
+        raise DataError(f"{path}: too large a PNG to be read in 16 bits; cut it into tiles, or save it as TIFF")
     return (pixels.astype(np.uint8) if pixels.dtype == bool else pixels), colours  # mode "1"
 
 
-def _refuse_size(path: Path, size: tuple[int, int]) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
+def refuse_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
+    """Raise `DataError` where a height and width are more pixels than allowed."""
+    height, width = size
+    if width * height > max_pixels:
         raise DataError(
-            f"{path}: {width}x{height} pixels, expected at most {MAX_PIXELS} in all; cut it into tiles, or set the "
-            f"environment variable OPENCV_IO_MAX_IMAGE_PIXELS={width * height}"
+            f"{path}: {width}x{height} pixels, expected at most {max_pixels} in all; cut it into tiles, or set "
+            f"data.max_pixels={width * height}"
         )
 
 
@@ -323,10 +351,7 @@ def _with_channels(pixels: Pixels, colours: int | None, channels: int, path: Pat
     if found == channels:
         return pixels
     if not fits(found, colours, channels):
-        raise DataError(
-            f"{path}: the image has {found} channels, expected {channels}; "
-            f"convert it, or train with data.channels={found}"
-        )
+        raise ChannelsError(path, found, channels, f"convert it, or train with data.channels={found}")
     if channels == colours:  # without transparency
         return np.ascontiguousarray(pixels[..., :channels])
     if channels == 3:

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from segtrain.data.images import JPEG, PNG, decode_image, decode_mask, refuse_corrupt_jpeg
+from segtrain.data.images import (
+    JPEG,
+    MAX_PIXELS,
+    PNG,
+    decode_image,
+    decode_mask,
+    refuse_corrupt_jpeg,
+    refuse_size,
+)
 from segtrain.data.memory import recall, remember
 from segtrain.data.orientation import applies, orientation_in
 from segtrain.data.sample import Pixels
@@ -55,18 +63,16 @@ class MaskFacts(NamedTuple):
     colours: dict[int, tuple[int, int, int]]
 
 
-def look_into_image(path: Path) -> ImageFacts:
+def look_into_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """Read a whole file; raises `DataError` where it is damaged, or holds what `read_image` refuses."""
-    data, quick = _read(path), None
-    if data[:2] == JPEG:
-        refuse_corrupt_jpeg(path, data)
+    data = refuse_damaged(path)
+    quick = None
+    if data[:2] == JPEG or (data[:2] == PNG and data[24:25] != b"\x10"):  # of 16 bits, the range is looked at
         quick = _facts_of_head(data)
-    elif data[:2] == PNG:
-        _refuse_corrupt_png(path, data)
-        quick = None if data[24:25] == b"\x10" else _facts_of_head(data)  # of 16 bits, the range is looked at
     if quick is not None:
+        refuse_size(path, (quick.height, quick.width), max_pixels)
         return quick
-    decoded = decode_image(path)
+    decoded = decode_image(path, max_pixels=max_pixels)
     pixels = decoded.pixels
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     height, width = pixels.shape[:2]
@@ -74,9 +80,22 @@ def look_into_image(path: Path) -> ImageFacts:
     return facts if pixels.dtype == np.uint8 else facts._replace(low=float(pixels.min()), high=float(pixels.max()))
 
 
-def look_into_mask(path: Path, *, by_colour: bool = False) -> MaskFacts:
+def refuse_damaged(path: Path) -> bytes:
+    """Raise `DataError` for damage in a JPEG or a PNG of which decoders may say nothing; return what the file holds.
+
+    A PNG has check sums; a JPEG has none, so that damage which decodes to something is not found.
+    """
+    data = _read(path)
+    if data[:2] == JPEG:
+        refuse_corrupt_jpeg(path, data)
+    elif data[:2] == PNG:
+        _refuse_corrupt_png(path, data)
+    return data
+
+
+def look_into_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS) -> MaskFacts:
     """Read a whole mask; raises `DataError` as `read_mask` does."""
-    pixels, palette = decode_mask(path, by_colour=by_colour)
+    pixels, palette = decode_mask(path, by_colour=by_colour, max_pixels=max_pixels)
     values, found = np.unique(pixels, return_counts=True) if by_colour else _count(pixels)
     held = values.tolist()
     colours = (
@@ -130,20 +149,22 @@ T = TypeVar("T", ImageFacts, MaskFacts)
 class Inspector:
     """Looks into files, or remembers what was found in them; `keep` writes that down."""
 
-    def __init__(self, files: Iterable[Path]) -> None:
+    def __init__(self, files: Iterable[Path], *, max_pixels: int = MAX_PIXELS) -> None:
         folders = sorted({str(file.parent.absolute()) for file in files})
-        self._key = hashlib.sha256(f"{_FORMAT} {folders}".encode(errors="surrogateescape")).hexdigest()
+        self._max_pixels = max_pixels
+        self._key = hashlib.sha256(f"{_FORMAT} {max_pixels} {folders}".encode(errors="surrogateescape")).hexdigest()
         self._known: dict[str, Any] = recall("files", self._key) or {}
         self._found: dict[str, Any] = {}
 
     def image(self, path: Path) -> ImageFacts:
         """Do what `look_into_image` does."""
-        return ImageFacts(*self._facts(path, "image", lambda: list(look_into_image(path))))
+        return ImageFacts(*self._facts(path, "image", lambda: list(look_into_image(path, max_pixels=self._max_pixels))))
 
     def mask(self, path: Path, *, by_colour: bool = False) -> MaskFacts:
         """Do what `look_into_mask` does."""
         kind = "colours" if by_colour else "mask"
-        found = self._facts(path, kind, lambda: _plain(look_into_mask(path, by_colour=by_colour)))
+        limit = self._max_pixels
+        found = self._facts(path, kind, lambda: _plain(look_into_mask(path, by_colour=by_colour, max_pixels=limit)))
         shape, counts, colours = found
         return MaskFacts((shape[0], shape[1]), dict(counts), {value: tuple(rgb) for value, rgb in colours})
 

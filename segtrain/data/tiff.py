@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import cv2
@@ -37,12 +38,16 @@ class TiffImage(NamedTuple):
     palette: NDArray[np.uint8] | None = None
 
 
-def read_tiff(data: bytes) -> TiffImage:
-    """Decode a file; pages of one channel become channels. Raises `ValueError` that says why it cannot be used."""
+def read_tiff(data: bytes, *, admit: Callable[[tuple[int, int]], None] = lambda _size: None) -> TiffImage:
+    """Decode a file; pages of one channel become channels. Raises `ValueError` that says why it cannot be used.
+
+    ``admit`` is told height and width before anything is decoded, and may raise.
+    """
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             image = _only_image(file)
             page: Any = image.keyframe
+            admit((page.imagelength, page.imagewidth))
             orientation = int(page.tags.valueof("Orientation", UPRIGHT))
             pixels = _pixels(image, data, orientation)
             return TiffImage(pixels, _colours(page, pixels), orientation, _palette(page))
@@ -110,7 +115,10 @@ def _with_pillow(data: bytes, page: Any) -> Pixels | None:
 def _with_opencv(data: bytes, page: Any) -> Pixels | None:
     if page.photometric.name not in AS_STORED or (page.samplesperpixel == 4 and page.dtype == np.uint8):
         return None  # it would multiply colours of 8 bits by what may be transparency
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # more pixels than it takes
+        return None
     if pixels is None or not _is_as_said(pixels, page):
         return None
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(page.samplesperpixel)

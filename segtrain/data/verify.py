@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segtrain.data.class_map import pack
-from segtrain.data.images import ColourMaskError, fits
+from segtrain.data.images import MAX_PIXELS, ChannelsError, ColourMaskError, fits
 from segtrain.data.inspection import ImageFacts, Inspector, MaskFacts
 from segtrain.data.labels import INEXACT, MANY, LabelMap, listing
 from segtrain.data.pairs import Pair
@@ -43,17 +43,20 @@ def verify_pairs(
     *,
     channels: int = 3,
     value_range: tuple[float, float] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[set[int]]:
     """Check all pairs, and return the values that the first, second, ... mask of each holds.
 
     Raises one `DataError` with a line for each problem.
     """
-    inspector = Inspector(file for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
+    files = (file for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
+    inspector = Inspector(files, max_pixels=max_pixels)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         findings = list(pool.map(lambda pair: _look(pair, inspector, by_colour=labels.by_colour), pairs))
     images = {finding.pair.image: finding.image for finding in findings if finding.image}
     problems = [problem for finding in findings for problem in finding.problems]
-    problems = first_few([*problems, *odd_images(images, channels)])
+    unfit = odd_channels(images, channels)
+    problems = first_few([*problems, *([str(unfit)] if unfit else odd_types(images))])
     masks = [
         (file, facts)
         for finding in findings
@@ -65,7 +68,7 @@ def verify_pairs(
     problems += _palettes_that_differ(masks, labels)
     inspector.keep()
     if problems:
-        raise DataError("\n".join(problems))
+        raise unfit if unfit and len(problems) == 1 else DataError("\n".join(problems))
     mention_palette(masks, labels)
     if value_range is None:
         mention_range(list(images.values()))
@@ -139,14 +142,19 @@ def _rgb(colour: tuple[int, int, int]) -> str:
     return "-".join(map(str, colour))
 
 
-def odd_images(images: Mapping[Path, ImageFacts], channels: int) -> list[str]:
-    """Describe images of other channels than asked for, or of another type of number than the rest."""
+def odd_channels(images: Mapping[Path, ImageFacts], channels: int) -> ChannelsError | None:
+    """Describe images of other channels than asked for."""
     unfit = [file for file, facts in images.items() if not fits(facts.channels, facts.colours, channels)]
     if unfit:
         found, others = images[unfit[0]].channels, len(images) - len(unfit)
         remedy = f"train with data.channels={found}" if len(unfit) > others else "convert or remove it"
         count = f"({len(unfit)} of {len(images)} images are so)"
-        return [f"{unfit[0]}: the image has {found} channels, expected {channels}; {remedy} {count}"]
+        return ChannelsError(unfit[0], found, channels, f"{remedy} {count}")
+    return None
+
+
+def odd_types(images: Mapping[Path, ImageFacts]) -> list[str]:
+    """Describe images of another type of number than the rest."""
     types = Counter(facts.dtype for facts in images.values()).most_common()
     odd = [file for file, facts in images.items() if facts.dtype != types[0][0]]
     if odd:

@@ -1,4 +1,7 @@
+import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -9,6 +12,7 @@ import pytest
 from PIL import Image
 
 from segtrain.data.images import image_size, read_image, read_mask
+from segtrain.data.inspection import look_into_image
 from segtrain.errors import DataError
 
 PHOTO = cv2.resize(np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8), (60, 40))
@@ -161,11 +165,39 @@ def test_several_frames_are_refused(tmp_path, reader, suffix):
         reader(tmp_path / f"a.{suffix}")
 
 
-def test_more_pixels_than_the_limit_are_refused_with_the_way_to_raise_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("segtrain.data.images.MAX_PIXELS", 2399)
-    path = save(tmp_path / "a.png", MASK.astype(np.uint8))
-    with pytest.raises(DataError, match=r"60x40 pixels, expected at most 2399 .* OPENCV_IO_MAX_IMAGE_PIXELS=2400"):
-        read_mask(path)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "tif", "gif"])
+@pytest.mark.parametrize("read", [read_image, read_mask, look_into_image])
+def test_more_pixels_than_the_limit_are_refused_with_the_key_that_raises_it(tmp_path, suffix, read):
+    path = save(tmp_path / f"a.{suffix}", MASK.astype(np.uint8))
+    with pytest.raises(DataError, match=r"60x40 pixels, expected at most 2399 .*, or set data\.max_pixels=2400$"):
+        read(path, max_pixels=2399)
+    if (read, suffix) != (read_mask, "webp"):  # which has three channels that differ
+        read(path, max_pixels=2400)
+
+
+def test_what_is_too_large_for_opencv_is_read_by_others_or_refused_but_never_in_fewer_bits(tmp_path):
+    for suffix in ("png", "bmp", "tif"):
+        save(tmp_path / f"a.{suffix}", PHOTO)
+    cv2.imwrite(str(tmp_path / "wide.png"), PHOTO.astype(np.uint16) * 257)
+    np.save(tmp_path / "expected.npy", PHOTO)
+    script = """
+import sys; from pathlib import Path
+import cv2, numpy as np
+from segtrain.data.images import read_image
+here = Path(sys.argv[1])
+for name in ("a.png", "a.bmp", "a.tif"):
+    assert np.array_equal(read_image(here / name), np.load(here / "expected.npy")), name
+try:
+    cv2.imdecode(np.fromfile(here / "a.png", np.uint8), 1)
+except cv2.error:
+    print("opencv refused it")
+read_image(here / "wide.png")
+"""
+    env = {**os.environ, "OPENCV_IO_MAX_IMAGE_PIXELS": "2399"}  # which OpenCV reads when it is imported
+    words = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout == "opencv refused it\n"
+    assert "wide.png: too large a PNG to be read in 16 bits; cut it into tiles, or save it as TIFF" in done.stderr
 
 
 def test_pillow_neither_warns_of_large_images_nor_refuses_them(tmp_path):

@@ -144,12 +144,20 @@ def test_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):
     open_folder(tmp_path, **ALL).verify()
     looked = []
     look = inspection.look_into_image
-    monkeypatch.setattr(inspection, "look_into_image", lambda path: looked.append(path.name) or look(path))
+    monkeypatch.setattr(inspection, "look_into_image", lambda path, **_: looked.append(path.name) or look(path))
     open_folder(tmp_path, **ALL).verify()
     assert looked == []
     Image.fromarray(photo(SIZE)).save(tmp_path / "images/cat_2.jpg")
     open_folder(tmp_path, **ALL).verify()
     assert looked == ["cat_2.jpg"]
+
+
+def test_images_and_masks_above_the_limit_are_named_though_they_are_remembered(tmp_path):
+    make_root(tmp_path, count=2)  # of 24 x 30 = 720 pixels
+    open_folder(tmp_path, max_pixels=720, **ALL).verify()
+    lines = problem(tmp_path, max_pixels=719, **ALL).splitlines()
+    assert len(lines) == 4
+    assert all(line.endswith("cut it into tiles, or set data.max_pixels=720") for line in lines)
 
 
 def test_what_is_remembered_gives_the_same_answers(tmp_path, caplog):
