@@ -102,7 +102,7 @@ class Folder(Source):
             below = base / images if (base / images).is_dir() else base
             names = [stem(pair.image, below) for pair in self._pairs.values()]
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
-        log.info("%s: %d pairs for %s; mask values: %s", base, len(self), split, self._labels.describe())
+        log.info("%s: %d pairs for %s; mask values mean: %s", base, len(self), split, self._labels.describe())
 
     def __getitem__(self, index: int) -> RawSample:
         pair = self._pairs[self.ids[index]]

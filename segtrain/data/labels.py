@@ -117,10 +117,24 @@ class LabelMap:
         if unknown == [count] and held[0] == 0 and lacks_background and not self.mapped:
             background = _with_background(class_names)
             return f"set {background} if 0 is background, or {_skip({*self.ignore, count})} if {count} does not count"
+        if not self.mapped and (classes := self._with_more_classes(held, unknown, class_names)):
+            skip = _skip({*self.ignore, *unknown})
+            if len(unknown) == 1:
+                return f"{classes}, or fix the mask if {count} is in few, or set {skip} if {count} does not count"
+            return f"{classes}, or set {skip} if these do not count"
         if len(unknown) == 1 and len(held) > max(2, count) and not self.mapped:
             skip = _skip({*self.ignore, *unknown})
             return f"fix the mask if {unknown[0]} is in few, or set {skip} if {unknown[0]} does not count"
         return self._map_for(held, class_names, lacks_background=lacks_background)
+
+    def _with_more_classes(self, held: Sequence[int], unknown: Sequence[int], class_names: Sequence[str]) -> str | None:
+        """Say which classes to name where the values go on after the last one that has a name; None elsewhere."""
+        count = len(self.label_names)
+        goes_on = list(unknown) == list(range(count, count + len(unknown)))
+        if not goes_on or not unknown or len(held) <= max(2, count) or self.label_names[-1] != class_names[-1]:
+            return None
+        names = ",".join([*self.label_names, *"?" * len(unknown)])
+        return f"name {listing(unknown)} where a class is missing: write that for ? in 'data.classes=[{names}]'"
 
     def _map_for(self, held: Sequence[int], class_names: Sequence[str], *, lacks_background: bool) -> str:
         """Say which map translates these values."""

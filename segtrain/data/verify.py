@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segtrain.data.class_map import pack
-from segtrain.data.images import MAX_PIXELS, ChannelsError, ColourMaskError, fits
+from segtrain.data.images import JPEG, MAX_PIXELS, RIFF, ChannelsError, ColourMaskError, fits
 from segtrain.data.inspection import ImageFacts, Inspector, MaskFacts
 from segtrain.data.labels import INEXACT, MANY, LabelMap, listing
 from segtrain.data.pairs import Pair
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 MOST = 8  # problems that are shown
 FULL_RANGE = {"uint16": 65535.0, "float32": 1.0}
+_LOOKED_AT = 3  # pairs, to tell whether images and masks are swapped
+_HEAD = 64  # bytes, in which a lossy WebP says what it is
 FEW = 15  # cameras of 12 bits fill a sixteenth of 16 bits
 
 
@@ -64,12 +66,15 @@ def verify_pairs(
         if file is not None and facts is not None
     ]
     coloured = [file for finding in findings for file in finding.coloured]
-    problems += [*_coloured(coloured, inspector, labels), *_strange(masks, labels, class_names)]
+    in_masks = [*_coloured(coloured, inspector, labels), *_strange(masks, labels, class_names)]
+    swapped = _swapped(findings, inspector) if in_masks else None
+    problems += [swapped] if swapped else in_masks
     problems += _palettes_that_differ(masks, labels)
     inspector.keep()
     if problems:
         raise unfit if unfit and len(problems) == 1 else DataError("\n".join(problems))
     mention_palette(masks, labels)
+    warn_of_lossy([file for file, _ in masks])
     if value_range is None:
         mention_range(list(images.values()))
     held: list[set[int]] = [set() for _ in pairs[0].masks]
@@ -104,6 +109,42 @@ def _coloured(files: Sequence[Path], inspector: Inspector, labels: LabelMap) -> 
         return [f"{files[0]}: the mask holds colours, {len(counts)} of them in all masks; {INEXACT}{others}"]
     remedy = _by_colour(labels).fill_in(sorted(counts))
     return [f"{files[0]}: the mask holds colours, expected label values; {remedy}{others}"]
+
+
+def _swapped(findings: Sequence[Finding], inspector: Inspector) -> str | None:
+    """Describe masks that are photos, for images that are masks; None where that is not so."""
+    some = [finding for finding in findings if finding.image][:_LOOKED_AT]
+    masks = [file for finding in some for file in finding.pair.masks if file is not None]
+    try:
+        photos = all(len(inspector.mask(file, by_colour=True).counts) > MANY for file in masks)
+        if not (masks and photos):
+            return None
+        values = {value for finding in some for value in inspector.mask(finding.pair.image).counts}
+    except DataError:  # an image of colours, or a mask of 16 bits
+        return None
+    if len(values) > MANY:
+        return None
+    return (
+        f"{masks[0]}: the masks hold many colours as photos do, and the images few values ({listing(sorted(values))}) "
+        "as masks do; are data.images and data.masks swapped? Give each the folder of the other"
+    )
+
+
+def warn_of_lossy(masks: Sequence[Path]) -> None:
+    """Say so where masks are saved by a method that changes values: a class may be lost without any value to tell."""
+    lossy = [file for file in masks if _is_lossy(file)]
+    if lossy:
+        log.warning(
+            "%s: %d of %d masks are JPEG or lossy WebP, which change label values, of small numbers to 0; "
+            "save masks as PNG, from where they are whole",
+            *(lossy[0], len(lossy), len(masks)),
+        )
+
+
+def _is_lossy(file: Path) -> bool:
+    with file.open("rb") as stream:
+        head = stream.read(_HEAD)
+    return head.startswith(JPEG) or (head.startswith(RIFF) and b"VP8 " in head)
 
 
 def _palettes_that_differ(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap) -> list[str]:

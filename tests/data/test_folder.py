@@ -180,6 +180,21 @@ VALUE_PROBLEMS = [
         {"ignore_index": 9},
         "set 'data.ignore_index=[9,77]' if 77 does not count",
     ),
+    (
+        (0, 1, 2),
+        ["background", "cat"],
+        {},
+        "name 2 where a class is missing: write that for ? in 'data.classes=[background,cat,?]', or fix the mask if 2 "
+        "is in few, or set data.ignore_index=2 if 2 does not count",
+    ),
+    ((0, 1, 2), ["cat"], {}, "name 2 where a class is missing: write that for ? in 'data.classes=[background,cat,?]'"),
+    (
+        (0, 1, 2, 3),
+        ["background", "cat"],
+        {},
+        "name 2, 3 where a class is missing: write that for ? in 'data.classes=[background,cat,?,?]', or set "
+        "'data.ignore_index=[2,3]' if these do not count",
+    ),
     (range(200), ["cat"], {}, "was it saved as JPEG, or resized with interpolation?"),
     (range(256), ["cat"], {}, "its edges are soft: split them with 'data.class_map={0-127: 0, 128-255: 1}'"),
 ]

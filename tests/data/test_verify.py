@@ -168,3 +168,38 @@ def test_what_is_remembered_gives_the_same_answers(tmp_path, caplog):
         open_folder(tmp_path, classes=("background", "cat", "dog"), **ALL).verify()
         assert "no mask for train holds dog" in caplog.text
         assert "mask holds 0 and 1, expected 0 (background)" in problem(tmp_path, class_map={0: 0}, **ALL)
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("jpg", {}), ("webp", {"quality": 80})])
+def test_masks_saved_lossy_are_named_though_all_their_values_are_valid(tmp_path, caplog, suffix, options):
+    for name in "abc":
+        write_pair(tmp_path, name)
+    for name in "ab":
+        (tmp_path / f"masks/{name}.png").unlink()
+        Image.new("L", SIZE[::-1], 0).save(tmp_path / f"masks/{name}.{suffix}", **options)
+    open_folder(tmp_path, **ALL).verify()
+    (line,) = [record.getMessage() for record in caplog.records if "lossy" in record.getMessage()]
+    assert line.startswith(f"{tmp_path}/masks/a.{suffix}: 2 of 3 masks are JPEG or lossy WebP")
+    assert "save masks as PNG" in line
+
+
+def test_masks_saved_lossless_are_not_named(tmp_path, caplog):
+    for name in "abc":
+        write_pair(tmp_path, name)
+    (tmp_path / "masks/a.png").unlink()
+    Image.new("L", SIZE[::-1], 1).save(tmp_path / "masks/a.webp", lossless=True)
+    open_folder(tmp_path, **ALL).verify()
+    assert "lossy" not in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_images_and_masks_that_are_swapped_are_told_so(tmp_path, suffix):
+    for name in "abc":
+        write_pair(tmp_path, name)
+        (tmp_path / f"images/{name}.jpg").unlink()
+        Image.fromarray(photo(SIZE)).save(tmp_path / f"images/{name}.{suffix}")
+    message = problem(tmp_path, images="masks", masks="images", **ALL)
+    assert message.startswith(f"{tmp_path}/images/a.{suffix}: the masks hold many colours as photos do")
+    assert "the images few values (0, 1) as masks do; are data.images and data.masks swapped?" in message
+    assert "\n" not in message
+    open_folder(tmp_path, **ALL).verify()
