@@ -128,7 +128,7 @@ def to_labels(target: Tensor, task: Task, *, checked: bool = False) -> Tensor:
         if target.is_cpu:
             require_labels(target, task)
         elif target.is_cuda:
-            torch._assert_async(_are_labels(target, task).all(), "the target holds what is no label of the task")
+            assert_labels(target, task)
     return as_integers(target)
 
 
@@ -155,6 +155,14 @@ def require_labels(target: Tensor, task: Task, *, ids: Sequence[str] | None = No
     elif bool(_are_labels(target, task).all()):
         return
     raise stray_label(target, target, task, ids)
+
+
+def assert_labels(target: Tensor, task: Task) -> None:
+    """Let the device itself stop at what is no label of the task, so that nothing waits for it; integers or floats.
+
+    A CPU raises RuntimeError at once. CUDA reports it at the next call that waits, and computes nothing after that.
+    """
+    torch._assert_async(_are_labels(target, task).all(), "the target holds what is no label of the task")
 
 
 def stray_label(prediction: Tensor, target: Tensor, task: Task, ids: Sequence[str] | None = None) -> DataError:

@@ -1,12 +1,17 @@
 """What every loss does with targets in other layouts, of other types, and with what cannot be meant."""
 
+import math
+import sys
+from subprocess import run
+
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from segtrain import losses
 from segtrain.errors import ConfigError, DataError
-from segtrain.task import Binary, Multiclass, Multilabel, make_task
+from segtrain.task import Binary, Multiclass, Multilabel, make_task, require_labels
+from segtrain.task.door import assert_labels
 
 FUNCTIONS = sorted(name for name in losses.__all__ if name.endswith("_loss"))
 CLASSES = sorted(name for name in losses.__all__ if name.endswith("Loss"))
@@ -109,6 +114,41 @@ def test_what_is_no_label_is_named_with_its_place(loss, case, label):
     place = f"image 1.*: target holds {label} at row 2, column 3, expected 0..{task.num_labels - 1} or 255"
     with pytest.raises(DataError, match=place):
         loss(case.logits, target, task)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64, torch.float32])
+def test_the_check_for_accelerators_passes_labels_and_what_is_ignored(case, dtype):
+    assert (case.target == 255).any()
+    assert_labels(case.target.to(dtype), case.task)
+
+
+@pytest.mark.parametrize("wrong", [254, -1, 2**62, 0.5, math.nan])
+def test_the_check_for_accelerators_refuses_what_the_one_for_cpus_does(case, wrong):
+    target = case.target.double() if isinstance(wrong, float) else case.target.clone()
+    target[1, ..., 2, 3] = wrong
+    for check, error in ((require_labels, DataError), (assert_labels, RuntimeError)):
+        with pytest.raises(error, match=r"no label|expected 0\.\."):
+            check(target, case.task)
+
+
+ON_THE_GPU = """
+import torch
+from segtrain import losses
+logits, target = torch.zeros(1, 3, 2, 2, device="cuda"), torch.tensor([[[0, 2], [255, {label}]]], device="cuda")
+torch.cuda.set_sync_debug_mode("error")
+value = losses.dice_loss(logits, target, "multiclass")
+torch.cuda.set_sync_debug_mode("default")
+print(value.isfinite().item())
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("label", "is_one"), [(1, True), (3, False)])
+def test_what_is_no_label_on_the_gpu_ends_in_a_failed_assertion_and_nothing_waits(label, is_one):
+    """In a process of its own, as CUDA computes nothing after such an assertion."""
+    found = run([sys.executable, "-c", ON_THE_GPU.format(label=label)], capture_output=True, text=True, check=False)
+    assert (found.returncode == 0, found.stdout == "True\n") == (is_one, is_one), found.stderr
+    assert is_one or "assert" in found.stderr
 
 
 def test_soft_truth_is_refused(loss, case):
