@@ -49,6 +49,23 @@ def test_sizes_that_are_only_said_to_vary_stay_free(arch):
         compare(model, graph, size)
 
 
+@pytest.mark.parametrize("encoder", ["resnet26d", "seresnext26d_32x4d"])
+@pytest.mark.parametrize(
+    ("sides", "sizes"),
+    [
+        ({2: Dim.AUTO, 3: Dim.AUTO}, OTHER_SIZES),
+        ({2: 32 * Dim("rows", min=2, max=256), 3: 32 * Dim("columns", min=2, max=256)}, [(128, 96), (64, 320)]),
+    ],
+)
+def test_encoders_whose_shortcuts_pool_are_exported_with_sides_that_vary_or_multiples(encoder, sides, sizes):
+    """Torch compares sizes where a pooling rounds up, and cannot prove it for a side that is only named."""
+    torch.manual_seed(0)
+    model = create_model("fpn", encoder, weights=None, num_classes=2).double().eval()
+    graph = exported(model, sides)
+    for size in [(64, 64), *sizes]:
+        compare(model, graph, size)
+
+
 def test_a_classification_head_is_exported_with_the_model():
     model = make("fpn", classification={"num_classes": 4})
     compare(model, exported(model), (200, 150))
