@@ -12,13 +12,12 @@ from torch import nn
 from segtrain import build, checkpoint
 from segtrain.config.compose import compose
 from segtrain.config.schema import SMALLEST, Precision
+from segtrain.data.given import Given
 from segtrain.data.palette import colours_of
 from segtrain.data.transforms import Fit
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError
 from segtrain.models import SegmentationHead, Segmenter
 from segtrain.task import Mode, make_task
-
-_DTYPES = (np.uint8, np.uint16, np.float32)
 
 
 class Predictor:
@@ -44,29 +43,16 @@ class Predictor:
         self.model, self.class_names, self.palette = made.model, made.task.class_names, made.palette
         self._made = made
 
-    def __call__(self, image: NDArray[Any] | str | PathLike[str]) -> NDArray[np.uint8]:
+    def __call__(self, image: Given) -> NDArray[np.uint8]:
         """Return the labels of an image at its own size: uint8 ``(H, W)``, or 0 and 1 of each class, ``(C, H, W)``.
 
-        The image is an array ``(H, W, C)``, RGB where C is 3, or ``(H, W)`` of a model for gray images, with the pixels
-        that a file would hold: uint8, uint16 or float32. Or it is the path of a file. Raises DataError for an array of
-        another type or number of channels, and for a file that cannot be read.
+        The image is an array or tensor ``(H, W, C)``, RGB where C is 3, or gray ``(H, W)``, with the pixels that a file
+        would hold: uint8, uint16 or float32. Or it is an image of Pillow, or the path of a file. Raises DataError for
+        another type, layout, number of channels or scale of numbers, and for a file that cannot be read.
         """
-        return self._made.predict(self._pixels(image))
+        return self._made.predict(self._made.preprocess.pixels(image))
 
     predict = __call__
-
-    def _pixels(self, image: NDArray[Any] | str | PathLike[str]) -> NDArray[Any]:
-        if isinstance(image, str | PathLike):
-            return self._made.read(Path(image))
-        channels = self._made.channels
-        found = np.asarray(image)
-        pixels = found[..., None] if found.ndim == 2 else found
-        if pixels.ndim != 3 or pixels.shape[2] != channels or pixels.dtype not in _DTYPES:
-            raise DataError(
-                f"image: an array {found.shape} of {found.dtype}, expected (H, W, {channels}) of uint8, uint16 or "
-                "float32, as files hold them"
-            )
-        return pixels
 
 
 def save_model(

@@ -251,7 +251,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
         saving=config.checkpoint,
         checkpoints=Checkpoints(folder / "checkpoints"),
         log=build_log(config, job, folder),
-        description=describe(job, model, task, palette=train.palette, size=typical_size(train)),
+        description=describe(job, model, task, palette=train.palette, source=train),
     )
     if resumed is not None:
         resume(trainer, resumed, partial(build_optimizer, runtime=runtime))
@@ -279,11 +279,11 @@ def describe(
     task: Task,
     *,
     palette: Sequence[Colour],
-    size: Sequence[int] | None = None,
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Return what a checkpoint says beside the weights: enough to rebuild the model and its preprocessing.
 
-    ``size`` is the typical height and width of the images that the model was trained on.
+    ``source`` are the images that the model was trained on: their typical height and width, and type of number.
     """
     return {
         "config": dict(job),
@@ -291,7 +291,8 @@ def describe(
         "class_names": list(task.class_names),
         "image_classes": list(model.image_classes),
         "palette": [list(colour) for colour in palette],
-        "typical_size": None if size is None else list(size),
+        "typical_size": None if source is None else list(typical_size(source)),
+        "trained_on": None if source is None else source[0].image.dtype.name,
         "normalize": model.normalize.config(),
         "versions": {"segtrain": __version__, **{name: version(name) for name in _LIBRARIES}},
     }
@@ -322,7 +323,7 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
     model.aux_heads.clear()
     model.thresholds = point.thresholds
     model.config = dict(payload["config"])
-    model.preprocess = Preprocess(build_fitting(config), model.normalize)
+    model.preprocess = Preprocess(build_fitting(config), model.normalize, trained_on=payload.get("trained_on"))
     if activation is not None:
         assert isinstance(model.segmentation_head, SegmentationHead)
         model.segmentation_head.cool(point.temperature)
@@ -383,8 +384,12 @@ def make_predictor(
         model,
         task=task,
         runtime=runtime,
-        preprocess=Preprocess(build_fitting(config), model.normalize),
+        preprocess=Preprocess(
+            build_fitting(config),
+            model.normalize,
+            trained_on=payload.get("trained_on"),
+            max_pixels=config.data.leaf.get("max_pixels", ANY_SIZE),
+        ),
         palette=[tuple(colour) for colour in payload["palette"]],
         scale=training_scale(payload, config),
-        max_pixels=config.data.leaf.get("max_pixels", ANY_SIZE),
     )

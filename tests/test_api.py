@@ -59,6 +59,90 @@ def test_the_predictor_refuses_arrays_that_no_file_would_hold(run, image):
         Predictor(run)(image)
 
 
+def as_path(pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "given.png")
+    return tmp_path / "given.png"
+
+
+GIVEN = {
+    "array": lambda pixels, _: pixels,
+    "tensor": lambda pixels, _: torch.from_numpy(pixels),
+    "image of Pillow": lambda pixels, _: Image.fromarray(pixels),
+    "image with transparency": lambda pixels, _: Image.fromarray(np.dstack([pixels, pixels[..., 0]])),
+    "path": as_path,
+    "text": lambda pixels, tmp_path: str(as_path(pixels, tmp_path)),
+    "floats": lambda pixels, _: pixels.astype(np.float32) / 255,
+    "sixteen bits": lambda pixels, _: pixels.astype(np.uint16) * 257,
+}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_model_and_predictor_take_an_image_by_one_door(run, tmp_path, kind):
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    model, predictor = load_model(run), Predictor(run)
+    given = GIVEN[kind](pixels, tmp_path)
+    expected = model.normalize(torch.from_numpy(pixels).permute(2, 0, 1)[None])  # it has the training size already
+    torch.testing.assert_close(model.preprocess(given), expected, atol=1e-5, rtol=0)
+    assert (predictor(given) == predictor(pixels)).mean() > 0.99  # floats round otherwise
+
+
+@pytest.mark.parametrize("kind", ["array", "image of Pillow", "path"])
+def test_a_gray_image_is_repeated_as_its_file_is(run, tmp_path, kind):
+    gray = np.random.default_rng(1).integers(0, 256, (32, 32), dtype=np.uint8)
+    expected = load_model(run).preprocess(np.dstack([gray] * 3))
+    assert torch.equal(load_model(run).preprocess(GIVEN[kind](gray, tmp_path)), expected)
+
+
+def test_a_photo_of_pillow_is_turned_upright_as_its_file_is(run, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.arange(3 * 32 * 20, dtype=np.uint8).reshape(32, 20, 3)).save(tmp_path / "a.png", exif=exif)
+    preprocess = load_model(run).preprocess
+    assert preprocess.pixels(Image.open(tmp_path / "a.png")).shape == (20, 32, 3)
+    assert np.array_equal(preprocess.pixels(Image.open(tmp_path / "a.png")), preprocess.pixels(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((3, 8, 9), np.uint8), r"channels come first: give image.transpose\(1, 2, 0\)"),
+        (torch.zeros(3, 8, 9), r"of a tensor image.permute\(1, 2, 0\)"),
+        (np.zeros((1, 8, 9, 3), np.uint8), r"a batch of one: give image\[0\]"),
+        (np.zeros((8, 9, 3)), r"give image.astype\('float32'\)"),
+        (np.full((8, 9, 3), np.nan, np.float32), "NaN"),
+        (np.full((8, 9, 3), 255, np.float32), "float32 up to 255, expected 1 as white; give uint8 pixels"),
+    ],
+)
+def test_both_refuse_alike_what_is_no_image(run, image, said):
+    for door in (load_model(run).preprocess, Predictor(run)):
+        with pytest.raises(DataError, match=said):
+            door(image)
+
+
+def test_floats_that_shine_or_have_a_range_of_their_own_are_taken(run, caplog):
+    model = load_model(run)
+    assert model.preprocess(np.full((32, 32, 3), 1.9, np.float32)).shape == (1, 3, 32, 32)
+    bright = np.full((32, 32, 3), 255, np.float32)
+    model.preprocess.trained_on = "float32"  # whose scale was that of its files
+    assert model.preprocess(bright).shape == (1, 3, 32, 32)
+    model.preprocess.trained_on = "uint8"
+    model.preprocess.normalize = model.normalize.with_range((0, 255))
+    assert model.preprocess(bright).shape == (1, 3, 32, 32)
+    model.preprocess.normalize, model.preprocess.trained_on = model.normalize, None  # a checkpoint that does not say
+    model.preprocess(bright)
+    assert "float32 up to 255, expected 1 as white" in caplog.text
+
+
+def test_a_model_that_was_not_trained_says_that_it_knows_no_size():
+    model = create_model("unet", "test_resnet", num_classes=2)
+    for call in (
+        lambda: model.preprocess(np.zeros((8, 8, 3), np.uint8)),
+        lambda: model.preprocess.restore(None, (8, 8)),
+    ):
+        with pytest.raises(ConfigError, match=r"model.normalize\(batch\).*save_model\(model, file, image_size=...\)"):
+            call()
+
+
 def test_a_model_made_in_python_is_read_by_predict_eval_and_load_model(tmp_path, photo):
     torch.manual_seed(0)
     model = create_model("fpn", "test_resnet", num_classes=5, dropout=0.5).eval()

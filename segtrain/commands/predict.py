@@ -92,7 +92,7 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
         for name, image_path in names.items():
             display.stepped()
             try:
-                image = predictor.read(image_path)
+                image = predictor.preprocess.pixels(image_path)
             except DataError as error:
                 log.warning("%s", error)
                 failed.append(str(error))

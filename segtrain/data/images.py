@@ -83,7 +83,7 @@ def read_image(
     """
     decoded = decode_image(path, max_pixels=max_pixels)
     pixels = decoded.pixels
-    pixels = _with_channels(pixels if pixels.ndim == 3 else pixels[..., None], decoded.colours, channels, path)
+    pixels = with_channels(pixels if pixels.ndim == 3 else pixels[..., None], decoded.colours, channels, path)
     return turn(pixels, decoded.orientation) if applies(decoded.orientation, pixels.shape[:2], mask_shape) else pixels
 
 
@@ -345,7 +345,7 @@ def fits(found: int, colours: int | None, channels: int) -> bool:
     return channels in (found, colours) or (channels, colours) in ((3, 1), (1, 3))
 
 
-def _with_channels(pixels: Pixels, colours: int | None, channels: int, path: Path) -> Pixels:
+def with_channels(pixels: Pixels, colours: int | None, channels: int, path: Path) -> Pixels:
     """Bring ``(H, W, C)`` to the number of channels that is asked for."""
     found = pixels.shape[2]
     if found == channels:

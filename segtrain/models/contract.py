@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
 
+_NO_SIZE = (
+    "model.preprocess: this model was made in Python, so that nothing says to which size images are brought; call "
+    "model.normalize(batch) on stored pixels (N, C, H, W) of your size, or save_model(model, file, image_size=...) and "
+    "then load_model(file) or Predictor(file)"
+)
 Layout: TypeAlias = Literal["pyramid", "tokens"]
 
 
@@ -31,11 +35,23 @@ class Demands:
 class Preprocessing(Protocol):
     """What a trained model was fed with: the way from stored pixels to its input, and back from its logits."""
 
-    def __call__(self, image: NDArray[Any]) -> Tensor:
-        """Turn pixels ``(H, W, C)`` as a file holds them into a float32 batch of one, ``(1, C, h, w)``."""
+    def __call__(self, image: Any) -> Tensor:
+        """Turn an image, such as pixels ``(H, W, C)`` as a file holds them, into a float32 batch of one."""
 
     def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Resize logits ``(1, C, h, w)`` to an image of height and width ``size``."""
+
+
+class NoPreprocessing:
+    """Stands where a model was not trained yet: nothing says to which size its images are brought."""
+
+    def __call__(self, image: Any) -> Tensor:  # noqa: ARG002 - it is that of Preprocessing
+        """Raise ConfigError."""
+        raise ConfigError(_NO_SIZE)
+
+    def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """Raise ConfigError."""
+        raise ConfigError(_NO_SIZE)
 
 
 class Encoder(nn.Module):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
-from segtrain.models.contract import Decoder, Encoder, Preprocessing
+from segtrain.models.contract import Decoder, Encoder, NoPreprocessing, Preprocessing
 from segtrain.models.layers import crop, resize
 from segtrain.models.normalize import Normalize
 
@@ -67,7 +67,7 @@ class Segmenter(nn.Module):
         self.class_names = tuple(class_names)
         self.image_classes = tuple(image_classes)
         self.thresholds: tuple[float, ...] | None = None
-        self.preprocess: Preprocessing | None = None  # of a trained model
+        self.preprocess: Preprocessing = NoPreprocessing()  # until it is one that was trained
         self.config: dict[str, Any] | None = None  # the YAML nodes that it was built from, where they are known
         self.in_channels = encoder.out_channels[0]
         self.size_multiple = encoder.size_multiple
