@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segtrain.losses.precision import full_precision
-from segtrain.task import Mode, Task, lay_out, task_of_logits
+from segtrain.task import Mode, Task, counts_everywhere, lay_out, task_of_logits
 
 P = ParamSpec("P")
 
@@ -45,11 +45,12 @@ def loss_function(loss: OfTask[P]) -> OfTaskOrMode[P]:
 def _blank(logits: Tensor, target: Tensor, task: Task) -> Tensor:
     """Put 0 where the target is ignored, as what is infinite or NaN there would spoil sums and gradients.
 
-    Finite logits are left as they are. On the CPU, where nothing waits, a look at their sum saves a copy of them; a sum
-    of finite ones that overflows costs that copy alone.
+    On the CPU, where nothing waits, a look at the target, if that is the smaller one, and at the sum of the logits
+    saves a copy of logits that need nothing; a sum of finite ones that overflows costs that copy alone.
     """
     if logits.is_cpu and not torch.compiler.is_compiling():
-        total = logits.detach().sum(dtype=torch.float32).numpy()
-        if math.isfinite(total):
+        if not task.classes_overlap and counts_everywhere(target, task):
+            return logits
+        if math.isfinite(logits.detach().sum(dtype=torch.float32).numpy()):
             return logits
     return torch.where(task.valid(target), logits, 0)

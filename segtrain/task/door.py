@@ -148,13 +148,24 @@ def require_labels(target: Tensor, task: Task, *, ids: Sequence[str] | None = No
         return
     labels = _as_numpy(target)
     if labels.dtype.kind in "iu":
-        unsigned = labels.view(f"u{labels.itemsize}")  # what is negative is huge
-        beyond = unsigned >= task.num_labels if unsigned.max() >= task.num_labels else None
-        if beyond is None or (labels[beyond] == task.ignore_index).all():
+        if counts_everywhere(target, task):
+            return
+        beyond = _unsigned(labels) >= task.num_labels
+        if (labels[beyond] == task.ignore_index).all():
             return
     elif bool(_are_labels(target, task).all()):
         return
     raise stray_label(target, target, task, ids)
+
+
+def counts_everywhere(target: Tensor, task: Task) -> bool:
+    """Tell whether all of a target of integers on the CPU is in the range of labels: nothing ignored, nothing wrong."""
+    return bool(_unsigned(_as_numpy(target)).max() < task.num_labels)
+
+
+def _unsigned(labels: NDArray[np.generic]) -> NDArray[np.unsignedinteger]:
+    """See what is negative as huge, so that one comparison tells what is in range."""
+    return labels.view(f"u{labels.itemsize}")
 
 
 def assert_labels(target: Tensor, task: Task) -> None:
