@@ -23,6 +23,7 @@ from segtrain.config.schema import Leaf, OptimizerConfig, Precision, Split, Trai
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
 from segtrain.data.feed import Feed
+from segtrain.data.first_look import with_values
 from segtrain.data.folder import checked_range
 from segtrain.data.images import ANY_SIZE
 from segtrain.data.loader import AugmentedDataset, OwnSizeDataset
@@ -63,7 +64,7 @@ def checked_config(job: Mapping[str, Any]) -> TrainConfig:
     config = to_config(job, TrainConfig)
     problems = check_leaves(config)
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError("\n".join(with_values(problems, config.data.leaf)))
     return leaves_with_texts(config)
 
 

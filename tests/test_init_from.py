@@ -74,7 +74,19 @@ def test_a_head_of_other_classes_starts_anew_and_the_report_says_so():
     assert report.fresh == ("segmentation_head.0.bias", "segmentation_head.0.weight")
     assert torch.equal(model.segmentation_head[0].weight, fresh)
     assert all(torch.equal(p, donor.get_parameter(n)) for n, p in model.named_parameters() if "head" not in n)
-    assert "2 start anew (segmentation_head.0.bias, segmentation_head.0.weight)" in str(report)
+    names = "segmentation_head.0.bias, segmentation_head.0.weight"
+    assert str(report).endswith(f" tensors taken; {names} begin anew, as the checkpoint has them in another shape")
+
+
+def test_heads_that_one_of_the_two_lacks_are_named_once():
+    plain = create_model("fpn", "test_resnet", num_classes=2)
+    with_labels = create_model("fpn", "test_resnet", num_classes=2, classification={"num_classes": 3})
+    donor = plain.state_dict()
+    names = ", ".join(sorted(with_labels.state_dict().keys() - donor.keys()))
+    said = str(transfer_weights(with_labels, donor))
+    assert said == f"{len(donor)} tensors taken; {names} begin anew, as the checkpoint has none"
+    said = str(transfer_weights(plain, with_labels.state_dict()))
+    assert said == f"{len(donor)} tensors taken; {names} of the checkpoint have no place here"
 
 
 def test_another_architecture_is_refused():

@@ -21,6 +21,7 @@ from segtrain.cli import main
 from segtrain.config.compose import compose
 from segtrain.data.folder import Folder
 from segtrain.errors import ConfigError
+from tests.data.test_folder import write_pair
 
 RUN = (
     "encoder=test_resnet encoder.weights=null arch.channels=[8,8,8,8,8] logger=none augment=none data.image_size=32 "
@@ -67,6 +68,26 @@ def refused(capsys):
         return errors.splitlines()
 
     return refuse
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [("", "; the first 3 masks hold 0, 1, 255"), ("data.mode=multilabel", "masks has the folders cat, dog")],
+)
+def test_classes_that_are_not_named_are_asked_for_with_what_the_masks_hold(mode, said, refused):
+    for name, values in (("a", (0, 1)), ("b", (0, 255)), ("c", (0, 1))):
+        write_pair(Path("photos"), name, values)
+    for name in ("cat", "dog") if mode else ():
+        (Path("photos/masks") / name).mkdir()
+    (line,) = refused(f"{FOLDER} {mode}")
+    assert line.startswith("segtrain: data.classes: missing; give the names of the mask values 0, 1, ..., such as ")
+    assert "'data.classes=[background,cat]'" in line
+    assert line.endswith(said)
+
+
+def test_classes_of_a_folder_that_is_not_there_are_asked_for_without_values(refused):
+    (line,) = refused(FOLDER)
+    assert line.endswith("such as 'data.classes=[background,cat]'")
 
 
 def files_here():

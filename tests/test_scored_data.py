@@ -6,8 +6,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
+from segtrain import create_model, save_model
 from segtrain.cli import main
 from segtrain.reports import read_report
 
@@ -186,3 +188,16 @@ def test_an_evaluation_names_images_that_are_shrunk_far_more_than_in_training(ru
 def test_images_of_other_channels_than_the_checkpoints_are_refused(run, refused):
     (line,) = refused("eval", f"ckpt={run}", "data.channels=1")
     assert "images of 1 channels, the checkpoint takes 3; set data.channels=3" in line
+
+
+def test_data_that_is_chosen_anew_has_the_classes_and_the_size_of_the_checkpoint(tmp_path, capsys):
+    write_squares(tmp_path / "photos", 3)
+    model = create_model("fpn", "test_resnet", num_classes=2)
+    save_model(model, tmp_path / "model.pt", class_names=["background", "square"], image_size=32)
+    words = ["data=folder", f"data.root={tmp_path / 'photos'}", "data.split=all", f"output={tmp_path / 'out'}"]
+    evaluate(tmp_path / "model.pt", *words, "data.num_workers=0")
+    assert "data.classes are those of the checkpoint: background, square" in capsys.readouterr().out
+    (folder,) = (tmp_path / "out" / "eval").iterdir()
+    report = read_report(folder)
+    assert (report.class_names, len(report.ids)) == (("background", "square"), 3)
+    assert yaml.safe_load(report.about["config"])["data"]["image_size"] == 32

@@ -20,7 +20,7 @@ from segtrain.data.pairs import Pair, find_class_pairs, find_pairs, stem
 from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
 from segtrain.data.sample import RawSample, Source, Split
-from segtrain.data.splits import Place, find_splits
+from segtrain.data.splits import Place, find_splits, whole_of_part
 from segtrain.data.verify import verify_pairs, wrong_size
 from segtrain.errors import ConfigError, DataError
 from segtrain.task import IGNORE_INDEX, Mode, make_task
@@ -235,6 +235,8 @@ def _pairs_of_split(
         raise DataError(f"{base}: no folder for {split} beside {there}, expected one for train; make it")
     if split == "train" and places:
         _mention_strays(base / names.images, places)
+    if split == "train" and not places and (problem := whole_of_part(base, str(names.images))):
+        log.warning("%s", problem)
     pairs = find(*places.get("train", whole))
     shares = {name: 0.0 if name in places else share for name, share in shares.items()}
     if split == "train" and not any(shares.values()):

@@ -17,6 +17,7 @@ NAMES: Mapping[Split, tuple[str, ...]] = {
 """What people call the folders of splits, in small or capital letters; the longer word first."""
 PLACE = "{split}"
 """Stands for these names in ``data.images`` and ``data.masks``."""
+_LEVELS = 2  # folders around the root that are looked at
 MASK_WORDS = ("mask", "annot", "label", "gt", "seg", "lbl")
 """What the name of a folder with masks may hold."""
 
@@ -89,8 +90,35 @@ def _refuse_missing(root: Path, images: str, masks: str) -> None:
         if (root / name).is_dir():
             continue
         found = listing(f"{folder}/" for folder in folders_in(root)) or "no folder"
-        hint = _hint(root) or f"set data.{key}=<folder with the {key}>"
+        hint = _too_deep(root, images, masks) or _hint(root) or f"set data.{key}=<folder with the {key}>"
         raise DataError(f"{root}: no folder {name}/ there (found: {found}); {hint}")
+
+
+def _too_deep(root: Path, images: str, masks: str) -> str | None:
+    """Say which folder around the root to take, where that one has the two that are missing."""
+    for around in list(root.absolute().parents)[:_LEVELS]:
+        if (around / images).is_dir() and (around / masks).is_dir():
+            better = around.parent if len(_divided(around.parent, images)) > 1 else around
+            return f"data.root is too deep: set data.root={better}"
+    return None
+
+
+def whole_of_part(root: Path, images: str) -> str | None:
+    """Describe a root that is the folder of one split, such as ``photos/train`` with ``photos/val`` beside it.
+
+    None for others. Its images are shared out by chance, though the validation images are there.
+    """
+    root = root.absolute()
+    mine = next((split for split, names in NAMES.items() if root.name.lower() in names), None)
+    if mine is None:
+        return None
+    beside = [folder for split, folder in _divided(root.parent, images).items() if split != mine]
+    if not beside:
+        return None
+    return (
+        f"{root}: is the folder of one split, and its images are shared out by chance though {beside[0]} lies beside; "
+        f"set data.root={root.parent} to use both"
+    )
 
 
 def _hint(root: Path) -> str | None:

@@ -19,12 +19,14 @@ class Transfer:
     left_out: tuple[str, ...]
 
     def __str__(self) -> str:
-        parts = [f"{len(self.taken)} tensors taken"]
-        if self.fresh:
-            parts.append(f"{len(self.fresh)} start anew ({', '.join(self.fresh)})")
-        if self.left_out:
-            parts.append(f"{len(self.left_out)} left out ({', '.join(self.left_out)})")
-        return ", ".join(parts)
+        text = f"{len(self.taken)} tensors taken"
+        other_shape = [name for name in self.fresh if name in self.left_out]
+        added, dropped = ([name for name in side if name not in other_shape] for side in (self.fresh, self.left_out))
+        if other_shape:
+            text += f"; {', '.join(other_shape)} begin anew, as the checkpoint has them in another shape"
+        if added:
+            text += f"; {', '.join(added)} begin anew, as the checkpoint has none"
+        return text + (f"; {', '.join(dropped)} of the checkpoint have no place here" if dropped else "")
 
 
 def transfer_weights(model: nn.Module, state: Mapping[str, Tensor]) -> Transfer:

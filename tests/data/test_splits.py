@@ -105,3 +105,28 @@ def test_where_it_is_not_plain_which_folder_holds_masks_the_line_stays_general(t
     divide(tmp_path, "{}/one", "{}/two", "train", "val")
     with pytest.raises(DataError, match=r"set data\.images=<folder with the images>"):
         open_folder(tmp_path)
+
+
+def test_a_root_that_is_too_deep_is_told_the_right_one(tmp_path):
+    make_root(tmp_path / "plain", count=3)
+    for root in ("images", "masks"):
+        assert problem(tmp_path / "plain" / root).endswith(f"data.root is too deep: set data.root={tmp_path / 'plain'}")
+    divide(tmp_path / "parts", "{}/images", "{}/masks", "train", "val")
+    assert problem(tmp_path / "parts/train/images").endswith(f"set data.root={tmp_path / 'parts'}")
+    divide(tmp_path / "kinds", "images/{}", "masks/{}", "train", "val")
+    assert problem(tmp_path / "kinds/images/train").endswith(f"set data.root={tmp_path / 'kinds'}")
+
+
+def test_a_root_that_is_the_folder_of_one_split_is_warned_of(tmp_path, caplog):
+    divide(tmp_path, "{}/images", "{}/masks", "train", "val")
+    open_folder(tmp_path / "train", val_fraction=0.34)
+    open_folder(tmp_path / "train", split="val", val_fraction=0.34)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert line.startswith(f"{tmp_path}/train: is the folder of one split, ")
+    assert f"though {tmp_path}/val/images lies beside; set data.root={tmp_path}" in line
+
+
+def test_a_root_called_train_with_nothing_beside_is_as_good_as_any(tmp_path, caplog):
+    open_folder(make_root(tmp_path / "train"))
+    open_folder(tmp_path / "train", split="all")
+    assert caplog.text == ""
