@@ -4,7 +4,8 @@ What was not changed passes through untouched, so that a run that was only stopp
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from segtrain.config.schema import OptimizerConfig, TrainConfig
 from segtrain.config.signature import TARGET
 from segtrain.config.spine import to_config
+from segtrain.data.labels import listing
 from segtrain.errors import CheckpointError
 from segtrain.optim import parameter_groups, parameter_names
 from segtrain.running_loss import RunningLoss
@@ -34,16 +36,40 @@ def resume(
 ) -> None:
     """Put a trainer into the state of a checkpoint; raises CheckpointError where the two do not fit."""
     before, now = payload["config"], trainer.description["config"]
+    _refuse_other_classes(payload, trainer)
     try:
         keeps_optimizer = before["optimizer"] == now["optimizer"] or _remember_alike(before, now, build_optimizer)
         trainer.load_state_dict(adapted(payload, trainer, keeps_optimizer=keeps_optimizer))
     except (RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+        changed = ", ".join(_changes_of_model(before, now))
+        reason = f"changed: {changed}" if changed else " ".join(str(error).split())[:160] + "..."
         raise CheckpointError(
-            f"resume: the checkpoint does not fit the config ({reason}...), expected the model and the optimizer that "
+            f"resume: the checkpoint does not fit the config ({reason}), expected the model and the optimizer that "
             "it was saved with; leave out what changes them"
         ) from error
     trainer.log.rewind(trainer.state.log_bytes)
+
+
+def _refuse_other_classes(payload: Mapping[str, Any], trainer: Trainer) -> None:
+    """Raise where the data has more or fewer classes than the run had; others of the same number are its names."""
+    had, has = payload["class_names"], trainer.task.class_names
+    if len(had) == len(has) and payload["mode"] == trainer.task.mode:
+        return
+    folder = shlex.quote(str(trainer.log.folder))
+    raise CheckpointError(
+        f"resume: the run had {len(had)} classes ({listing(had)}; {payload['mode']}), the data has {len(has)} "
+        f"({listing(has)}; {trainer.task.mode}), but a run that goes on keeps its model; leave out what changes the "
+        f"classes, or start a new run from its weights: init_from={folder}"
+    )
+
+
+def _changes_of_model(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Name the options of the model that are other ones now: ``arch.channels was [8, 8], now [16, 8]``."""
+    for group in ("arch", "encoder"):
+        old, new = before[group], now[group]
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                yield f"{group}.{key} was {old.get(key)}, now {new.get(key)}"
 
 
 def _remember_alike(

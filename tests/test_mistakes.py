@@ -550,10 +550,22 @@ def test_a_wrong_use_of_a_good_checkpoint_is_explained(arguments, where_and_what
     assert remedy in line
 
 
-def test_a_resume_with_another_architecture_is_refused_and_touches_nothing_but_the_log(run, refused):
-    (line,) = refused("resume=run arch=fpn", writes={"run/train.log"})
-    assert "resume: the checkpoint does not fit the config" in line
+def test_a_resume_with_another_architecture_is_refused_and_touches_nothing(run, refused):
+    (line,) = refused("resume=run arch=fpn")
+    assert "arch: was unet, now fpn, but a run that goes on keeps its model; leave arch=fpn out" in line
+
+
+def test_a_resume_with_another_model_of_that_name_is_refused_and_touches_nothing(run, refused):
+    (line,) = refused("resume=run arch.channels=[8,8,8,8,16]")
+    assert "(changed: arch.channels was [8, 8, 8, 8, 8], now [8, 8, 8, 8, 16])" in line
     assert "leave out what changes them" in line
+
+
+def test_a_run_that_cannot_be_built_names_no_folder(capsys):
+    assert main(shlex.split(f"{SHAPES} loss.class_weights=[1]")) == 2
+    assert "run folder" not in capsys.readouterr().out
+    assert main(shlex.split(SHAPES)) == 0
+    assert "run folder outputs/" in capsys.readouterr().out
 
 
 def test_an_unreadable_image_does_not_keep_the_others_from_being_predicted(run, photos, capsys):

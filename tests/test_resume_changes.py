@@ -7,6 +7,7 @@ import torch
 
 from segtrain.cli import main
 from tests.conftest import TINY
+from tests.data.test_folder import make_root
 
 RECIPE = (*TINY, "arch=fpn", "data.train=24", "trainer.epochs=4", "trainer.log_every=1", "scheduler.warmup=0")
 
@@ -194,3 +195,34 @@ def test_an_encoder_that_thaws_in_its_epoch_learns_from_then_on(tmp_path):
     frozen = [name for name in first["model"] if name.startswith("encoder.model") and name.endswith("conv1.weight")]
     assert frozen
     assert not any(torch.equal(first["model"][name], last["model"][name]) for name in frozen)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("arch=unet", "arch: was fpn, now unet, "),
+        ("encoder=test_vit", "encoder: was test_resnet, now test_vit, "),
+        ("encoder.name=test_vit", "encoder: was test_resnet, now test_vit, "),
+    ],
+)
+def test_another_model_is_refused_by_its_name(half, refused, word, said):
+    (line,) = refused(f"resume={half}", word)
+    assert line.startswith(f"segtrain: {said}but a run that goes on keeps its model; leave ")
+    assert "torch" not in line
+    assert "state_dict" not in line
+
+
+def test_another_option_of_the_model_is_named_instead_of_tensors(half, refused):
+    (line,) = refused(f"resume={half}", "arch.pyramid_channels=8")
+    assert "(changed: arch.pyramid_channels was 256, now 8)" in line
+    assert "state_dict" not in line
+
+
+def test_another_number_of_classes_is_told_to_start_from_the_weights(half, tmp_path, refused):
+    make_root(tmp_path / "photos")
+    (line,) = refused(f"resume={half}", "data=folder", f"data.root={tmp_path / 'photos'}", "data.classes=[cat]")
+    assert (
+        "the run had 5 classes (background, disc, square, triangle, star; multiclass), the data has 1 (cat; binary)"
+        in line
+    )
+    assert line.endswith(f"start a new run from its weights: init_from={half}")

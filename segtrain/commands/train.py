@@ -108,6 +108,8 @@ def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) 
             raise ConfigError(f"{key}: a run that goes on keeps its own weights, expected no others; leave {key} out")
     checkpoint.check_targets(payload["config"], file, named_by_user=named_targets(changes, config_dir))
     job = {**overlay(payload["config"], changes, config_dir=config_dir), "resume": str(path)}
+    if problem := _other_model(payload["config"], job):
+        raise ConfigError(problem)
     chosen = overrides_of(own, "hydra.run.dir")
     folder = Path(str(chosen[-1])) if chosen else checkpoint.run_folder(file)
     if folder is None:
@@ -116,6 +118,18 @@ def _plan_resume(path: Path, overrides: Sequence[str], config_dir: Path | None) 
         )
     log.info("going on from %s, step %d", file, payload["state"]["step"])
     return Run(rooted(job), folder, tuple(overrides), payload)
+
+
+def _other_model(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Say that a run which goes on was given another architecture or encoder; None where it was not."""
+    had, has = (_model_words(config, ()) for config in (before, now))
+    for group in _MODEL:
+        if had[group] != has[group]:
+            return (
+                f"{group}: was {had[group]}, now {has[group]}, but a run that goes on keeps its model; leave "
+                f"{group}={has[group]} out, or train anew without resume"
+            )
+    return None
 
 
 def _is_used(folder: Path) -> bool:
@@ -201,7 +215,6 @@ def _train(planned: Run, made: Sequence[Path]) -> Trained:
     keep_freed_memory()
     (planned.folder / "checkpoints").mkdir(exist_ok=True)
     with logging_to(planned.folder / "train.log"):
-        log.info("run folder %s", planned.folder)
         warn_of_freezing(planned.job)
         try:
             trainer = build_trainer(planned.job, planned.folder, resumed=planned.resumed)
@@ -209,6 +222,7 @@ def _train(planned: Run, made: Sequence[Path]) -> Trained:
             take_back(planned.folder, made)
             raise
         write_request(planned)
+        log.info("run folder %s", planned.folder)
         tell_what_trains(trainer)
         if trainer.finished:
             limit = "trainer.max_steps" if trainer.options.max_steps else "trainer.epochs"
