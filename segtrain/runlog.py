@@ -151,8 +151,10 @@ def log_evaluation(
     logger.finish({"split": split}, {f"{split}/{name}": value for name, value in _numbers(scores).items()})
 
 
-def show_scores(title: str, scores: Mapping[str, Any]) -> None:
-    """Print the table of a split, and log its line."""
+def show_scores(title: str, scores: Mapping[str, Any], *, of: str = "") -> None:
+    """Print the table of a split, below the paths that it is ``of``, and log its line."""
+    if of:
+        out.print(of, markup=False, soft_wrap=True)  # whole, where the title of a table is broken to its width
     out.print(score_table(title, scores))
     for line in score_notes(scores):
         out.print(line, markup=False, soft_wrap=True)

@@ -202,5 +202,5 @@ def test_masks_of_an_earlier_call_are_not_taken_for_photos(run, photo, capsys):
     words = ["predict", f"ckpt={run}", f"input={photo.parent}", f"output={photo.parent / 'masks'}"]
     for _ in range(2):
         assert main(words) == 0
-        assert "masks of 1 images written" in capsys.readouterr().out
+        assert "masks of 1 image written" in capsys.readouterr().out
     assert sorted(path.name for path in (photo.parent / "masks").rglob("*.*")) == ["a.jpg", "a.png"]

@@ -146,7 +146,24 @@ def test_predict_goes_on_after_an_image_that_cannot_be_read(run, tmp_path, capsy
     (tmp_path / "photos" / "b.png").write_bytes(b"nothing like an image")
     assert main(["predict", f"ckpt={run}", f"input={tmp_path / 'photos'}", f"output={tmp_path / 'masks'}"]) == 2
     assert sorted(path.name for path in (tmp_path / "masks").glob("*.png")) == ["a.png", "c.png"]
-    assert "b.png" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert printed.err.count("b.png") == 1  # and not as a warning too
+    assert "b.png" not in printed.out
+    assert "masks of 2 images written" in printed.out
+
+
+def test_a_single_image_is_predicted_into_the_file_that_is_named(run, tmp_path, refused):
+    write_images(tmp_path / "photos", {"a.png": (32, 48), "b.png": (32, 32)})
+    photo, output = tmp_path / "photos" / "a.png", tmp_path / "masks" / "out.png"
+    assert main(["predict", f"ckpt={run}", f"input={photo}", f"output={output}"]) == 0
+    assert [path.relative_to(tmp_path / "masks").as_posix() for path in (tmp_path / "masks").rglob("*")] == ["out.png"]
+    assert np.array_equal(np.asarray(Image.open(output)), Predictor(run)(photo))
+    (line,) = refused("predict", f"ckpt={run}", f"input={photo}", f"output={tmp_path / 'out.jpg'}")
+    assert line.endswith(f"out.jpg: masks are PNG; write output={tmp_path / 'out.png'}, or a folder")
+    (line,) = refused("predict", f"ckpt={run}", f"input={photo.parent}", f"output={tmp_path / 'new.png'}")
+    assert "new.png: is one file, expected a folder for the masks of" in line
+    (line,) = refused("predict", f"ckpt={run}", f"input={photo}", f"output={photo}")
+    assert "would overwrite" in line
 
 
 def test_predict_and_predictor_name_a_jpeg_whose_middle_is_destroyed(run, tmp_path, refused):

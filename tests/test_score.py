@@ -180,7 +180,19 @@ def test_classes_that_are_not_named_are_the_values_of_the_truth(pairs, capsys):
     report = read_report(Path("out"))
     assert report.class_names == ("0", "1", "2")
     assert same(report.counts, counts_of(pairs, Multiclass(["0", "1", "2"])))
-    assert "classes: not given, so they are the values in the truth: 0, 1, 2;" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "classes: not given, so they are the values in the truth: 0, 1, 2;" in printed
+    assert "0, often the background, is one of the classes that means are over" in printed
+    lines = [line.strip() for line in printed.splitlines()]
+    assert lines[lines.index("masks, truth truth") + 1] == f"{len(pairs)} masks"  # no path is broken within a title
+
+
+def test_the_line_that_leaves_the_background_out_works(binary_pairs, capsys):
+    assert score("ignore_index=255", "bootstrap=0") == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "often the background" in line)
+    assert line.endswith("to leave it out: 'classes=[name]' 'class_map={0: 0, 1: 1}' scores 1 alone")
+    assert score("classes=[name]", "class_map={0: 0, 1: 1}", "ignore_index=255", "output=out", "bootstrap=0") == 0
+    assert same(read_report(Path("out")).counts, counts_of(binary_pairs, Binary(["name"])))
 
 
 def test_values_with_gaps_keep_their_numbers_as_names(pairs):

@@ -15,6 +15,7 @@ from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import check_changes, compose, split_overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
+from segtrain.config.words import counted
 from segtrain.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def write_results(
     pictures = {"confusion": write_confusion(report, result.confusion, measures.task), **measures.write(report)}
     logger = construct(config.logger, "logger", folder=report)
     log_evaluation(logger, split, result.scores, pictures, config=about["config"])
-    show_scores(f"{name} split, {len(result.ids)} images, {about['ckpt']}", result.scores)
+    show_scores(f"{name} split, {counted(len(result.ids), 'image')}", result.scores, of=about["ckpt"])
     log.info("written to %s and %s", write_scores(folder, name, result.scores), report)
 
 

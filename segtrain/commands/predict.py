@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,7 @@ from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import check_changes, compose, split_overrides
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
+from segtrain.config.words import counted
 from segtrain.data.files import OVERLAYS, SUFFIXES, find_images
 from segtrain.errors import ConfigError, DataError, Problems
 
@@ -34,7 +36,7 @@ def run(arguments: Arguments) -> int:
     start_logging()
     problems = Problems()
     with problems.noted():
-        names = name_images(config)
+        config, names = plan_output(config)
     with problems.noted():
         opened = open_checkpoint(Path(config.ckpt), changes, config_dir=arguments.config_dir)
     problems.raise_any()
@@ -94,7 +96,6 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
             try:
                 image = predictor.preprocess.pixels(image_path)
             except DataError as error:
-                log.warning("%s", error)
                 failed.append(str(error))
                 continue
             if problem := predictor.scale.problem(image.shape[:2]):
@@ -106,8 +107,28 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
                 value_range, alpha = predictor.value_range, config.overlay
                 write_overlay(image, labels, predictor.palette, picture, alpha=alpha, value_range=value_range)
     warn_of_shrunk(shrunk)
-    log.info("masks of %d images written to %s", len(names) - len(failed), config.output)
+    log.info("masks of %s written to %s", counted(len(names) - len(failed), "image"), config.output)
     return failed
+
+
+def plan_output(config: PredictConfig) -> tuple[PredictConfig, dict[str, Path]]:
+    """Find the images by the names that their masks get, and where these go.
+
+    For a single image, an output such as ``out.png`` is that file, without an overlay. Raises SegtrainError as
+    `name_images` does, and for other images as output.
+    """
+    output = Path(config.output)
+    if output.suffix.lower() not in SUFFIXES or output.is_dir():
+        return config, name_images(config)
+    (first, *others) = list_images(Path(config.input))
+    if others or Path(config.input).is_dir():
+        raise ConfigError(f"output={output}: is one file, expected a folder for the masks of {config.input}; name one")
+    if output.suffix != ".png":
+        raise ConfigError(f"output={output}: masks are PNG; write output={output.with_suffix('.png')}, or a folder")
+    config = replace(config, output=str(output.parent), overlay=None)
+    names = {output.stem: first}
+    _refuse_overwriting(config, names)
+    return config, names
 
 
 def name_images(config: PredictConfig) -> dict[str, Path]:

@@ -14,6 +14,7 @@ from segtrain.commands.imports import import_heavy
 from segtrain.config.compose import compose
 from segtrain.config.schema import ScoreConfig
 from segtrain.config.spine import to_config
+from segtrain.config.words import counted
 from segtrain.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -61,10 +62,13 @@ def score(config: ScoreConfig) -> None:
         log.warning("%s", problem)
     scores = summarize(config, scorer.task, scored)
     numbers = numbers_of(config, scorer.task, scored, scores)
-    title = f"{len(pairs)} masks of {config.pred}, truth {config.truth}"
+    title = counted(len(pairs), "mask")
+    of = f"{config.pred}, truth {config.truth}"
     if config.as_ == "segtrain":
-        show_scores(title, scores)
-    elif config.absent != "exclude":
+        show_scores(title, scores, of=of)
+    else:
+        out.print(of, markup=False, soft_wrap=True)
+    if config.as_ != "segtrain" and config.absent != "exclude":
         log.warning("absent=%s is for as=segtrain; %s has a rule of its own, as stated", config.absent, config.as_)
     out.print(number_table(f"as={config.as_}: {title}", numbers, scores.get("intervals", {})))
     if config.output:
@@ -198,6 +202,10 @@ def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "tuple[li
         "and leave out what does not count with ignore_index=...",
         ", ".join(map(str, values)),
     )
+    if values[0] == 0:
+        binary = f"'classes=[name]' 'class_map={{0: 0, {values[-1]}: 1}}' scores {values[-1]} alone"
+        alone = binary if len(values) == 2 else "take the rows of the others, as a mean here is over all classes"
+        log.warning("0, often the background, is one of the classes that means are over; to leave it out: %s", alone)
     return [str(value) for value in values], {value: label for label, value in enumerate(values)}
 
 

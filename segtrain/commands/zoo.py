@@ -11,6 +11,7 @@ from segtrain.commands import zoo_table
 from segtrain.commands.arguments import Arguments, show
 from segtrain.config.groups import Groups
 from segtrain.config.suggest import did_you_mean
+from segtrain.config.words import counted
 from segtrain.errors import ConfigError
 
 _FILE_WIDTH = 200  # columns, where the output is no terminal
@@ -51,7 +52,7 @@ def _list(pattern: str, options: Sequence[str], groups: Groups, width: int) -> l
     rows = filters.apply(found)
     if not archs and not rows:
         raise ConfigError(_nothing(pattern, options, bool(found), groups))
-    lines = [f"{len(rows)} encoders", *(zoo_table.layout(rows, width, also=_aliases()) if rows else [])]
+    lines = [counted(len(rows), "encoder"), *(zoo_table.layout(rows, width, also=_aliases()) if rows else [])]
     return [*_architectures(archs, groups), *lines]
 
 

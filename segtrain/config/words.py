@@ -36,6 +36,11 @@ def is_balanced(value: str) -> bool:
     return all(value.count(opening) == value.count(closing) for opening, closing in ("{}", "[]", "()"))
 
 
+def counted(number: int, thing: str) -> str:
+    """Write a number of things: ``1 image``, ``2 images``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def quote(text: str) -> str:
     r"""Put a text into the quotes of Hydra's grammar, which takes ``\`` for itself unless a quote follows."""
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', text)

@@ -8,7 +8,7 @@ import pytest
 from segtrain.build import checked_config
 from segtrain.config.compose import compose, expand_sweep, overlay, overrides_of, parse_overrides
 from segtrain.config.signature import Range, with_texts
-from segtrain.config.words import quote, typed
+from segtrain.config.words import counted, quote, typed
 from segtrain.errors import ConfigError
 
 FOLDER = ("data=folder", "data.root=photos")
@@ -119,3 +119,7 @@ def test_names_that_are_numbers_are_texts():
 )
 def test_a_number_is_a_text_only_where_nothing_else_fits(value, annotation, expected):
     assert with_texts(value, annotation) == expected
+
+
+def test_one_thing_is_not_several():
+    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
