@@ -44,7 +44,7 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> NDArra
     figure = _figure(side + (0 if numbered else 0.8), side + 0.3)
     axes = figure.add_subplot(facecolor="#d9d9d9")
     support = matrix.sum(1, keepdims=True)
-    shares = np.ma.masked_array(matrix / support.clip(1), mask=np.broadcast_to(support == 0, matrix.shape))
+    shares = np.where(support > 0, matrix / support.clip(1), np.nan)  # NaN is not drawn
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks(range(labels), shown, rotation=90, fontsize=font)
     axes.set_yticks(range(labels), shown, fontsize=font)

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,25 @@ def test_hyper_parameters_say_what_a_sum_is_made_of(words, expected):
     assert found["augment"] == "HorizontalFlip RandomBrightnessContrast"
     assert (found["arch"], found["encoder"], found["weights"], found["epochs"]) == ("unet", "test_resnet", "none", 7)
     assert all(isinstance(value, str | int | float) for value in found.values())
+
+
+def test_each_job_is_composed_once_and_reads_the_weights_that_it_starts_from_once(tmp_path, monkeypatch):
+    from segtrain.run import checkpoint, plan
+
+    assert main([*RUN[1:], f"hydra.run.dir={tmp_path / 'donor'}"]) == 0
+    counts = Counter()
+
+    def counting(name, function):
+        def counted(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        return counted
+
+    monkeypatch.setattr(plan, "compose", counting("composed", plan.compose))
+    monkeypatch.setattr(checkpoint, "read", counting("read", checkpoint.read))
+    words = [word for word in RUN if not word.startswith(("arch", "encoder"))]
+    swept = [f"init_from={tmp_path / 'donor'}", "optimizer.lr=1e-3,1e-4,1e-5", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    assert main([*words, *swept]) == 0
+    assert [float(row["iou"]) >= 0 for row in table(tmp_path / "sweep")] == [True] * 3
+    assert counts == {"composed": 3, "read": 1 + 3}  # the model's config once for all jobs, its weights for each

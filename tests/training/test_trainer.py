@@ -22,7 +22,6 @@ from segtrain.runtime.device import Runtime
 from segtrain.task import Multiclass
 from segtrain.training.objective import Objective
 from segtrain.training.running_loss import RunningLoss
-from segtrain.training.soundness import name_some
 from segtrain.training.trainer import Trainer, grouped
 
 TASK = Multiclass(["a", "b", "c"])
@@ -250,12 +249,6 @@ def test_statistics_that_are_not_finite_are_never_saved(tmp_path):
     with pytest.raises(DivergedError, match="the weights or their running statistics are not finite"):
         trainer.save()
     assert not trainer.checkpoints.last.exists()
-
-
-def test_an_error_names_few_images_in_few_characters():
-    assert name_some(["a", "b"]) == "a, b"
-    assert name_some([str(number) for number in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
-    assert name_some(["x" * 100, "y" * 100, "z"]) == "x" * 100 + " and 2 more"
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):

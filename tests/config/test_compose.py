@@ -1,0 +1,48 @@
+"""Composing a job: choices before values, a choice that replaces a checkpoint's part, all mistakes at once."""
+
+from pathlib import Path
+
+import pytest
+
+from segtrain.config.compose import compose, overlay, rooted
+from segtrain.errors import ConfigError
+
+
+def test_a_choice_comes_before_the_values_whatever_the_order_of_the_words():
+    words = ["optimizer.lr=0.5", "optimizer=sgd", "arch=fpn"]
+    job = compose("train", words).job
+    assert job == compose("train", words[::-1]).job
+    assert (job["optimizer"]["_target_"], job["optimizer"]["lr"]) == ("torch.optim.SGD", 0.5)
+
+
+def test_a_run_is_named_by_what_it_is_made_of_and_lies_in_a_folder_of_that_name():
+    composed = compose("train", ["arch=fpn", "encoder=resnet18"])
+    assert composed.job["name"] == "fpn-resnet18-shapes"
+    assert composed.run_dir.parent == Path("outputs/fpn-resnet18-shapes")
+    called = compose("train", ["arch=fpn", "encoder=resnet18"], called={"encoder": "mine"})
+    assert called.job["name"] == "fpn-mine-shapes"
+    assert called.job["encoder"] == composed.job["encoder"]
+
+
+def test_all_mistakes_are_reported_at_once():
+    with pytest.raises(ConfigError) as error:
+        compose("train", ["arch=unett", "trainer.epoch=3", "trainer.epochs=x"])
+    lines = str(error.value).splitlines()
+    assert [line.partition(":")[0].partition("=")[0] for line in lines] == ["arch", "trainer.epoch", "trainer.epochs"]
+    assert "did you mean 'unet'?" in lines[0]
+    assert "did you mean 'trainer.epochs'?" in lines[1]
+
+
+def test_a_choice_laid_over_a_job_replaces_the_part_and_a_value_one_key():
+    job = compose("train", ["arch=fpn", "arch.dropout=0.1"]).job
+    changed = overlay(job, ["optimizer=sgd", "arch.dropout=0.3"])
+    assert changed["optimizer"] == compose("train", ["optimizer=sgd"]).job["optimizer"]
+    assert changed["arch"] == {**job["arch"], "dropout": 0.3}
+    assert job["arch"]["dropout"] == 0.1
+    assert {key for key in job if job[key] != changed[key]} == {"arch", "optimizer"}
+
+
+def test_the_datas_folder_means_the_same_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert rooted({"data": {"root": "photos"}})["data"]["root"] == str(tmp_path / "photos")
+    assert rooted({"data": {"root": None}})["data"]["root"] is None

@@ -1,0 +1,87 @@
+"""From an image to its label map: fitted, run, and brought back to the image's own size."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from segtrain.data.loading.scale import TrainingScale
+from segtrain.data.loading.transforms import Fitting
+from segtrain.errors import DataError
+from segtrain.inference.network import Network
+from segtrain.inference.predictor import ImagePredictor, Preprocess
+from segtrain.models import Normalize
+from segtrain.runtime.device import Runtime
+from segtrain.task import Binary, Multiclass, Multilabel
+
+
+class Brightest(nn.Module):
+    """A model whose logits are the normalised channels themselves, so that the brightest one is the label."""
+
+    in_channels = 3
+
+    def __init__(self):
+        super().__init__()
+        self.normalize = Normalize([0.5] * 3, [0.5] * 3)
+
+    def forward(self, images):
+        return images
+
+
+def make_predictor(task, *, fit="pad", size=16, **options):
+    model, fitting = Brightest().eval(), Fitting(fit, size)
+    return ImagePredictor(
+        Network(model, Runtime(torch.device("cpu"), "fp32")),
+        task=task,
+        preprocess=Preprocess(fitting, model.normalize),
+        palette=[(0, 0, 0)] * 3,
+        scale=TrainingScale(fitting, 1.0),
+        **options,
+    )
+
+
+@pytest.fixture
+def thirds():
+    """An image of 8 x 12 pixels: a red, a green and a blue third, from left to right."""
+    image = np.zeros((8, 12, 3), np.uint8)
+    for channel in range(3):
+        image[:, 4 * channel : 4 * channel + 4, channel] = 255
+    return image
+
+
+def test_labels_have_the_size_of_the_image_and_stand_where_its_pixels_do(thirds):
+    labels = make_predictor(Multiclass(["red", "green", "blue"])).predict(thirds)
+    assert (labels.shape, labels.dtype) == ((8, 12), np.uint8)
+    assert labels.tolist() == [[0] * 4 + [1] * 4 + [2] * 4] * 8
+
+
+def test_classes_that_overlap_have_a_mask_each(thirds):
+    labels = make_predictor(Multilabel(["red", "green", "blue"])).predict(thirds)
+    assert labels.shape == (3, 8, 12)
+    assert labels.transpose(1, 2, 0).tolist() == (thirds > 0).astype(int).tolist()
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch", "none"])
+def test_logits_come_back_to_the_images_own_size(thirds, fit):
+    logits = make_predictor(Multiclass(["red", "green", "blue"]), fit=fit).logits(thirds)
+    assert (logits.shape, logits.dtype) == ((1, 3, 8, 12), torch.float32)
+    inner = logits[0, :, 3:5, [1, 5, 9]].argmax(0)  # in the middle of each third, where no resizing reaches
+    assert inner.tolist() == [[0, 1, 2]] * 2
+
+
+def test_preprocessing_gives_a_batch_of_one_and_fitting_keeps_the_type(thirds):
+    preprocess = make_predictor(Binary()).preprocess
+    fitted = preprocess.fitted(thirds)
+    assert (fitted.shape, fitted.dtype) == ((1, 3, 16, 16), torch.uint8)
+    batch = preprocess(thirds)
+    assert (batch.shape, batch.dtype) == ((1, 3, 16, 16), torch.float32)
+    assert (float(batch.min()), float(batch.max())) == (-1.0, 1.0)
+
+
+def test_a_file_of_too_many_pixels_is_refused(tmp_path, thirds):
+    Image.fromarray(thirds).save(tmp_path / "rgb.png")
+    predictor = make_predictor(Binary(), max_pixels=96)
+    assert np.array_equal(predictor.read(tmp_path / "rgb.png"), thirds)
+    with pytest.raises(DataError, match=r"rgb\.png: 12x8 pixels, expected at most 95"):
+        make_predictor(Binary(), max_pixels=95).read(tmp_path / "rgb.png")
