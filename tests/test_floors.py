@@ -1,11 +1,16 @@
 """The law of imports, as CONTRIBUTING states it, and the budgets of the design."""
 
 import ast
+import re
 import statistics
+from functools import lru_cache
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from tests.tested_elsewhere import TESTED_ELSEWHERE
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "segtrain"
@@ -150,3 +155,39 @@ def test_a_config_is_short_and_begins_with_a_sentence(file):
     assert comments
     assert comments[0].rstrip().endswith((".", "?"))
     assert len(lines) <= 40
+
+
+def test_every_module_has_its_test_file_or_says_where_it_is_tested():
+    modules = {file.relative_to(PACKAGE): file for file in FILES if file.name != "__init__.py"}
+    mirrored = {path.as_posix() for path in modules if (ROOT / "tests" / path.parent / f"test_{path.name}").is_file()}
+    listed = set(TESTED_ELSEWHERE)
+    assert len(mirrored) > 100
+    assert {path.as_posix() for path in modules} - mirrored - listed == set()
+    assert listed & mirrored == set()  # whoever writes the file takes the line out
+    assert listed - {path.as_posix() for path in modules} == set()
+
+
+@pytest.mark.parametrize(("module", "where"), TESTED_ELSEWHERE.items())
+def test_what_is_tested_elsewhere_is_tested_there(module, where):
+    named = re.findall(r"tests/[\w/]+\.py", where)
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+    if where not in named:
+        assert re.fullmatch(r"[A-Z`][^.].{20,}\.", where), "expected a sentence"
+        return
+    dotted = module_of(PACKAGE / module)
+    is_run = module.startswith("commands/") and f'"{Path(module).stem}"' in (ROOT / where).read_text()
+    assert is_run or dotted in modules_used(where)
+
+
+@lru_cache
+def modules_used(file):
+    """The modules of ours that a test file imports, or out of which a package hands on what it imports."""
+    found = set()
+    for name in imports(ROOT / file):
+        module = module_named(name)
+        if module is None:
+            continue
+        found.add(module)
+        if module != name:
+            found.add(getattr(getattr(import_module(module), name.removeprefix(f"{module}.")), "__module__", None))
+    return found

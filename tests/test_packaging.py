@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+from segtrain.cli import main
+from segtrain.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -72,3 +76,12 @@ def test_make_help_lists_every_target():
     listed = [line.split() for line in printed.stdout.decode().splitlines()]
     assert [words[:2] for words in listed] == [["make", target] for target in targets]
     assert all(len(words) > 2 for words in listed)
+
+
+def test_the_version_has_one_home(pyproject, capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"segtrain {__version__}\n"
+    built = subprocess.run([sys.executable, "-m", "hatchling", "version"], cwd=ROOT, check=True, capture_output=True)
+    assert built.stdout.decode().strip() == __version__
+    assert "version" not in pyproject["project"]
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
