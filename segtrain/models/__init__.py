@@ -1,4 +1,4 @@
-"""The zoo: encoders, decoders and the one class that joins them; importing this package imports no torch."""
+"""Segmentation models: encoders, decoders, heads and the class that joins them; imported lazily, without torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

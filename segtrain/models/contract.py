@@ -1,4 +1,4 @@
-"""What the parts of a segmentation model promise each other."""
+"""Interfaces of encoders and decoders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ Layout: TypeAlias = Literal["pyramid", "tokens"]
 
 @dataclass(frozen=True)
 class Demands:
-    """What an architecture asks of its encoder where the user leaves it open.
+    """What an architecture asks of its encoder, as defaults for the user's options.
 
     ``depth`` halvings, ``output_stride`` as the coarsest stride, reached with dilation where it is below ``2**depth``.
-    Beside the coarsest map it reads those of the strides ``skips``, or all; others need not be computed. With the
-    layout ``tokens`` the encoder is a plain vision transformer that gives ``depth`` maps of one stride, and after them
-    their prefix tokens.
+    Besides the coarsest map the architecture reads those of the strides ``skips``, or all; others need not be
+    computed. With the layout ``tokens`` the encoder is a plain vision transformer that returns ``depth`` maps of one
+    stride, and after them their prefix tokens.
     """
 
     depth: int = 5
@@ -33,7 +33,7 @@ class Demands:
 
 
 class Preprocessing(Protocol):
-    """What a trained model was fed with: the way from stored pixels to its input, and back from its logits."""
+    """The preprocessing of a trained model: stored pixels to its input, and its logits back to the image's size."""
 
     def __call__(self, image: Any) -> Tensor:
         """Turn an image, such as pixels ``(H, W, C)`` as a file holds them, into a float32 batch of one."""
@@ -78,14 +78,14 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def start_epoch(self, epoch: int) -> None:
-        """Be told that training begins an epoch, counted from 0."""
+        """Hook for the start of each training epoch, counted from 0."""
 
 
 class Decoder(nn.Module):
     """Turns an encoder's maps into one: ``forward(features) -> (N, out_channels, H / out_stride, W / out_stride)``.
 
     ``head_kernel_size`` is the size of the convolution that predicts classes from that map, 1 unless set. ``demands``
-    is what the architecture's paper takes for an encoder.
+    are the encoder's depth and output stride in the architecture's paper.
     """
 
     demands: ClassVar[Demands] = Demands()
@@ -99,7 +99,7 @@ class Decoder(nn.Module):
 
 
 def check_encoder(encoder: object) -> None:
-    """Raise ConfigError with what an encoder of somebody's own lacks of `Encoder`."""
+    """Raise ConfigError with the attributes of `Encoder` that a custom encoder lacks."""
     needed = ("out_channels", "strides", "size_multiple", "mean", "std", "prefix_tokens", "start_epoch")
     missing = [name for name in needed if not hasattr(encoder, name)]
     if missing:
@@ -111,7 +111,7 @@ def check_encoder(encoder: object) -> None:
 
 
 def check_decoder(decoder: object) -> None:
-    """Raise ConfigError with what a decoder of somebody's own lacks of `Decoder`; it need not be derived from it."""
+    """Raise ConfigError with the attributes of `Decoder` that a custom decoder lacks; it need not derive from it."""
     missing = [name for name in ("out_channels", "out_stride") if not isinstance(getattr(decoder, name, None), int)]
     if missing:
         raise ConfigError(

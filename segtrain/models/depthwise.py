@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 _FAST_TAPS = 3
-"""The largest kernel, a side, whose backward pass is fast in bf16; the stride has to be 1."""
+"""Side of the largest kernel whose backward pass is fast in bf16; the stride has to be 1."""
 
 
 def tile_depthwise(model: nn.Module) -> int:
-    """Let the depthwise convolutions that are slow in bf16 on CPUs train in small tiles there; return how many.
+    """Make depthwise convolutions that are slow in bf16 on CPUs train in small tiles there; return how many.
 
     In the channels_last layout the backward pass of kernels beyond 3x3, and of any kernel with stride 2, is 10 to 80
     times slower than that of a 3x3 with stride 1 (torch 2.14, oneDNN); in fp32 still 5 to 20 times. Written as a sum of
@@ -23,6 +23,7 @@ def tile_depthwise(model: nn.Module) -> int:
     """
     slow = [module for module in model.modules() if type(module) in _TILED and _is_slow(module)]
     for conv in slow:
+        # The class alone changes: parameters stay the same objects, which an optimizer may hold already.
         conv.__class__ = _TILED[type(conv)]
     return len(slow)
 
@@ -37,6 +38,7 @@ class TiledConv2d(nn.Conv2d):
         dtype = torch.get_autocast_dtype("cpu")
         with torch.autocast("cpu", enabled=False):
             bias = None if self.bias is None else self.bias.to(dtype)
+            # Cast outside of the function, so that it keeps bf16 tensors for its backward pass.
             out: Tensor = _TiledBackward.apply(self._pad(x.to(dtype)), self.weight.to(dtype), self.stride[0])
             return out if bias is None else out + bias.view(-1, 1, 1)
 
@@ -82,12 +84,14 @@ class _TiledBackward(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
         stride, (height, width) = ctx.stride, grad.shape[-2:]
+        # With stride 1 the gradient of the image is fast as a whole, and only that of the weight needs tiles.
         grad_x = torch.zeros_like(x) if stride > 1 else _backward(grad, x, weight, [True, False, False])[0]
         grad_weight = torch.empty_like(weight)
         taps = _split_taps(weight.shape[-1], stride)
         for rows in taps:
             for columns in taps:
-                part = weight[..., rows, columns]
+                part = weight[..., rows, columns]  # (C, 1, 1..3, 1..3)
+                # The pixels that these taps meet: every stride-th, one more for each further tap.
                 region = (
                     ...,
                     slice(rows.start, rows.start + stride * (height + part.shape[-2] - 1), stride),
@@ -102,7 +106,7 @@ class _TiledBackward(torch.autograd.Function):
 
 def _split_taps(kernel_size: int, stride: int) -> list[slice]:
     """Split the taps along one side into runs of at most three that lie ``stride`` apart."""
-    reach = _FAST_TAPS * stride
+    reach = _FAST_TAPS * stride  # 5 taps at stride 2 become 0, 2, 4 and 1, 3
     return [
         slice(start, min(start + reach, kernel_size), stride)
         for phase in range(stride)

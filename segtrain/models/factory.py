@@ -1,4 +1,4 @@
-"""Joins an encoder, a decoder and heads into a model."""
+"""Build a model from an encoder, a decoder and heads, by name or from the parts."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from segtrain.models.smp.words import translated
 from segtrain.suggest import did_you_mean
 
 _OWN = frozenset({"name", "weights", "demands"})
-"""Arguments of an encoder that `create_model` has of its own."""
+"""Arguments of an encoder that are arguments of `create_model` itself, and so no ``encoder_options``."""
 
 
 def create_model(
@@ -74,6 +74,7 @@ def create_model(
         class_names=class_names,
         image_classes=[str(number) for number in range((classification or {}).get("num_classes", 0))],
     )
+    # As in a run's config, so that a checkpoint of this model can be built again; weights come from the checkpoint.
     model.config = {
         "arch": {"_target_": _path(decoder_class), **arch_options, "aux_heads": list(aux_heads)},
         "encoder": {"_target_": _path(TimmEncoder), "name": encoder, "weights": None, **options},
@@ -89,14 +90,14 @@ def _path(kind: type) -> str:
 
 
 def add_maps(demands: Demands, strides: Sequence[int]) -> Demands:
-    """Demand maps of these strides too, for heads of their own."""
+    """Add the strides of auxiliary heads to the maps that an architecture reads."""
     return demands if demands.skips is None else replace(demands, skips=(*demands.skips, *strides))
 
 
 def decoder_inputs(decoder: Callable[..., Decoder], encoder: Encoder) -> dict[str, Any]:
-    """Return what a decoder's constructor is told of the encoder: all that it has a parameter for.
+    """Return the arguments that describe the encoder, those that the decoder's constructor has parameters for.
 
-    Raises ``ConfigError`` for an encoder that cannot tell.
+    Raises ``ConfigError`` for an encoder that lacks attributes of `Encoder`.
     """
     check_encoder(encoder)
     told = {
@@ -119,7 +120,7 @@ def assemble(
     class_names: Sequence[str] = (),
     image_classes: Sequence[str] = (),
 ) -> Segmenter:
-    """Give an encoder and a decoder the head that predicts ``num_classes`` maps at the size of the image.
+    """Join an encoder, a decoder and a head that predicts ``num_classes`` maps at the size of the image.
 
     ``aux_heads`` are strides of encoder maps; each gets an `AuxiliaryHead`. Raises ``ConfigError`` for a stride of
     which the encoder has no map, for less than one class, and for parts that lack what `Encoder` and `Decoder` have.
@@ -148,10 +149,10 @@ def assemble(
 
 
 def _find_map(strides: Sequence[int], stride: int) -> int:
-    """Return the index of the map that an auxiliary head gets: the last of its stride.
+    """Index of the map that an auxiliary head gets: the last one of its stride.
 
-    Of several that an encoder has of its coarsest stride, by dilation or as a plain transformer, it is the last but
-    one: the last is what the decoder works on (as in Zhao et al. 2017).
+    Of several maps of the coarsest stride, as of a dilated encoder or a plain transformer, it is the one before the
+    last: the last is what the decoder works on (as in Zhao et al. 2017).
     """
     found = [index for index, own in enumerate(strides) if index > 0 and own == stride]
     if not found:

@@ -1,4 +1,4 @@
-"""What predicts from maps: classes of pixels, classes of pixels while training alone, classes of the whole image."""
+"""Segmentation heads, auxiliary heads for deep supervision, and classification heads for whole images."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -16,8 +16,8 @@ Activation: TypeAlias = Literal["sigmoid", "softmax"]
 class SegmentationHead(nn.Sequential):
     """Predicts ``out_channels`` maps with one convolution and upsamples them bilinearly by ``upsampling``.
 
-    The corners of the small and the large map are aligned. The output is raw logits unless an activation is given.
-    Raises ``ConfigError`` for an activation that does not exist, or that makes no sense of one channel.
+    Upsampling aligns corners. The output is raw logits unless an activation is given. Raises ``ConfigError`` for an
+    unknown activation, and for a softmax over one channel.
     """
 
     def __init__(
@@ -38,16 +38,17 @@ class SegmentationHead(nn.Sequential):
 
     @torch.no_grad()
     def cool(self, temperature: float) -> None:
-        """Divide the logits by a temperature for good (Guo et al. 2017, section 4.2)."""
+        """Fold a temperature into the convolution: logits are divided by it (Guo et al. 2017, section 4.2)."""
+        # Bilinear upsampling is linear, so this divides what comes after it, too.
         for parameter in self[0].parameters():
             parameter.div_(temperature)
 
 
 class AuxiliaryHead(nn.Sequential):
-    """Predicts ``out_channels`` maps from one of the encoder's, at its resolution, to supervise the encoder there.
+    """Predicts ``out_channels`` maps from one of the encoder's, at its resolution, for deep supervision.
 
-    The fully convolutional head of Zhao et al. 2017 (https://arxiv.org/abs/1612.01105, section 3.3): a quarter of the
-    channels, dropped out as a whole, and a prediction at each pixel.
+    The fully convolutional head of Zhao et al. 2017 (https://arxiv.org/abs/1612.01105, section 3.3): a 3x3 convolution
+    to a quarter of the channels, dropout of whole channels, and a 1x1 convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, dropout: float = 0.1) -> None:
@@ -76,9 +77,9 @@ class ClassificationHead(nn.Sequential):
 
 
 def make_activation(activation: Activation | None, channels: int) -> nn.Module:
-    """Build what turns logits ``(N, channels, H, W)`` into probabilities; nothing for ``None``.
+    """Build the layer that turns logits ``(N, channels, H, W)`` into probabilities; the identity for ``None``.
 
-    Raises ``ConfigError`` for one that does not exist, and for the softmax of a single channel.
+    Raises ``ConfigError`` for an unknown activation, and for the softmax of a single channel.
     """
     known: dict[str | None, nn.Module] = {None: nn.Identity(), "sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(dim=1)}
     if not isinstance(activation, str | None) or activation not in known:

@@ -1,4 +1,4 @@
-"""Small blocks that several decoders share."""
+"""Layers that several decoders share."""
 
 from collections.abc import Sequence
 from math import gcd
@@ -20,7 +20,7 @@ def make_norm(norm: Norm, channels: int) -> nn.Module:
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     if norm == "group":
-        return nn.GroupNorm(gcd(32, channels), channels)
+        return nn.GroupNorm(gcd(32, channels), channels)  # 32 groups where that divides the channels
     if norm == "layer":
         return LayerNorm2d(channels)
     if norm == "instance":
@@ -33,13 +33,13 @@ def make_norm(norm: Norm, channels: int) -> nn.Module:
 class PooledBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation for maps that may shrink to one pixel, as after global pooling.
 
-    A batch of one leaves a single value per channel there, which has no variance. Training then normalises with the
-    running statistics, as inference does, and leaves them as they are.
+    With a batch of one that is a single value per channel, which has no variance. Training then normalises with the
+    running statistics, as inference does, and does not update them.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``(N, C, H, W)``."""
-        if self.training and input.numel() == input.shape[1]:
+        if self.training and input.numel() == input.shape[1]:  # (1, C, 1, 1), which torch refuses
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(input)
 
@@ -69,6 +69,7 @@ class SpatialChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh ``(N, C, H, W)`` by channel and by pixel."""
+        # (N, C, 1, 1) plus (N, 1, H, W)
         weighted: Tensor = x * (self.cSE(x) + self.sSE(x))
         return weighted
 
@@ -83,7 +84,7 @@ def resize(x: Tensor, size: Sequence[int], *, mode: Interpolation = "nearest") -
 
 
 def crop(x: Tensor, height: int, width: int) -> Tensor:
-    """Keep the first rows and columns of ``(N, C, H, W)``."""
+    """Crop ``(N, C, H, W)`` to its first ``height`` rows and ``width`` columns."""
     if not torch.compiler.is_exporting():
         return x[..., :height, :width]
     # A slice would bind an exported graph to whether there was something to cut off.
@@ -92,7 +93,7 @@ def crop(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def initialize_he(module: nn.Module) -> None:
-    """Draw the weights of all convolutions from He et al. 2015 (uniform, fan in, ReLU) and zero their biases."""
+    """Initialise the weights of all convolutions by He et al. 2015 (uniform, fan in, ReLU), their biases by 0."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""The one model class of the zoo: encoder, decoder, heads."""
+"""Segmentation model: encoder, decoder and heads."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from segtrain.models.normalize import Normalize
 
 
 class Outputs(NamedTuple):
-    """All that a model can answer.
+    """Outputs of a model with any heads.
 
     ``logits`` and each of ``aux`` are ``(N, num_classes, H, W)``, ``labels`` are logits of the whole image, ``(N, K)``.
     """
@@ -25,21 +25,22 @@ class Outputs(NamedTuple):
 
     @classmethod
     def of(cls, answer: "Tensor | tuple[Tensor, Tensor] | Outputs") -> "Outputs":
-        """Give what a model returned, whichever heads it has, one form."""
+        """Convert what a model returned, whichever heads it has."""
+        # An `Outputs` is a tuple too, and stays what it is.
         return cls(*answer) if isinstance(answer, tuple) else cls(answer)
 
 
 class Segmenter(nn.Module):
     """Predicts logits ``(N, num_classes, H, W)`` for a normalised float image ``(N, C, H, W)`` of any size.
 
-    ``model(model.normalize(image))`` starts from stored pixels at the size of the training; a trained model knows that
-    size: ``model(model.preprocess(image))``. Modules are named as in segmentation_models_pytorch, so
-    the weights of its Unet and FPN load with ``load_state_dict`` where the encoder is one of its ``tu-`` encoders. One
-    exception: drop ``decoder.blocks.<last>.attention1.*`` of a Unet with scSE, which it stores and never uses.
+    ``model(model.normalize(image))`` takes stored pixels at the training size; a trained model knows that size:
+    ``model(model.preprocess(image))``. Modules are named as in segmentation_models_pytorch, so the weights of its Unet
+    and FPN load with ``load_state_dict`` where the encoder is one of its ``tu-`` encoders. One exception: drop
+    ``decoder.blocks.<last>.attention1.*`` of a Unet with scSE, which it stores and never uses.
 
-    With a ``classification_head``, which gets the coarsest map, the answer is the pair ``(logits, labels)``. While
-    training with ``aux_heads``, each keyed by the index of the encoder's map that it gets, it is `Outputs`; in
-    evaluation mode they rest. ``Outputs.of(answer)`` reads all three.
+    With a ``classification_head``, which gets the coarsest map, the output is the pair ``(logits, labels)``. In
+    training mode with ``aux_heads``, keyed by the index of the encoder's map that each gets, it is `Outputs`; in
+    evaluation mode they do not run. ``Outputs.of(output)`` reads all three.
     """
 
     def __init__(
@@ -68,14 +69,14 @@ class Segmenter(nn.Module):
         self.config: dict[str, Any] | None = None  # the YAML nodes that it was built from, where they are known
         self.in_channels = encoder.out_channels[0]
         self.size_multiple = encoder.size_multiple
-        self.coarsest = len(encoder.out_channels) - 1  # what follows it in the layout ``tokens`` are no maps
+        self.coarsest = len(encoder.out_channels) - 1  # not -1: in the layout ``tokens`` the prefix tokens follow
 
     def start_epoch(self, epoch: int) -> None:
-        """Be told that training begins an epoch, counted from 0: parts of a frozen encoder may thaw."""
+        """Start a training epoch, counted from 0: a frozen encoder may be unfrozen."""
         self.encoder.start_epoch(epoch)
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor] | Outputs:
-        """Pad to what the encoder takes, predict, and crop back; pad on the right and at the bottom with zeros.
+        """Pad with zeros, right and bottom, to a size that the encoder takes, predict, and crop back.
 
         Raises ``ValueError`` for an image that is no float batch of ``in_channels`` channels.
         """
@@ -86,21 +87,23 @@ class Segmenter(nn.Module):
             )
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, self.size_multiple)
-        features = self.encoder(padded)
-        decoded = self.decoder(features)
+        features = self.encoder(padded)  # (N, C_i, H / stride_i, W / stride_i), finest first
+        decoded = self.decoder(features)  # (N, C, H / out_stride, W / out_stride)
         if not torch.compiler.is_exporting():
             self._check_decoded(decoded, padded)
         logits = crop(self.segmentation_head(decoded), height, width)
         labels = self.classification_head(features[self.coarsest]) if self.classification_head is not None else None
         if self.training and self.aux_heads:
+            # At the resolution of their maps, then resized: (N, num_classes, H, W) each.
             small = [head(features[int(index)]) for index, head in self.aux_heads.items()]
             aux = [crop(resize(x, padded.shape[-2:], mode="bilinear"), height, width) for x in small]
             return Outputs(logits, labels, tuple(aux))
         return logits if labels is None else (logits, labels)
 
     def _check_decoded(self, decoded: Tensor, image: Tensor) -> None:
-        """Raise ConfigError where the decoder gives another map than it says: cropping would hide a wrong stride."""
+        """Raise ConfigError if the decoder's map is not as it states: cropping would hide a wrong stride."""
         channels, stride = self.decoder.out_channels, self.decoder.out_stride
+        # Rounded up, as padded convolutions with a stride do.
         sides = [-(-side // stride) for side in image.shape[-2:]]
         if list(decoded.shape[1:]) != [channels, *sides]:
             raise ConfigError(
@@ -111,7 +114,7 @@ class Segmenter(nn.Module):
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Append zeros to the height and width of ``(N, C, H, W)`` up to the next multiples of ``multiple``."""
+    """Pad ``(N, C, H, W)`` with zeros, right and bottom, to the next multiples of ``multiple``."""
     bottom, right = -image.shape[-2] % multiple, -image.shape[-1] % multiple
     # An exported graph holds for all sizes, also for those that need no padding.
     return F.pad(image, (0, right, 0, bottom)) if torch.compiler.is_exporting() or bottom or right else image

@@ -1,4 +1,4 @@
-"""Start a model from the weights of another one, with heads of its own where the classes differ."""
+"""Transfer of a trained model's weights to another model, except heads of other classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _HEADS = ("segmentation_head.", "classification_head.", "aux_heads.")
 
 @dataclass(frozen=True)
 class Transfer:
-    """What became of the weights: names of the model's tensors, and of those that it has no place for."""
+    """Names of tensors: loaded, newly initialised in the model, and unused from the other model."""
 
     taken: tuple[str, ...]
     fresh: tuple[str, ...]
@@ -30,7 +30,7 @@ class Transfer:
 
 
 def transfer_weights(model: nn.Module, state: Mapping[str, Tensor]) -> Transfer:
-    """Load into ``model`` what fits of another model's state dict; only heads may differ, and then start anew.
+    """Load another model's state dict into ``model``; only heads may differ, and then keep their initial weights.
 
     Raises ``CheckpointError`` if anything else is missing, superfluous or of another shape.
     """

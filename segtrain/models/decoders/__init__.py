@@ -1,4 +1,4 @@
-"""One architecture in each file; ``configs/arch`` lists them."""
+"""Decoders: one architecture in each file, as listed in ``configs/arch``."""
 
 from segtrain.models.decoders.deeplabv3 import DeepLabV3
 from segtrain.models.decoders.deeplabv3plus import DeepLabV3Plus

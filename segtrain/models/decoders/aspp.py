@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling, which DeepLabV3 and DeepLabV3+ share (Chen et al. 2017, section 3.3)."""
+"""Atrous spatial pyramid pooling (ASPP) of DeepLabV3 and DeepLabV3+ (Chen et al. 2017, section 3.3)."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from segtrain.models.layers import PooledBatchNorm2d
 
 
 class ASPP(nn.Module):
-    """Looks at one map at several rates at once, and at its mean: ``(N, C, H, W) -> (N, out_channels, H, W)``.
+    """Parallel convolutions at several atrous rates, and the map's mean: ``(N, C, H, W) -> (N, out_channels, H, W)``.
 
-    The branches are a 1x1 convolution, a 3x3 convolution for each rate, and the pooled map.
+    The branches are a 1x1 convolution, a 3x3 convolution for each rate, and global average pooling.
     """
 
     def __init__(
@@ -43,9 +43,10 @@ class ASPP(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Join the branches."""
+        """Concatenate the branches and project them to ``out_channels``."""
+        # (N, out_channels, H, W) each, and (N, out_channels, 1, 1)
         *dense, pooled = (conv(x) for conv in self.convs)
-        # The pooled branch is the same at every pixel: projecting it apart saves a fifth of the work.
+        # The pooled branch is the same at every pixel: projecting it separately, as 1x1, saves a fifth of the work.
         weight, width = self.project.get_parameter("0.weight"), pooled.shape[1]
         x = F.conv2d(torch.cat(dense, dim=1), weight[:, :-width]) + F.conv2d(pooled, weight[:, -width:])
         for layer in self.project[1:]:
@@ -64,5 +65,5 @@ class SeparableConv2d(nn.Sequential):
 
 
 def norm_relu(channels: int) -> list[nn.Module]:
-    """What follows every convolution of the DeepLab family."""
+    """Build the layers behind every convolution of the DeepLab family."""
     return [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]

@@ -12,12 +12,12 @@ from segtrain.models.layers import initialize_he
 
 
 class DeepLabV3(Decoder):
-    """Pools the coarsest map, kept fine by a dilated encoder, at several atrous rates and convolves once.
+    """Atrous spatial pyramid pooling of the coarsest map of a dilated encoder, then a 3x3 convolution.
 
     ``atrous_rates`` are in pixels of that map; the paper doubles them where the output stride halves.
     """
 
-    demands = Demands(output_stride=8, skips=())
+    demands = Demands(output_stride=8, skips=())  # the default rates are the paper's for stride 8
     head_kernel_size = 1
 
     def __init__(
@@ -41,5 +41,5 @@ class DeepLabV3(Decoder):
         initialize_he(self)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Refine the coarsest of the encoder's maps."""
+        """Refine the coarsest of the encoder's maps, ``(N, C, h, w) -> (N, out_channels, h, w)``."""
         return self.relu(self.bn(self.conv(self.aspp(features[-1]))))  # type: ignore[no-any-return]

@@ -17,10 +17,10 @@ _SKIP_STRIDE = 4
 
 
 class DeepLabV3Plus(Decoder):
-    """Pools the coarsest map at several atrous rates and sharpens the result with the encoder's map of stride 4.
+    """Atrous spatial pyramid pooling of the coarsest map, fused with the encoder's low-level map of stride 4.
 
-    ``atrous_rates`` are in pixels of the coarsest map; ``skip_channels`` are what the finer map is reduced to. Raises
-    ``ConfigError`` for an encoder without a map of stride 4, or without a coarser one.
+    ``atrous_rates`` are in pixels of the coarsest map; ``skip_channels`` are those that the map of stride 4 is reduced
+    to. Raises ``ConfigError`` for an encoder without a map of stride 4, or without a coarser one.
     """
 
     demands = Demands(output_stride=16, skips=(_SKIP_STRIDE,))
@@ -54,8 +54,9 @@ class DeepLabV3Plus(Decoder):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Merge the coarsest of the encoder's maps and the one of stride 4."""
-        fine = self.block1(features[self.skip])
+        fine = self.block1(features[self.skip])  # (N, skip_channels, H/4, W/4)
         context = F.interpolate(self.aspp(features[-1]), fine.shape[-2:], mode="bilinear", align_corners=True)
+        # (N, channels + skip_channels, H/4, W/4) to (N, channels, H/4, W/4)
         return self.block2(torch.cat([context, fine], dim=1))  # type: ignore[no-any-return]
 
 

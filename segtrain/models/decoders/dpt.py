@@ -24,10 +24,10 @@ _OUT_STRIDE = 2
 class DPT(Decoder):
     """Reassembles a transformer's maps at strides 4, 8, 16 and 32, and fuses them from coarse to fine, up to stride 2.
 
-    ``readout`` says what becomes of the prefix tokens that come with each map: ``cat`` projects the class token and a
-    pixel to a new pixel, ``add`` adds the mean of the tokens, ``ignore`` drops them. An encoder without them means
-    ``ignore``. ``intermediate_channels`` are those of the maps, finest first; an encoder of fewer maps takes the first
-    ones. Patches may have any size: 14 pixels count as 16 until the last upsampling, which makes up for it.
+    ``readout`` is the use of the prefix tokens that come with each map: ``cat`` concatenates the class token to each
+    pixel and projects them, ``add`` adds the mean of the tokens, ``ignore`` drops them, as happens for an encoder
+    without them. ``intermediate_channels`` are those of the maps, finest first; an encoder of fewer maps takes the
+    first ones. Patches may have any size: 14 pixels count as 16 until the last upsampling, which corrects for it.
     Raises ``ConfigError`` for an unknown ``readout`` and for more maps than ``intermediate_channels``.
     """
 
@@ -69,11 +69,13 @@ class DPT(Decoder):
         """Merge the image, its maps and their prefix tokens into ``(N, out_channels, H / 2, W / 2)``."""
         height, width = features[0].shape[-2:]
         count = len(self.reassemble_blocks)
-        maps = features[1 : count + 1]
+        maps = features[1 : count + 1]  # all (N, C, H / patch, W / patch)
         tokens: Sequence[Tensor | None] = features[count + 1 :] or [None] * count
         read = [readout(x, prefix) for readout, x, prefix in zip(self.projection_blocks, maps, tokens, strict=True)]
+        # (N, fusion_channels, H/4, W/4), then H/8, H/16 and H/32, if patches have 16 pixels
         levels = [reassemble(x) for reassemble, x in zip(self.reassemble_blocks, read, strict=True)]
 
+        # Each fusion upsamples to the next finer level, and the last one to stride 2.
         sizes = [(-(-height // _OUT_STRIDE), -(-width // _OUT_STRIDE)), *(level.shape[-2:] for level in levels[:-1])]
         fused: Tensor | None = None
         for fuse, level, size in zip(self.fusion_blocks, levels[::-1], sizes[::-1], strict=True):
@@ -98,7 +100,7 @@ class AddReadout(IgnoreReadout):
     def forward(self, x: Tensor, tokens: Tensor | None) -> Tensor:
         """Join a map ``(N, C, h, w)`` and tokens ``(N, prefix_tokens, C)``."""
         assert tokens is not None
-        return x + tokens.mean(1)[..., None, None]
+        return x + tokens.mean(1)[..., None, None]  # (N, C, 1, 1)
 
 
 class CatReadout(nn.Module):
@@ -113,7 +115,7 @@ class CatReadout(nn.Module):
         assert tokens is not None
         linear, activation = self.project
         assert isinstance(linear, nn.Linear)
-        # What the layer makes of the class token is the same at every pixel.
+        # A linear layer of a concatenation is the sum of two, and that of the class token is the same at every pixel.
         of_pixel, of_token = linear.weight.chunk(2, dim=1)
         class_token = tokens[:, 0].clone()  # a view would keep all tokens in memory for the backward pass
         token = F.linear(class_token, of_token, linear.bias)
@@ -124,7 +126,7 @@ _READOUTS: dict[str, type[nn.Module]] = {"cat": CatReadout, "add": AddReadout, "
 
 
 class Reassemble(nn.Module):
-    """Gives a map its place in the pyramid: ``scale`` times the size, a power of two (section 3.1)."""
+    """Resamples a map to its level of the pyramid: ``scale`` times the size, a power of two (section 3.1)."""
 
     def __init__(self, in_channels: int, channels: int, out_channels: int, *, scale: float) -> None:
         super().__init__()
@@ -142,7 +144,7 @@ class Reassemble(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Adds what comes from the coarser level, refines and upsamples (RefineNet, Lin et al. 2017, as in figure 1)."""
+    """Adds the coarser level, refines and upsamples (RefineNet, Lin et al. 2017, as in figure 1)."""
 
     def __init__(self, channels: int, *, norm: Norm) -> None:
         super().__init__()
@@ -151,7 +153,7 @@ class Fusion(nn.Module):
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, level: Tensor, coarser: Tensor | None, size: Sequence[int]) -> Tensor:
-        """Return ``(N, C, *size)``; the maps are of one shape."""
+        """Return ``(N, C, *size)``; ``level`` and ``coarser`` have one shape, ``coarser`` is None at the coarsest."""
         x = self.residual_conv_block1(level)
         if coarser is not None:
             x = x + coarser
@@ -172,6 +174,7 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape."""
+        # Not in place: the shortcut needs x as it is.
         residual = self.norm_1(self.conv_1(x.relu()))
         residual = self.norm_2(self.conv_2(residual.relu()))
         refined: Tensor = x + residual
@@ -184,7 +187,7 @@ def _nominal(stride: int) -> int:
 
 
 def _make_norm(norm: Norm, channels: int) -> nn.Module:
-    # A level of stride 32 has a single pixel when the image has 32.
+    # A level of stride 32 has a single pixel when the image has sides of 32.
     return PooledBatchNorm2d(channels) if norm == "batch" else make_norm(norm, channels)
 
 

@@ -19,7 +19,7 @@ _NORM_GROUPS = 32
 
 
 class FPN(Decoder):
-    """Builds a top-down pyramid over the four coarsest maps, brings its levels to the finest size and merges them.
+    """Top-down pyramid over the four coarsest maps, whose levels are upsampled to the finest and merged.
 
     Raises ``ConfigError`` for an encoder with fewer maps, and for ``segmentation_channels`` that are no multiple of 32.
     """
@@ -55,16 +55,17 @@ class FPN(Decoder):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Merge the encoder's maps, finest first, into one at ``out_stride``."""
-        c2, c3, c4, c5 = features[-_LEVELS:]
+        c2, c3, c4, c5 = features[-_LEVELS:]  # of strides 4, 8, 16 and 32 for an encoder of depth 5
         p5 = self.p5(c5)
         p4 = self.p4(p5, c4)
         p3 = self.p3(p4, c3)
         p2 = self.p2(p3, c2)
 
-        pyramid = [p5, p4, p3, p2]
+        pyramid = [p5, p4, p3, p2]  # (N, pyramid_channels, ...) each, coarsest first
         sizes = [level.shape[-2:] for level in pyramid]
         finer = [sizes[i + 1 :] for i in range(_LEVELS)]
         branches = [branch(level, to) for branch, level, to in zip(self.seg_blocks, pyramid, finer, strict=True)]
+        # In place on the first branch, an interpolation, whose backward pass does not read its result.
         merged = torch.cat(branches, dim=1) if self.merge == "cat" else reduce(Tensor.add_, branches)
         return self.dropout(merged)  # type: ignore[no-any-return]
 
@@ -84,7 +85,7 @@ class TopDown(nn.Module):
 
 
 class SegmentationBranch(nn.Module):
-    """Brings one pyramid level to the finest: a convolution before each of ``steps`` upsamplings, at least one."""
+    """Upsamples one pyramid level to the finest: a convolution before each of ``steps`` upsamplings, at least one."""
 
     def __init__(self, in_channels: int, out_channels: int, *, steps: int) -> None:
         super().__init__()

@@ -10,13 +10,13 @@ from segtrain.models.contract import Decoder
 from segtrain.models.decoders.steps import Steps
 from segtrain.models.layers import ConvNormReLU, Norm, initialize_he, make_norm, resize
 
-_BOTTLENECK = 4
+_BOTTLENECK = 4  # the channels inside a block are a quarter of those that come in
 
 
 class Linknet(Decoder):
-    """Halves the stride step by step down to 1 in bottlenecks, adding the encoder's map of each stride.
+    """Upsamples by bottleneck blocks down to stride 1, adding the encoder's map of each stride.
 
-    Where there is no such map, a step keeps the number of channels; the last one has ``final_channels``.
+    Where there is no such map, a block keeps the number of channels; the last one has ``final_channels``.
     """
 
     head_kernel_size = 1
@@ -50,7 +50,7 @@ class Linknet(Decoder):
 
 
 class LinknetBlock(nn.Module):
-    """Doubles a map's size in a transposed convolution of a quarter of its channels, then adds the skip."""
+    """Doubles a map's size by a transposed convolution on a quarter of its channels, then adds the skip."""
 
     def __init__(self, in_channels: int, out_channels: int, *, norm: Norm) -> None:
         super().__init__()
@@ -67,5 +67,5 @@ class LinknetBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None, size: Sequence[int]) -> Tensor:
         """Go from a coarser map to ``(N, out_channels, *size)``; ``skip`` has that size."""
-        x = resize(self.block(x), size)
+        x = resize(self.block(x), size)  # a skip of odd size is one pixel smaller than the doubled map
         return x if skip is None else x + skip

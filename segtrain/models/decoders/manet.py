@@ -14,7 +14,7 @@ from segtrain.models.layers import ConvNormReLU, Interpolation, Norm, initialize
 
 
 class MAnet(Decoder):
-    """A U-Net that attends to positions of the coarsest map, and to channels where it joins the encoder's maps.
+    """U-Net with position attention on the coarsest map, and channel attention where skips are joined.
 
     ``channels`` are those of the steps, coarsest first. ``pab_channels`` is the length of the queries and keys of the
     position-wise attention; ``reduction`` divides the channels inside the channel attention. Raises ``ConfigError`` if
@@ -63,7 +63,7 @@ class MAnet(Decoder):
 
 
 class PositionAttention(nn.Module):
-    """Adds to each pixel what it attends to in all others (position-wise attention block, PAB)."""
+    """Self-attention over all pixels, with a shortcut (position-wise attention block, PAB)."""
 
     def __init__(self, channels: int, key_channels: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class PositionAttention(nn.Module):
         keys = self.top_conv(x).flatten(2)  # (N, K, HW)
         queries = self.center_conv(x).flatten(2).transpose(1, 2)  # (N, HW, K)
         values = self.bottom_conv(x).flatten(2).transpose(1, 2)  # (N, HW, C)
-        scores = queries @ keys
+        scores = queries @ keys  # (N, HW, HW): quadratic in the pixels of the coarsest map
         # One softmax over all pairs of pixels, and a result (N, HW, C) that is read as (N, C, H, W) without a
         # transposition: odd for an attention, but what published weights were trained with.
         attention = scores.flatten(1).softmax(dim=1).view_as(scores)
@@ -86,7 +86,7 @@ class PositionAttention(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Weighs the coarser map's channels by both maps, upsamples it, and joins the skip (multi-scale fusion, MFAB)."""
+    """Channel attention from both maps on the coarser one, which joins the skip (multi-scale fusion, MFAB)."""
 
     def __init__(
         self,
@@ -112,10 +112,10 @@ class FusionBlock(nn.Module):
     def forward(self, x: Tensor, skip: Tensor, size: Sequence[int]) -> Tensor:
         """Go from a coarser map to ``(N, out_channels, *size)``; ``skip`` has that size."""
         x = self.hl_conv(x)
-        # Weighing before upsampling takes a quarter of the pixels; doubling keeps the means, but for a bicubic rim.
+        # Weighing before upsampling takes a quarter of the pixels. The means stay, except at a bicubic rim.
         averaged = resize(x, size, mode="bicubic") if self.interpolation == "bicubic" else x
         x = resize(x * (self.SE_hl(averaged) + self.SE_ll(skip)), size, mode=self.interpolation)
-        x = torch.cat([x, skip], dim=1)
+        x = torch.cat([x, skip], dim=1)  # (N, 2 * skip_channels, *size)
         return self.conv2(self.conv1(x))  # type: ignore[no-any-return]
 
 

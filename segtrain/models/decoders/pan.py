@@ -16,7 +16,7 @@ _FINEST_STRIDE = 4
 
 
 class PAN(Decoder):
-    """Attends to the coarsest map at several scales, then adds finer maps, weighted by what the coarser one has seen.
+    """Feature pyramid attention on the coarsest map, then finer maps, their channels weighted by the coarser one.
 
     Raises ``ConfigError`` for an encoder with less than two maps of stride 4 and coarser.
     """
@@ -36,6 +36,7 @@ class PAN(Decoder):
         self.finest = _find_finest(encoder_strides)
         self.fpa = FeaturePyramidAttention(encoder_channels[-1], channels, interpolation=interpolation)
         for level, skip_channels in enumerate(encoder_channels[self.finest : -1], start=1):
+            # Numbered from the finest skip on, as in segmentation_models_pytorch, whose weights load.
             block = GlobalAttentionUpsample(skip_channels, channels, interpolation=interpolation)
             self.add_module(f"gau{level}", block)
         self.out_channels = channels
@@ -52,7 +53,7 @@ class PAN(Decoder):
 
 
 class FeaturePyramidAttention(nn.Module):
-    """Weighs each pixel by what three coarser scales see around it, and adds the mean (section 3.2)."""
+    """Weighs each pixel by an attention map of three coarser scales, and adds the global mean (section 3.2)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, interpolation: Interpolation) -> None:
         super().__init__()
@@ -67,13 +68,14 @@ class FeaturePyramidAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the size of the map: ``(N, C, H, W) -> (N, out_channels, H, W)``."""
-        half = self.down1(x)
-        quarter = self.down2(half)
-        eighth = self.down3(quarter)
+        half = self.down1(x)  # (N, 1, H/2, W/2): attention has a single channel
+        quarter = self.down2(half)  # (N, 1, H/4, W/4)
+        eighth = self.down3(quarter)  # (N, 1, H/8, W/8)
 
         attention = self.conv2(quarter) + self._resize_like(quarter, eighth)
         attention = self.conv1(half) + self._resize_like(half, attention)
         attention = self._resize_like(x, attention)  # (N, 1, H, W)
+        # (N, out_channels, H, W) * (N, 1, H, W) + (N, out_channels, 1, 1)
         return self.mid(x) * attention + self.branch1(x)  # type: ignore[no-any-return]
 
     def _resize_like(self, template: Tensor, x: Tensor) -> Tensor:
@@ -111,14 +113,14 @@ class ConvBatchNorm(nn.Module):
 
 
 class SameConv2d(nn.Conv2d):
-    """A same-size convolution that leaves out the taps which only meet padding, on maps smaller than its kernel.
+    """A same-size convolution that skips the taps which only meet padding, on maps smaller than its kernel.
 
     They add nothing, and in bf16 on CPUs they spoil the gradient of a 7x7 kernel on a 2x2 map (torch 2.14, oneDNN).
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(N, C, H, W)``."""
-        if torch.compiler.is_exporting():  # for all sizes, with all taps
+        if torch.compiler.is_exporting():  # a graph for all sizes needs all taps
             return super().forward(input)
         reach = [min(size // 2, side - 1) for size, side in zip(self.kernel_size, input.shape[-2:], strict=True)]
         rows, columns = (
@@ -133,14 +135,15 @@ class Halve(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, C, max(1, H // 2), max(1, W // 2))``."""
         height, width = x.shape[-2:]
-        if torch.compiler.is_exporting():  # for all sizes: rounded up, and of what that adds the single pixel is kept
+        if torch.compiler.is_exporting():
+            # For all sizes: pooling rounded up, then cropped to the size rounded down, or to 1.
             rounded_up = F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 2)
             return crop(rounded_up, _half(height), _half(width))
         return F.max_pool2d(x, [min(2, height), min(2, width)])
 
 
 def _half(length: int) -> int:
-    """Compute max(1, length // 2) as a size of which an exported graph knows nothing: not whether it was 1 either."""
+    """Compute max(1, length // 2) as an unbacked size, so that export does not specialise on a length of 1."""
     half: Any = torch.scalar_tensor(length // 2, dtype=torch.int64).clamp_min(1).item()
     torch._check(half >= 1)
     return half  # type: ignore[no-any-return]
@@ -155,7 +158,7 @@ def resize_aligned(x: Tensor, size: Sequence[int], *, mode: Interpolation) -> Te
 
 
 def _resize_axis(x: Tensor, length: int, *, axis: int) -> Tensor:
-    """Interpolate along one axis, corners in the corners, without asking whether one of the lengths is 1."""
+    """Interpolate linearly along one axis, corners aligned, without a branch on a length of 1, for export."""
     exact: dict[str, Any] = {"dtype": torch.promote_types(x.dtype, torch.float32), "device": x.device}
     own, wanted = (torch.scalar_tensor(side - 1, **exact) for side in (x.shape[axis], length))
     place = torch.arange(length, **exact) * (own / wanted.clamp_min(1))

@@ -14,13 +14,13 @@ from segtrain.models.layers import ConvNormReLU, Norm, initialize_he
 
 
 class PSPNet(Decoder):
-    """Averages the coarsest map over grids of ``pool_sizes`` cells a side and joins it with these averages.
+    """Pyramid pooling of the coarsest map: averages over grids of ``pool_sizes`` cells a side, joined with the map.
 
-    ``channels`` are those of the result; the grids share as many channels as the map has. Raises ``ConfigError`` for
-    more grids than that.
+    ``channels`` are those of the result; the channels of all grids together are as many as the map has. Raises
+    ``ConfigError`` for more grids than that.
     """
 
-    demands = Demands(depth=3, skips=())
+    demands = Demands(depth=3, skips=())  # a map of stride 8, which the paper reaches by dilation
     head_kernel_size = 3
 
     def __init__(
@@ -42,7 +42,7 @@ class PSPNet(Decoder):
         initialize_he(self)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Refine the coarsest of the encoder's maps."""
+        """Refine the coarsest of the encoder's maps, ``(N, C, h, w) -> (N, out_channels, h, w)``."""
         return self.dropout(self.conv(self.psp(features[-1])))  # type: ignore[no-any-return]
 
 
@@ -61,12 +61,12 @@ class PyramidPooling(nn.Module):
         self.out_channels = in_channels + share * len(pool_sizes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Put the averages before the map."""
+        """Concatenate the averages and the map; this order is that of published weights."""
         return torch.cat([*(block(x) for block in self.blocks), x], dim=1)
 
 
 class GridAverage(nn.Module):
-    """Averages a map over ``cells`` x ``cells`` cells, reduces the channels, and resizes it back.
+    """Average pooling of a map to ``cells`` x ``cells``, a 1x1 convolution, and upsampling to the map's size.
 
     A single cell is not normalised, as one image has no statistics there. A map may be smaller than the grid.
     """

@@ -1,4 +1,4 @@
-"""The decoder of SegFormer, which mixes channels alone (Xie et al. 2021, https://arxiv.org/abs/2105.15203)."""
+"""SegFormer's all-MLP decoder (Xie et al. 2021, https://arxiv.org/abs/2105.15203)."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,12 +16,12 @@ _COARSEST = 8
 
 
 class Segformer(Decoder):
-    """Projects every map to ``channels``, brings them all to a quarter of the image's size and fuses them.
+    """Projects every map to ``channels``, resizes all to a quarter of the image's size and fuses them.
 
-    Only linear layers stand between an encoder's map and the normalisation (section 3.2: one for each map, bilinear
-    resizing, concatenation, a 1x1 convolution). So both layers of a map are applied as one, at the smaller of its two
-    sizes, and the maps are summed instead of concatenated: the same result with a fraction of the work and memory.
-    Raises ``ConfigError`` for an encoder whose maps all are finer than stride 8.
+    Everything between an encoder's map and the normalisation is linear (section 3.2: a linear layer for each map,
+    bilinear resizing, concatenation, a 1x1 convolution). So both layers of a map are applied as one, at the smaller of
+    its two sizes, and the maps are summed instead of concatenated: the same result with a fraction of the work and
+    memory. Raises ``ConfigError`` for an encoder whose maps are all finer than stride 8.
     """
 
     head_kernel_size = 1
@@ -37,6 +37,7 @@ class Segformer(Decoder):
     ) -> None:
         super().__init__()
         _check_depth(encoder_strides)
+        # Without the image, which is map 0; coarsest first, as published weights number the stages.
         coarsest_first = list(zip(encoder_channels, encoder_strides, strict=True))[:0:-1]
         self.mlp_stage = nn.ModuleList(
             LinearStage(in_channels, channels, shrinks=stride < _STRIDE) for in_channels, stride in coarsest_first
@@ -53,6 +54,7 @@ class Segformer(Decoder):
         size = (-(-height // _STRIDE), -(-width // _STRIDE))
         conv, norm, relu = self.fuse_stage
         assert isinstance(conv, nn.Conv2d)
+        # (channels, channels) for each map: its columns of the 1x1 convolution of the concatenation.
         shares = conv.weight.flatten(1).chunk(len(self.mlp_stage), dim=1)
         maps = [stage(x, share, size) for stage, x, share in zip(self.mlp_stage, features[:0:-1], shares, strict=True)]
         fused = sum(maps[1:], maps[0])
@@ -76,6 +78,7 @@ class LinearStage(nn.Module):
 
     def forward(self, x: Tensor, share: Tensor, size: tuple[int, int]) -> Tensor:
         """Bring ``(N, C, h, w)`` to ``size``; ``share`` is ``(fused channels, out_channels)``."""
+        # Both layers multiplied out: (fused channels, in_channels, 1, 1)
         weight = (share @ self.linear.weight)[..., None, None]
         bias = share @ self.linear.bias
         if self.shrinks:

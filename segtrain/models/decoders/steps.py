@@ -1,4 +1,4 @@
-"""The way from the coarsest map to the image in halvings of the stride, which U-Net's relatives share."""
+"""Upsampling steps from the coarsest map to the image, each halving the stride, for U-Net and its relatives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ class Steps:
     @classmethod
     def of(cls, encoder_strides: Sequence[int]) -> "Steps":
         """Halve the coarsest stride down to 1: 16, 8, 4, 2, 1 for 32."""
+        # A dilated encoder has several maps of one stride: the last, deepest one is the skip.
         last = {stride: i for i, stride in enumerate(encoder_strides) if stride > 1}
         strides = tuple(2**power for power in reversed(range((encoder_strides[-1] - 1).bit_length())))
         return cls(strides, tuple(last.get(stride) for stride in strides))
@@ -35,13 +36,13 @@ class Steps:
         targets: list[tuple[Tensor | None, tuple[int, int]]] = []
         for stride, skip in zip(self.strides, self.skips, strict=True):
             if skip is None:
-                targets.append((None, (-(-height // stride), -(-width // stride))))
+                targets.append((None, (-(-height // stride), -(-width // stride))))  # rounded up, as maps are
             else:
                 targets.append((features[skip], (features[skip].shape[-2], features[skip].shape[-1])))
         return targets
 
     def finest(self, channels: Sequence[int]) -> Sequence[int]:
-        """Take the numbers of the finest steps, one for each; raises ConfigError if there are too few."""
+        """Take the last, finest numbers, one for each step; raises ConfigError if there are too few."""
         if len(channels) < len(self.strides):
             fitting = ",".join(str(2 ** (8 - step)) for step in range(len(self.strides)))
             raise ConfigError(

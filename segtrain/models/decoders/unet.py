@@ -13,7 +13,7 @@ from segtrain.models.layers import ConvNormReLU, Interpolation, Norm, SpatialCha
 
 
 class Unet(Decoder):
-    """Halves the stride step by step down to 1, joining the encoder's map of each stride where there is one.
+    """Upsamples step by step to stride 1, concatenating the encoder's map of each stride where there is one.
 
     ``channels`` are those of the steps, coarsest first; ``center`` adds two convolutions before the first of them.
     Raises ``ConfigError`` if there are fewer than the encoder asks for.
@@ -67,7 +67,7 @@ class Unet(Decoder):
 
 
 class UnetBlock(nn.Module):
-    """Upsamples, joins the skip, and convolves twice; optionally attends to what comes in and what goes out."""
+    """Upsamples, concatenates the skip, and convolves twice; optionally with attention on input and output."""
 
     def __init__(
         self,
@@ -90,13 +90,13 @@ class UnetBlock(nn.Module):
         """Go from a coarser map to ``(N, out_channels, *size)``; ``skip`` has that size."""
         x = resize(x, size, mode=self.interpolation)
         if skip is not None:
-            x = torch.cat([x, skip], dim=1)
+            x = torch.cat([x, skip], dim=1)  # (N, in_channels, *size)
         x = self.conv2(self.conv1(self.attention1(x)))
         return self.attention2(x)  # type: ignore[no-any-return]
 
 
 def _make_attention(attention: Literal["scse"] | None, channels: int) -> nn.Module:
-    block = nn.Sequential()
+    block = nn.Sequential()  # empty it is the identity; the nesting is that of published weights
     if attention == "scse":
         block.add_module("attention", SpatialChannelAttention(channels))
     return block

@@ -14,12 +14,13 @@ from segtrain.models.layers import Interpolation, Norm, initialize_he, resize
 
 
 class UnetPlusPlus(Decoder):
-    """Fills the way from each encoder map to the decoder with nodes, each joined to all before it at its stride.
+    """U-Net with nested dense skip paths: convolution nodes between each encoder map and the decoder.
 
-    A row holds the maps of one stride: the encoder's at its end, the decoder's at its front, the nodes between. Each
-    but the last is made of the one below it in the coarser row and all to its right. ``channels`` are those of the
-    fronts, coarsest row first; the nodes between have as many as the encoder's map. A stride without an encoder map has
-    the front alone. Raises ``ConfigError`` if there are fewer channels than the encoder asks for.
+    A row holds the maps of one stride: the encoder's last, the decoder's first, the nodes in between. Each except the
+    encoder's is computed from its counterpart in the coarser row, upsampled, and all maps behind it in its own row.
+    ``channels`` are those of the first maps, coarsest row first; the nodes in between have as many as the encoder's
+    map. A stride without an encoder map has the first one only. Raises ``ConfigError`` if there are fewer channels than
+    the encoder asks for.
 
     segmentation_models_pytorch also stores ``center.*`` (VGG) and, with scSE, ``blocks.<last>.attention1.*``; it uses
     neither.
@@ -43,12 +44,13 @@ class UnetPlusPlus(Decoder):
         self.interpolation: Interpolation = interpolation
 
         self.blocks = nn.ModuleDict()
-        coarser = [encoder_channels[-1]]
+        coarser = [encoder_channels[-1]]  # channels of the row below, decoder's map first
         skips = self.steps.skip_channels(encoder_channels)
         for level, (stride, skip, front) in enumerate(zip(self.steps.strides, skips, channels, strict=True)):
             row = [skip] if skip else []
             for node in reversed(range(len(coarser) if skip else 1)):
                 out_channels = skip if node else front
+                # The names are those of segmentation_models_pytorch.
                 self.blocks[f"x_{node}_{level}"] = UnetBlock(
                     coarser[node] + sum(row),
                     out_channels,
@@ -69,6 +71,7 @@ class UnetPlusPlus(Decoder):
         for level, (skip, size) in enumerate(self.steps.targets(features)):
             row = [] if skip is None else [skip]
             for node in reversed(range(len(coarser) if row else 1)):
+                # The block itself neither resizes nor joins: its input has the size of the row already.
                 joined = _join(resize(coarser[node], size, mode=self.interpolation), row)
                 row = [self.blocks[f"x_{node}_{level}"](joined, None, size), *row]
             coarser = row

@@ -17,7 +17,7 @@ _MIN_LEVELS = 2
 
 
 class UPerNet(Decoder):
-    """Pools the coarsest map at several scales, builds a top-down pyramid over the maps from stride 4 on, and fuses it.
+    """Pyramid pooling of the coarsest map and a top-down pyramid over the maps from stride 4 on, fused.
 
     Each map is first normalised over its channels. ``pool_sizes`` are the heights and widths of the pooled maps. Raises
     ``ConfigError`` for an encoder with fewer than two maps from stride 4 on.
@@ -56,8 +56,9 @@ class UPerNet(Decoder):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Merge the encoder's maps, finest first, into one at ``out_stride``."""
+        # Of strides 4, 8, 16 and 32 for an encoder of depth 5
         maps = [norm(x) for norm, x in zip(self.feature_norms, features[-self.levels :], strict=True)]
-        level = self.psp(maps[-1])
+        level = self.psp(maps[-1])  # (N, channels, ...), as all levels of the pyramid
         pyramid = [level]
         for lateral, conv, x in zip(self.fpn_lateral_blocks, self.fpn_conv_blocks, reversed(maps[:-1]), strict=True):
             level = lateral(level, x)
@@ -68,7 +69,7 @@ class UPerNet(Decoder):
 
 
 class PyramidPooling(nn.Module):
-    """Joins a map with its averages over 1, 4, 9, ... regions (Zhao et al. 2017), for ``pool_sizes`` 1, 2, 3, ...."""
+    """Joins a map with its averages over grids of ``pool_sizes`` cells a side (Zhao et al. 2017)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, pool_sizes: Sequence[int], norm: Norm) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ class Lateral(nn.Module):
 
 
 def _pooled_conv(in_channels: int, out_channels: int, size: int, norm: Norm) -> ConvNormReLU:
-    """Build the convolution of a pooled map; the single pixel of an image has no statistics to normalise with."""
+    """Build the convolution of a pooled map; a single pixel has no statistics for instance or group norm."""
     no_statistics = size == 1 and norm in {"instance", "group"}
     conv = ConvNormReLU(in_channels, out_channels, kernel_size=1, norm="none" if no_statistics else norm)
     if norm == "batch":

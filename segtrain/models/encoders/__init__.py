@@ -1,4 +1,4 @@
-"""Encoders; importing this package imports no torch, as the index and the names in it need none."""
+"""Encoders; imported lazily, as importing this package must not import torch."""
 
 from typing import TYPE_CHECKING, Any
 

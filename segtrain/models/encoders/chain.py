@@ -1,4 +1,4 @@
-"""Maps from any place of a model that runs its modules one after another; with dilation."""
+"""Feature maps taken at any modules of a sequential model, with dilation."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -13,14 +13,14 @@ from torch.func import functional_call
 from segtrain.errors import ConfigError
 from segtrain.models.encoders.dilation import dilate_convolutions
 
-_PROBE = 64  # pixels, of the image that shows how a model is wired
+_PROBE = 64  # pixels a side of the image that is passed through a model to see how it is wired
 
 
 class Chain(nn.Module):
-    """The front of a model: the modules ``steps`` in turn, with a map taken after each of ``taps``, finest first.
+    """The first part of a model: the modules ``steps`` in turn, with a map taken after each of ``taps``, finest first.
 
-    Modules keep the names that they have in the model, so its weights load. What the blocks of dual path networks
-    (Chen et al. 2017) pass on has seen no activation; its map is the ReLU that their next block begins with.
+    Modules keep their names in the model, so its weights load. The blocks of dual path networks (Chen et al. 2017)
+    return maps before activation; the map taken is after the ReLU that their next block begins with.
     """
 
     def __init__(self, model: nn.Module, steps: Sequence[str], taps: Sequence[str]) -> None:
@@ -49,9 +49,9 @@ def _activated(x: Tensor | tuple[Tensor, Tensor]) -> Tensor:
 def cut(model: nn.Module, taps: Sequence[str], *, in_channels: int = 3) -> Chain:
     """Cut a model behind the last of ``taps``: names of its modules, in the order in which they run.
 
-    The last may lie within a module of the chain, as ``norm5.drop`` does: what follows it there, an activation, is left
-    out. Raises ``ConfigError`` for a name that the model has not, and where the modules up to the last are no chain,
-    that is, not each called once with what the one before returned.
+    The last may lie within a module of the chain, as ``norm5.drop`` does: the layers after it there, an activation, are
+    left out. Raises ``ConfigError`` for a name that the model lacks, and where the modules up to the last are no chain,
+    that is, not each called once with the result of the one before.
     """
     modules = dict(model.named_modules())
     unknown = [tap for tap in taps if tap not in modules]
@@ -60,7 +60,7 @@ def cut(model: nn.Module, taps: Sequence[str], *, in_channels: int = 3) -> Chain
         raise ConfigError(f"encoder.taps: the encoder has no module {unknown}, expected names below {expected}")
     steps = list(_steps(model, taps))
     last = steps[-1]
-    if taps[-1] != last:
+    if taps[-1] != last:  # within a module that is no nn.Sequential, and so one step
         _drop_after(taps[-1], modules)
     taps = [*taps[:-1], last]
     if [step for step in steps if step in taps] != taps:
@@ -70,7 +70,7 @@ def cut(model: nn.Module, taps: Sequence[str], *, in_channels: int = 3) -> Chain
 
 
 def dilate(chain: Chain, output_stride: int, *, in_channels: int = 3) -> None:
-    """Keep the maps of a chain at ``output_stride`` or finer; nothing is done to one that is.
+    """Dilate a chain so that its maps have ``output_stride`` or finer, if they do not already.
 
     Between two taps all convolutions lose their stride and get one rate of dilation, the first ones too, unlike in
     timm. Raises ``ConfigError`` where something else makes a map coarser, such as pooling, or where the taps have not
@@ -82,6 +82,7 @@ def dilate(chain: Chain, output_stride: int, *, in_channels: int = 3) -> None:
     for step, stride in _strides_of_steps(chain, strides):
         if stride > output_stride:
             dilate_convolutions(chain.get_submodule(step), stride // output_stride)
+    # Measured again: pooling and blocks of their own padding show only in the maps.
     _, dilated = measure(chain, in_channels)
     doubling = strides == tuple(2 ** (i + 1) for i in range(len(strides)))
     if not doubling or dilated != tuple(min(stride, output_stride) for stride in strides):
@@ -102,7 +103,7 @@ def _strides_of_steps(chain: Chain, strides: Sequence[int]) -> Iterator[tuple[st
 
 
 def measure(model: nn.Module, in_channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the channels and the strides of a model's maps, without computing them."""
+    """Return the channels and the strides of a model's maps, by a pass on the meta device."""
     maps = _probe(model, in_channels)
     return tuple(m.shape[1] for m in maps), tuple(_PROBE // m.shape[-1] for m in maps)
 
@@ -116,7 +117,7 @@ def _probe(model: nn.Module, in_channels: int) -> Any:
 
 
 def _steps(module: nn.Module, taps: Sequence[str], prefix: str = "") -> Iterator[str]:
-    """Name the modules up to the last tap, from within those sequences that a tap lies in."""
+    """Yield the names of the modules up to the last tap; a sequence that holds a tap is entered."""
     for child_name, child in module.named_children():
         name = prefix + child_name
         inner = [tap for tap in taps if tap.startswith(f"{name}.")]
@@ -132,11 +133,11 @@ def _drop_after(tap: str, modules: dict[str, nn.Module]) -> None:
     parent, _, own = tap.rpartition(".")
     names = [name for name, _ in modules[parent].named_children()]
     for name in names[names.index(own) + 1 :]:
-        setattr(modules[parent], name, nn.Identity())
+        setattr(modules[parent], name, nn.Identity())  # not deleted, as the parent's forward still calls it
 
 
 def _check_chain(model: nn.Module, steps: Sequence[str], in_channels: int) -> None:
-    """Watch a pass through the model: each step has to get the very object that the one before returned."""
+    """Check by hooks on a pass through the model that each step gets the very object that the one before returned."""
     calls: list[tuple[str, Any, Any]] = []
 
     def watch(name: str) -> Any:
@@ -156,6 +157,7 @@ def _check_chain(model: nn.Module, steps: Sequence[str], in_channels: int) -> No
 
 
 def _graft(root: nn.Module, name: str, module: nn.Module) -> None:
+    # Containers in between are rebuilt empty, so that names stay and what a model has besides is left behind.
     *path, last = name.split(".")
     for part in path:
         if not hasattr(root, part):

@@ -13,19 +13,20 @@ def dilate_convolutions(module: nn.Module, rate: int) -> None:
         height, width = conv.kernel_size
         conv.stride = (1, 1)
         conv.dilation = (rate, rate)
-        conv.padding = (height // 2 * rate, width // 2 * rate)
+        conv.padding = (height // 2 * rate, width // 2 * rate)  # exact for odd kernels, see `_refuses_dilation`
 
 
 def dilate_stages(model: Any, output_stride: int) -> bool:
-    """Keep the maps of timm's features at ``output_stride`` or finer, as dilated ResNets do (Yu et al. 2017).
+    """Dilate timm's features to ``output_stride`` or finer, as in dilated residual networks (Yu et al. 2017).
 
-    Says whether it could: the modules have to run in a row, and each kernel beyond that stride needs a middle. What
-    else makes maps coarser there, such as pooling, is left, and shows in the size of the maps. A stage that enlarges
-    again what it made smaller has strides of another purpose.
+    Returns whether that is possible: the modules have to run in a row, and kernels beyond that stride need odd sides.
+    Other layers that make maps coarser, such as pooling, stay, which shows in the size of the maps. A stage that
+    upsamples uses strides for another purpose, and is refused.
     """
     if not isinstance(model, FeatureListNet):
         return False
     beyond = [(step, stride // output_stride) for step, stride in _strides_of_steps(model) if stride > output_stride]
+    # All are checked before any is changed: a refusal leaves the model as it is.
     if any(_refuses_dilation(layer) for step, _ in beyond for layer in step.modules()):
         return False
     for step, rate in beyond:

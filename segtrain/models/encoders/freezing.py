@@ -1,4 +1,4 @@
-"""Which parameters the first stages of an encoder are, and what has to stand still with them."""
+"""Freezing of an encoder's first stages: their parameters, and the modules to keep in evaluation mode."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from segtrain.models.contract import Encoder
 
 
 def stage_parameters(encoder: Encoder, stages: int) -> set[str]:
-    """Name the parameters that the first ``stages`` maps beyond the image depend on.
+    """Return the names of the parameters that the first ``stages`` maps after the image depend on.
 
     Found by differentiating a forward pass on the meta device, so it holds for every kind of network. Raises
     ``ConfigError`` if there are fewer maps.
@@ -24,6 +24,7 @@ def stage_parameters(encoder: Encoder, stages: int) -> set[str]:
         )
     state = {name: tensor.to("meta") for name, tensor in encoder.state_dict().items()}
     parameters = {name: state[name].requires_grad_() for name, _ in encoder.named_parameters()}
+    # Buffers that are not persistent, such as position indices, are in no state dict.
     hidden = {name: b.to("meta") for name, b in encoder.named_buffers() if name not in state}
     size = encoder.size_multiple * 2
     image = torch.empty(2, encoder.out_channels[0], size, size, device="meta")
@@ -34,11 +35,11 @@ def stage_parameters(encoder: Encoder, stages: int) -> set[str]:
 
 
 def frozen_modules(module: nn.Module, frozen: set[str], prefix: str = "") -> Iterator[nn.Module]:
-    """Find the largest submodules all of whose parameters are frozen.
+    """Yield the largest submodules whose parameters are all frozen.
 
-    What has no parameters, such as dropout, follows what precedes it in the same module.
+    A module without parameters, such as dropout, goes with the one before it in the same parent.
     """
-    still = True
+    still = True  # whether everything so far in this module is frozen
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         inside = [f"{path}.{inner}" for inner, _ in child.named_parameters()]

@@ -1,4 +1,4 @@
-"""Whether a file of weights fits the model that timm loads it into."""
+"""Check that a weight file fits the model that timm loads it into."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from segtrain.models.encoders.weight_sources import ALTERNATIVES
 
 @dataclass(frozen=True)
 class Load:
-    """What did not fit when a module's weights were loaded."""
+    """Keys that did not fit when a module's weights were loaded."""
 
     module: nn.Module
     missing: list[str]
@@ -24,9 +24,10 @@ class Load:
 
 @contextmanager
 def checked_loading(path: Path, *, encoder: str) -> Iterator[list[Load]]:
-    """Collect what does not fit while timm loads ``path``; anything that fails becomes a ``ConfigError`` naming it.
+    """Record keys that do not fit while timm loads ``path``; any failure becomes a ``ConfigError`` that names it.
 
-    timm loads leniently and says only in its log what was left out: weights of a wrong model would pass as random ones.
+    timm loads leniently and only logs what was left out: with the weights of another model, training would start from
+    random ones. Patches ``nn.Module.load_state_dict`` for the time of the block, so it is not for threads.
     """
     loads: list[Load] = []
     original = nn.Module.load_state_dict
@@ -36,7 +37,7 @@ def checked_loading(path: Path, *, encoder: str) -> Iterator[list[Load]]:
         misshapen = [key for key, value in state.items() if key in own and value.shape != own[key].shape]
         result = original(module, {key: value for key, value in state.items() if key not in misshapen}, strict=False)
         loads.append(Load(module, list(result.missing_keys), [*result.unexpected_keys, *misshapen]))
-        result.unexpected_keys.clear()  # of the classifier, as a rule: timm would warn of them
+        result.unexpected_keys.clear()  # usually those of the classifier, of which timm would warn
         return result
 
     nn.Module.load_state_dict = load  # type: ignore[method-assign, assignment]
@@ -51,6 +52,7 @@ def checked_loading(path: Path, *, encoder: str) -> Iterator[list[Load]]:
 def check_complete(model: nn.Module, loads: list[Load], path: Path, *, encoder: str) -> None:
     """Raise ``ConfigError`` if a tensor of ``model`` was not in the file; a classifier may be there or not."""
     assert loads, "timm loaded the file in a way that nobody watched"
+    # By identity, as timm may load into a part of the model, or one that wraps it, under other names.
     used = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
     for load in loads:
         tensors = load.module.state_dict(keep_vars=True)  # without the classifier, if timm took it off after loading

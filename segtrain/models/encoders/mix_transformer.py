@@ -1,7 +1,7 @@
 """Mix Transformer, the encoder of SegFormer (Xie et al. 2021, https://arxiv.org/abs/2105.15203), as timm models.
 
-Importing this module makes ``timm.create_model("mit_b0")`` to ``"mit_b5"`` work. Between the layers a map lies as
-``(N, H, W, C)``: a list of tokens for linear layers and normalisations, and for convolutions, without a copy, a
+Importing this module registers ``mit_b0`` to ``mit_b5`` with ``timm.create_model``. Between the layers a map is
+``(N, H, W, C)``: a sequence of tokens for linear layers and normalisations, and for convolutions, without a copy,
 ``(N, C, H, W)`` in the channels_last memory format.
 """
 
@@ -18,18 +18,18 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 _EPS = 1e-6
-"""Of the normalisations in blocks and behind stages; those of embeddings and reduced maps have torch's 1e-5."""
+"""Epsilon of the normalisations in blocks and behind stages; embeddings and reduced maps have torch's 1e-5."""
 
 _MLP_RATIO = 4
-_FEW_KEYS = 256
+_FEW_KEYS = 256  # up to which plain products beat torch's fused attention in bf16 on CPUs, see `attend`
 
 
 class MixTransformer(nn.Module):
     """Four stages at strides 4, 8, 16 and 32: an overlapping patch embedding and transformer blocks (section 3.1).
 
     ``widths``, ``depths``, ``heads`` and ``reductions`` are the channels, the blocks, the attention heads and the
-    reduction of keys and values in height and width, one number for each stage (table 6). The probability of leaving a
-    block out rises linearly to ``drop_path_rate``. Images are ``(N, in_chans, H, W)`` with sides of at least 32 pixels.
+    reduction of keys and values in height and width, one number for each stage (table 6). The stochastic depth of the
+    blocks rises linearly to ``drop_path_rate``. Images are ``(N, in_chans, H, W)`` with sides of at least 32 pixels.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class MixTransformer(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        # On the CPU even if the model is built on the meta device, which holds no numbers.
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         inputs = (in_chans, *widths[:-1])
         self.stages = nn.ModuleList(
@@ -73,7 +74,10 @@ class MixTransformer(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Return the maps of the stages in ``indices`` (an integer: the last so many), after the last map if asked."""
+        """Return the maps of the stages in ``indices`` (an integer: that many last ones).
+
+        Preceded by the last map unless ``intermediates_only``, as timm expects.
+        """
         assert output_fmt == "NCHW"
         taken, _ = feature_take_indices(len(self.stages), indices)
         maps = []
@@ -102,7 +106,7 @@ class MixTransformer(nn.Module):
 
 
 class Stage(nn.Module):
-    """From a map ``(N, in_channels, H, W)`` to one ``stride`` times smaller, rounded up."""
+    """Downsamples a map ``(N, in_channels, H, W)`` by ``stride``, rounded up, and runs the transformer blocks."""
 
     def __init__(
         self,
@@ -136,13 +140,13 @@ class OverlapPatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, h, w, channels)``."""
-        # Of an image, three channels are quicker turned than what the convolution makes of them.
+        # Converted before the convolution: of an image that is three channels, and not the many that it returns.
         x = self.proj(x.contiguous(memory_format=torch.channels_last))
         return self.norm(x.permute(0, 2, 3, 1))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    """Attention and a feed-forward network, each normalised before and around a shortcut, on ``(N, H, W, C)``."""
+    """A pre-norm transformer block on ``(N, H, W, C)``: attention, then a feed-forward network, with shortcuts."""
 
     def __init__(self, channels: int, *, heads: int, reduction: int, drop_path: float) -> None:
         super().__init__()
@@ -160,7 +164,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention in which one key and value stands for ``reduction`` times ``reduction`` pixels (equation 2)."""
+    """Efficient self-attention: one key and value for each ``reduction`` x ``reduction`` pixels (equation 2)."""
 
     def __init__(self, channels: int, *, heads: int, reduction: int) -> None:
         super().__init__()
@@ -175,7 +179,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Let every pixel of ``(N, H, W, C)`` attend to the reduced map."""
-        reduced = self._reduce(x) if self.reduction > 1 else x
+        reduced = self._reduce(x) if self.reduction > 1 else x  # (N, H / r, W / r, C)
         query = self.q(x).flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         pairs = self.kv(reduced).flatten(1, 2).unflatten(-1, (2, self.heads, -1))
         key, value = pairs.permute(2, 0, 3, 1, 4).unbind()  # (N, heads, pixels, C / heads) each, as the query
@@ -187,14 +191,15 @@ class Attention(nn.Module):
         side = self.reduction
         n, height, width, channels = x.shape
         rows, columns = height // side, width // side
-        x = x[:, : rows * side, : columns * side]
+        x = x[:, : rows * side, : columns * side]  # a convolution without padding ignores the rest, too
+        # (N, rows, columns, side * side * C), and a weight in the same order of rows, columns, channels
         patches = x.reshape(n, rows, side, columns, side, channels).transpose(2, 3).flatten(3)
         weight = self.sr.weight.permute(0, 2, 3, 1).flatten(1)
         return self.norm(F.linear(patches, weight, self.sr.bias))  # type: ignore[no-any-return]
 
 
 class MixFFN(nn.Module):
-    """A feed-forward network with a depthwise 3x3 convolution, whose zero padding tells positions (equation 3)."""
+    """A feed-forward network with a depthwise 3x3 convolution, whose zero padding encodes positions (equation 3)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -205,13 +210,14 @@ class MixFFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape ``(N, H, W, C)``."""
+        # The permuted view is channels_last already: no copies.
         x = self.dwconv(self.fc1(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return self.fc2(F.gelu(x))  # type: ignore[no-any-return]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention of ``(N, heads, queries, C)`` and ``(N, heads, keys, C)``."""
-    # On CPUs torch's fused kernel takes twice the time of plain products in bf16, until keys get many (torch 2.14).
+    # On CPUs torch's fused kernel takes twice the time of plain products in bf16, up to some 256 keys (torch 2.14).
     if query.dtype == torch.bfloat16 and query.device.type == "cpu" and key.shape[-2] <= _FEW_KEYS:
         scores: Tensor = query @ (key * key.shape[-1] ** -0.5).mT
         return scores.softmax(-1) @ value
@@ -223,7 +229,7 @@ def _initialize(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Conv2d):
-        # He et al. 2015, fan out; torch's counts a depthwise convolution's as if every output saw every input.
+        # He et al. 2015, fan out; torch's own ignores groups, so that of a depthwise convolution would be too large.
         fan_out = module.weight[:, 0].numel() / module.groups
         nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
         assert module.bias is not None
@@ -250,14 +256,14 @@ _RENAMINGS: list[tuple[str, _Replacement]] = [
 
 
 def rename(key: str) -> str:
-    """Translate a tensor's name from the authors' file, which is also SMP's, or from that of Hugging Face's."""
+    """Translate a tensor's name from the authors' files, which SMP's follow, or from Hugging Face's."""
     for pattern, replacement in _RENAMINGS:
         key = re.sub(pattern, replacement, key)
     return key
 
 
 def translate(state: Mapping[str, Tensor], model: nn.Module | None = None) -> dict[str, Tensor]:  # noqa: ARG001 - timm's
-    """Give the tensors of a file our names; Hugging Face's have keys and values apart."""
+    """Rename the tensors of a file to ours; keys and values, separate in Hugging Face's files, are joined."""
     ours = {rename(key): tensor for key, tensor in state.items()}
     for key in [key for key in ours if ".attn.key." in key]:
         pair = [ours.pop(key), ours.pop(key.replace(".attn.key.", ".attn.value."))]

@@ -1,4 +1,4 @@
-"""What timm says of a model before it is built: its features, the options it takes, the sizes it accepts."""
+"""Properties of a timm model before it is built: strides of its features, options, accepted image sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,12 +19,12 @@ from segtrain.suggest import did_you_mean
 Dilation: TypeAlias = Literal["timm", "stages"]
 
 _SIZE_OPTIONS: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
-"""What makes timm's transformers take images of any size; the first that a model accepts is used."""
+"""Options that let timm's transformers take images of any size; the first that a model accepts is used."""
 
 _PATCH = 16
-"""The patch that replaces one whose size is no power of two, where maps have to meet on a pyramid."""
+"""Patch size in place of one that is no power of two, for pyramids, whose strides are powers of two."""
 
-_TILE_MULTIPLE = 32
+_TILE_MULTIPLE = 32  # the coarsest stride, which has to divide the sides of a tile
 
 
 @dataclass(frozen=True)
@@ -46,28 +46,32 @@ class Outline:
         return len(self.strides) > 1 and len(set(self.strides)) == 1
 
     def choose(self, depth: int) -> tuple[int, ...]:
-        """Choose the last feature of each stride from 2 to ``2**depth``."""
+        """Return the index of the last feature of each stride from 2 to ``2**depth``."""
         last = {stride: i for i, stride in enumerate(self.strides) if 1 < stride <= 2**depth}
         return tuple(last.values())
 
     def dilation(self, maps: Sequence[int], output_stride: int) -> Dilation | None:
-        """Find what can replace the strides beyond ``output_stride`` of these features by dilations, if anything can.
+        """Return how to replace the strides beyond ``output_stride`` of these features by dilation, None if impossible.
 
-        That is ``timm``, or, for what it cannot dilate, ``stages``: `dilate_stages`.
+        ``timm`` by its own option, or, where it has none, ``stages`` by `dilate_stages`.
         """
         wanted = [min(self.strides[i], output_stride) for i in maps]
         try:
             model = build_meta(self.arch, **self.options, out_indices=maps, output_stride=output_stride)
             return "timm" if model.feature_info.reduction() == wanted else None
-        except (TypeError, AssertionError):
+        except (TypeError, AssertionError):  # how timm's families refuse an output stride
             model = build_meta(self.arch, **self.options, out_indices=maps)
         if self.tile is not None or not dilate_stages(model, output_stride):
             return None
+        # Tried out: what a stage holds besides convolutions may keep its maps coarse.
         size = 2 * self.size_multiple
         return "stages" if maps_fit(model, wanted, size, size) else None
 
     def with_power_of_two_stride(self) -> "Outline":
-        """Give a plain transformer a patch of 16 pixels where its own fits no pyramid (Beyer et al. 2023, FlexiViT)."""
+        """Return a plain transformer with a patch of 16 pixels if its own is no power of two.
+
+        The weights of the patch embedding are resized as in FlexiViT (Beyer et al. 2023).
+        """
         stride = self.strides[0]
         if not self.plain or stride & (stride - 1) == 0:
             return self
@@ -85,7 +89,7 @@ class Outline:
 
 
 def outline(name: str, *, img_size: int | None = None, drop_path_rate: float = 0.0) -> Outline:
-    """Look at an encoder without allocating it.
+    """Return the outline of an encoder, without allocating it.
 
     Raises ``ConfigError`` for names that timm lacks, models that cannot be encoders and options that they do not take.
     """
@@ -98,7 +102,7 @@ def outline(name: str, *, img_size: int | None = None, drop_path_rate: float = 0
     return _outline(name, arch, img_size, drop_path_rate)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=8)  # a build takes a while, even on the meta device
 def _outline(name: str, arch: str, img_size: int | None, drop_path_rate: float) -> Outline:
     strides, options = _strides_and_options(name, arch, drop_path_rate)
     row = index.lookup(f"tu-{arch}")  # not an alias of that name
@@ -114,13 +118,13 @@ def _outline(name: str, arch: str, img_size: int | None, drop_path_rate: float) 
 
 
 def build_meta(arch: str, **options: Any) -> Any:
-    """Build a timm model's features without memory."""
+    """Build a timm model's features on the meta device, without allocating memory."""
     with torch.device("meta"):
         return with_exact_strides(timm.create_model(arch, features_only=True, **options), arch).eval()
 
 
 def find_sizes(arch: str, strides: Sequence[int], options: dict[str, Any]) -> tuple[int, int | None]:
-    """Find by trial what sizes a model takes: multiples of which number, or one size only.
+    """Find by trial which sizes a model takes: the number whose multiples it takes, and its size if it is fixed.
 
     Raises ``ConfigError`` where its maps never have the strides that timm states.
     """
@@ -128,6 +132,7 @@ def find_sizes(arch: str, strides: Sequence[int], options: dict[str, Any]) -> tu
     reduction = model.feature_info.reduction()
     native, stride = model.pretrained_cfg["input_size"][-1], max(strides)
     for multiple in (stride, 2 * stride, native // 2, native):
+        # Height and width differ, so that models of square images only do not pass.
         if multiple % stride == 0 and maps_fit(model, reduction, 3 * multiple, 2 * multiple):
             return multiple, None
     try:
@@ -140,7 +145,7 @@ def find_sizes(arch: str, strides: Sequence[int], options: dict[str, Any]) -> tu
 
 
 def maps_fit(model: Any, strides: Sequence[int], height: int, width: int) -> bool:
-    """Have a model on the meta device take an image of that size, and see whether its maps have these strides."""
+    """Return whether a model on the meta device takes an image of that size, and its maps have these strides."""
     try:
         maps = in_channels_first(model, model(torch.empty(1, 3, height, width, device="meta")))
     except Exception:  # each family of models has its own way to refuse
@@ -150,7 +155,7 @@ def maps_fit(model: Any, strides: Sequence[int], height: int, width: int) -> boo
 
 
 def in_channels_first(model: nn.Module, maps: list[Tensor]) -> list[Tensor]:
-    """Bring the maps of a timm model to ``(N, C, H, W)``."""
+    """Permute the maps of a timm model to ``(N, C, H, W)``."""
     if str(getattr(model, "output_fmt", "")).endswith("NHWC"):
         return [m.permute(0, 3, 1, 2) for m in maps]
     return list(maps)
@@ -167,6 +172,6 @@ def _strides_and_options(name: str, arch: str, drop_path_rate: float) -> tuple[t
         except RuntimeError as error:  # what timm raises for models made of one piece
             raise ConfigError(f"encoder.name: {name} yields no feature maps ({error})") from error
         else:
-            # A feature without a module is listed but cannot be had (TResNet); as one of stride 1 it is never chosen.
+            # A feature without a module is listed but not available (TResNet); with stride 1 it is never chosen.
             return tuple(feature["reduction"] if feature["module"] else 1 for feature in info), options
     raise ConfigError(f"encoder.drop_path_rate: {name} does not take it; set encoder.drop_path_rate=0") from refused

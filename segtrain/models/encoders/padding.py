@@ -1,17 +1,17 @@
-"""Paddings that make strides exact: of networks made for one image size, as encoders for all."""
+"""Padding for networks made for one image size, so that their strides are exact at any size."""
 
 from typing import TypeVar
 
 from torch import nn
 
 _VALID = frozenset({"inception_resnet_v2", "inception_v4", "legacy_xception", "nasnetalarge", "pnasnet5large"})
-"""timm's networks that lose a border to convolutions and poolings without padding."""
+"""timm's networks whose convolutions and poolings without padding make maps smaller than image / stride."""
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 def with_exact_strides(model: Model, arch: str) -> Model:
-    """Pad every layer that has no padding, if this is one of timm's networks whose maps are too small else."""
+    """Pad every layer without padding, in place, if ``arch`` is one of timm's networks with too small maps."""
     if arch in _VALID:
         for layer in model.modules():
             _pad(layer)

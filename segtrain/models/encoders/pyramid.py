@@ -1,4 +1,4 @@
-"""Simple feature pyramid: several strides from the last map of a plain transformer (Li et al. 2022)."""
+"""Simple feature pyramid: maps of several strides from the last map of a plain transformer (Li et al. 2022)."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ class SimpleFeaturePyramid(nn.Module):
         self.levels = nn.ModuleList(_resample(channels, stride, target) for target in strides)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Give ``(N, out_channels[i], H, W)`` at each stride."""
+        """Resample ``(N, C, H, W)`` to ``(N, out_channels[i], h, w)`` for each of ``strides``."""
         return [level(x) for level in self.levels]
 
 

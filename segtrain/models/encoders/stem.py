@@ -1,4 +1,4 @@
-"""Weights trained on colour images, for images with any number of channels."""
+"""Adapt weights trained on colour images to any number of input channels."""
 
 from itertools import cycle, islice
 from typing import Any
@@ -12,21 +12,21 @@ _COLOURS = 3
 
 
 def adapt_stem(source: nn.Module, target: nn.Module, *, encoder: str) -> None:
-    """Give ``target`` the weights of ``source``, the same network for images of three channels.
+    """Copy to ``target`` the weights of ``source``, the same network for images of three channels.
 
-    What has another shape there sees the image: ``(C, 3, h, w)``, or ``(C, n * 3, ...)`` where patches of n pixels are
-    its channels. It is summed over the colours for one channel, else they are repeated in turn and scaled; so images
-    whose channels are equal keep their features. Standardised weights keep a factor for each filter where they have a
-    gain for it (NFNet), and lose it where not (BiT).
+    Tensors of another shape are those that see the image: ``(C, 3, h, w)``, or ``(C, n * 3, ...)`` where patches of n
+    pixels are its channels. For one channel they are summed over the colours, otherwise the colours are repeated in
+    turn and scaled; so images whose channels are equal keep their features. Standardised weights keep the scale of
+    each filter if they have a gain for it (NFNet), and lose it otherwise (BiT).
 
-    Raises ``ConfigError`` where nothing depends on the number of channels: such a network cannot do without colours.
+    Raises ``ConfigError`` if no tensor depends on the number of channels: such a network takes colour images only.
     """
     adapted, own = source.state_dict(), target.state_dict()
     stem = [name for name, tensor in adapted.items() if tensor.shape != own[name].shape]
     if not stem:
         raise ConfigError(f"encoder.name: {encoder} takes images of three channels only; choose another encoder")
     for name in stem:
-        channels = own[name].shape[1] * _COLOURS // adapted[name].shape[1]
+        channels = own[name].shape[1] * _COLOURS // adapted[name].shape[1]  # of the image, for patches too
         layer = name.rpartition(".")[0]
         conv = source.get_submodule(layer)
         if isinstance(conv, ScaledStdConv2d | ScaledStdConv2dSame):
@@ -38,8 +38,9 @@ def adapt_stem(source: nn.Module, target: nn.Module, *, encoder: str) -> None:
 
 
 def _spread(weight: Tensor, channels: int) -> Tensor:
+    """Weight for ``channels`` channels from that for three: ``(C, n * 3, ...)`` to ``(C, n * channels, ...)``."""
     filters, _, *kernel = weight.shape
-    # Colours vary fastest in all networks of timm that make channels of patches.
+    # Colours vary fastest in all networks of timm that turn patches into channels: (C, n, 3, ...).
     pixels = weight.reshape(filters, -1, _COLOURS, *kernel)
     if channels == 1:
         return pixels.sum(2)
@@ -48,7 +49,7 @@ def _spread(weight: Tensor, channels: int) -> Tensor:
 
 
 def _standardised(conv: Any) -> Tensor:
-    """Return the weights that a scaled weight standardisation convolves with (Brock et al. 2021, equation 6)."""
+    """Return the weights after scaled weight standardisation (Brock et al. 2021, equation 6)."""
     weight: Tensor = conv.weight.detach()
     deviation = weight - weight.mean((1, 2, 3), keepdim=True)
     scale = conv.gain.detach() * conv.scale
@@ -57,7 +58,7 @@ def _standardised(conv: Any) -> Tensor:
 
 
 def _gain(weight: Tensor, conv: Any) -> Tensor:
-    """Return the gain with which ``weight`` standardised is as large as it is by itself."""
+    """Return the gain with which ``weight``, standardised, keeps its scale."""
     gain: Tensor = (_variance(weight) + conv.eps).sqrt() / conv.scale
     return gain
 

@@ -1,4 +1,4 @@
-"""Images as batches of square tiles, for networks that take one size only."""
+"""Split images into batches of square tiles, for networks that take one image size only."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ def split_tiles(image: Tensor, tile: int) -> Tensor:
     n, channels, height, width = image.shape
     if (height, width) == (tile, tile):
         return image
-    grid = image.reshape(n, channels, height // tile, tile, width // tile, tile)
+    grid = image.reshape(n, channels, height // tile, tile, width // tile, tile)  # (N, C, rows, t, columns, t)
     return grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, tile, tile)
 
 

@@ -1,4 +1,4 @@
-"""Every timm model that yields features, as one encoder class."""
+"""Encoder over any timm model that has feature maps."""
 
 from collections.abc import Sequence
 from itertools import cycle, islice
@@ -29,19 +29,19 @@ class TimmEncoder(Encoder):
     """A timm model's feature maps with strides up to ``2**depth``; the last map of each stride.
 
     ``name`` is timm's, with or without ``.tag``, or an alias of :mod:`segtrain.catalog.names`. ``weights`` is
-    ``imagenet`` (those that go with the name), ``None`` (random), a file, a tag of timm's or what SMP calls it. Where
+    ``imagenet`` (those that go with the name), ``None`` (random), a file, a tag of timm's or its name in SMP. If
     ``in_channels`` is not 3, the stem's weights are summed over the channels (1) or repeated times ``3 / in_channels``.
     Encoders that start at stride 4 have no map of stride 2; plain vision transformers get a simple feature pyramid,
-    unless the architecture works on their tokens. Models that take images of one size only see larger ones in tiles of
+    unless the architecture works on their tokens. Models that take images of one size only get larger ones in tiles of
     ``img_size`` (``None``: that of the weights).
 
-    ``taps`` take the maps elsewhere: the names of timm's modules whose outputs they are, finest first, in a model that
+    ``taps`` take the maps elsewhere: names of timm's modules whose outputs they are, finest first, in a model that
     runs its modules one after another; ``output_stride`` then dilates whole stages, first layers included.
 
-    ``output_stride`` makes strides beyond it dilations, as timm does it or, where it has none, of whole stages.
-    ``freeze`` holds all of the encoder, or its first so many stages, still: parameters, statistics, dropout and
-    stochastic depth; until epoch ``unfreeze_at_epoch`` (from 0).
-    ``demands`` is what holds where ``depth`` and ``output_stride`` are ``None``.
+    ``output_stride`` replaces strides beyond it by dilation, timm's own or, where it has none, of whole stages.
+    ``freeze`` freezes the encoder, or that many of its first stages: parameters, running statistics, dropout and
+    stochastic depth; until epoch ``unfreeze_at_epoch`` (from 0). ``demands`` are the defaults for a ``depth`` and an
+    ``output_stride`` of ``None``.
 
     Raises ``ConfigError`` for what timm lacks, for weights that do not fit, and for options that the model cannot have.
     """
@@ -87,6 +87,7 @@ class TimmEncoder(Encoder):
             self._build_pyramid(found, in_channels, skips=demands.skips, **levels)
         else:
             self._build_hierarchy(found, in_channels, **levels)
+        # Of other numbers of channels the colours' repeat in turn, as the stem's weights do.
         self.mean = tuple(islice(cycle(self.model.pretrained_cfg["mean"]), in_channels))
         self.std = tuple(islice(cycle(self.model.pretrained_cfg["std"]), in_channels))
         self.unfreeze_at_epoch = unfreeze_at_epoch
@@ -99,18 +100,20 @@ class TimmEncoder(Encoder):
         if self.tile is None:
             return [image, *self._maps(image)]
         maps = self._maps(split_tiles(image, self.tile))
+        # Maps have four axes, and the prefix tokens that may follow them three.
         rows, columns = (side // self.tile for side in image.shape[-2:])
         return [image, *(join_tiles(m, rows, columns) if m.ndim == 4 else join_tokens(m, rows * columns) for m in maps)]
 
     def train(self, mode: bool = True) -> "TimmEncoder":
-        """Switch the mode of all that is not frozen."""
-        super().train(mode)
+        """Switch the mode of all modules that are not frozen."""
+        super().train(mode)  # of all, so the frozen ones are put back
         for module in self._still:
             module.eval()
         return self
 
     def start_epoch(self, epoch: int) -> None:
-        """Release what is frozen when its epoch has come."""
+        """Unfreeze once epoch ``unfreeze_at_epoch`` is reached."""
+        # The mode follows with the next `train`, which a training loop calls at each epoch.
         if self.unfreeze_at_epoch is not None and epoch >= self.unfreeze_at_epoch:
             self._still = []
             self.requires_grad_(True)
@@ -138,7 +141,7 @@ class TimmEncoder(Encoder):
         _drop_unused_blocks(self.model)
         self.strides = (1, *(min(stride, output_stride) for stride in strides))
         self.out_channels = (in_channels, *self.model.feature_info.channels())
-        if found.size_multiple == max(found.strides):  # what it takes depends on nothing but its strides
+        if found.size_multiple == max(found.strides):  # sizes depend on strides alone, and fewer maps allow more
             self.size_multiple = max(self.strides)
 
     def _build_chain(self, found: Outline, in_channels: int, taps: Sequence[str], *, output_stride: int) -> None:
@@ -158,6 +161,7 @@ class TimmEncoder(Encoder):
             )
         blocks = len(found.strides)
         count = min(count, blocks)
+        # At even distances, the last block included.
         self._take_blocks(found, in_channels, [blocks * (i + 1) // count - 1 for i in range(count)], norm=False)
         self.prefix_tokens = getattr(self.model, "num_prefix_tokens", 0)
 
@@ -172,6 +176,7 @@ class TimmEncoder(Encoder):
         found = found.with_power_of_two_stride()
         self._take_blocks(found, in_channels, [len(found.strides) - 1], norm=True)
         channels, stride = self.out_channels[-1], found.strides[-1]
+        # The coarsest map is always there; of the finer ones those that the architecture reads.
         finer = [2**i for i in range(depth) if _FINEST <= 2**i < coarsest]
         strides = [*(s for s in finer if skips is None or s in skips), coarsest]
         self.pyramid = SimpleFeaturePyramid(channels, stride, strides)
@@ -181,6 +186,7 @@ class TimmEncoder(Encoder):
 
     def _take_blocks(self, found: Outline, in_channels: int, blocks: list[int], *, norm: bool) -> None:
         whole = self._load(in_chans=in_channels, **found.options)
+        # timm's getter removes the blocks behind the last one and checks the indices; its model is used directly.
         getter: Any = FeatureGetterNet(whole, out_indices=tuple(blocks), norm=norm)
         self.model, self._blocks, self._norm = getter.model, list(getter.out_indices), norm
         self.strides = (1, *getter.feature_info.reduction())
@@ -199,7 +205,7 @@ class TimmEncoder(Encoder):
         if not self.prefix_tokens:
             return list(self.model.forward_intermediates(image, **options))
         pairs = self.model.forward_intermediates(image, return_prefix_tokens=True, **options)
-        maps, tokens = zip(*pairs, strict=True)
+        maps, tokens = zip(*pairs, strict=True)  # (N, C, h, w) and (N, prefix_tokens, C) of each block
         return [*maps, *tokens]
 
     def _freeze(self, stages: bool | int) -> None:
@@ -208,6 +214,7 @@ class TimmEncoder(Encoder):
                 f"encoder.freeze: {self.name} is a plain transformer, whose maps all come from its last block; "
                 f"expected true or false, got {stages}; set encoder.freeze=true"
             )
+        # The pyramid is not: it starts from random weights, and has to learn.
         pretrained = {f"model.{name}" for name, _ in self.model.named_parameters()}
         frozen = pretrained if stages is True else stage_parameters(self, stages)
         for name, parameter in self.named_parameters():
@@ -216,6 +223,6 @@ class TimmEncoder(Encoder):
 
 
 def _drop_unused_blocks(model: Any) -> None:
-    """Cut off what timm's EfficientNets would compute beyond the last map."""
+    """Remove the blocks that timm's EfficientNets would run behind the last map."""
     if hasattr(model, "_stage_out_idx"):
         model.blocks = model.blocks[: max(model._stage_out_idx)]

@@ -1,7 +1,7 @@
-"""Networks that segmentation_models_pytorch has and timm has not, from timm's parts, registered beside timm's own.
+"""Networks of segmentation_models_pytorch that timm lacks, built of timm's parts and registered with timm.
 
-``resnext101_32x48d`` is for everyone. The ``smp_`` ones serve models that were trained there: its selective kernels
-have other widths than those of the published weights, and its EfficientNets pad as for images of one size.
+``resnext101_32x48d`` is for general use. The ``smp_`` ones serve models that were trained there: its selective kernel
+networks have other widths than those of timm's weights, and its EfficientNets pad as for images of one size.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ _IMAGENET = {
     "first_conv": "conv1",
 }
 _SMP_EFFICIENTNET_SIZES = {1: 240, 2: 260, 3: 300, 4: 380, 5: 456, 6: 528, 7: 600}
-"""Pixels. At 224, that of B0, every layer halves an even size, and padding is TensorFlow's."""
+"""Sides in pixels. B0 is not needed: at its 224 every layer halves an even size, and padding is TensorFlow's."""
 
 default_cfgs = generate_default_cfgs(
     {
@@ -87,7 +87,7 @@ for _number, _size in _SMP_EFFICIENTNET_SIZES.items():
 
 
 def pad_as_for(model: nn.Module, size: int) -> None:
-    """Let each convolution that halves a map pad as TensorFlow does where the image is ``size`` pixels high and wide.
+    """Fix the padding of each convolution of stride 2 to TensorFlow's at an image of ``size`` pixels a side, in place.
 
     It pads one pixel more below and right where the map's size is even, and evenly where it is odd.
     """
@@ -96,7 +96,7 @@ def pad_as_for(model: nn.Module, size: int) -> None:
             if size % 2:
                 parent, _, own = name.rpartition(".")
                 setattr(model.get_submodule(parent), own, _evenly_padded(conv))
-            size = -(-size // 2)
+            size = -(-size // 2)  # of the next map, which relies on the modules being in the order of the network
 
 
 def _evenly_padded(conv: nn.Conv2d) -> nn.Conv2d:

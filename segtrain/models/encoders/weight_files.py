@@ -1,4 +1,4 @@
-"""What a file of the user's holds, and where in it the tensors of an encoder are."""
+"""Weight files of the user: find the tensors of an encoder in what training tools save."""
 
 import logging
 import pickle
@@ -20,26 +20,27 @@ from segtrain.models.encoders.weight_sources import ALTERNATIVES, RANDOM, first_
 logger = logging.getLogger(__name__)
 
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "net")
-"""The keys under which training tools keep the weights; timm knows the first four."""
+"""Keys under which training tools keep the weights, in order of preference; timm knows the first four."""
 _OF_TIMM = _CONTAINERS[:4]
 _OWN = {"format", "config", "model", "normalize"}
-"""What is in every checkpoint of segtrain."""
+"""Keys that are in every checkpoint of segtrain."""
 _WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml")
 _POINTER = b"version https://git-lfs"
 
 
 @contextmanager
 def plain_weights(path: Path, names: Collection[str], *, encoder: str) -> Iterator[Path]:
-    """Give a file that timm can read: ``path``, or a copy without what training tools put around an encoder's tensors.
+    """Yield a file that timm can read: ``path``, or a temporary copy with the encoder's tensors under timm's names.
 
-    ``names`` are those of timm's model. What comes before them is taken off: ``module.``, ``backbone.``,
-    ``model.encoder.``. Raises ``ConfigError`` for a file that holds no weights, and for a checkpoint of segtrain.
+    ``names`` are those of timm's model. Prefixes are removed: ``module.``, ``backbone.``, ``model.encoder.``. Raises
+    ``ConfigError`` for a file that holds no weights, and for a checkpoint of segtrain.
     """
     container, state = read_state(path, encoder=encoder)
     prefix = find_prefix(state, names)
     if not prefix and container in ("", *_OF_TIMM):
         yield path
         return
+    # Cloned: safetensors refuses tensors that share memory.
     found = {key.removeprefix(prefix): tensor.clone() for key, tensor in state.items() if key.startswith(prefix)}
     logger.info("%s: %d of its %d tensors taken, whose names begin with %r", path, len(found), len(state), prefix)
     with TemporaryDirectory() as folder:
@@ -49,7 +50,10 @@ def plain_weights(path: Path, names: Collection[str], *, encoder: str) -> Iterat
 
 
 def read_state(path: Path, *, encoder: str) -> tuple[str, dict[str, Tensor]]:
-    """Read tensors by name, and the key that they were under; no code in the file is run. Raises ``ConfigError``."""
+    """Return the key that the tensors were under, and the tensors by name; no code in the file is run.
+
+    Raises ``ConfigError``.
+    """
     _refuse_texts(path)
     try:
         held: Any = load_file(path) if path.suffix == ".safetensors" else _load(path)
@@ -68,6 +72,7 @@ def read_state(path: Path, *, encoder: str) -> tuple[str, dict[str, Tensor]]:
 
 
 def _refuse_texts(path: Path) -> None:
+    """Raise ``ConfigError`` for files that failed downloads leave in place of weights."""
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
     if start.startswith(_WEB_PAGE):
@@ -77,7 +82,10 @@ def _refuse_texts(path: Path) -> None:
 
 
 def find_prefix(keys: Collection[str], names: Collection[str]) -> str:
-    """Return what stands before the names in the keys, where that makes most of them known; mostly nothing."""
+    """Return the prefix of the keys without which more than half of ``names`` are among them.
+
+    Empty if there is none, or if half of the names are keys as they are.
+    """
     wanted = set(names)
     counts: dict[str, int] = {"": 0}
     for key in keys:
@@ -91,7 +99,7 @@ def find_prefix(keys: Collection[str], names: Collection[str]) -> str:
 
 
 def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    """Raise ``ConfigError`` for weights that a run which diverged has left."""
+    """Raise ``ConfigError`` for weights with NaN or infinity, as a run that diverged leaves them."""
     broken = [key for key, tensor in state.items() if not torch.isfinite(tensor).all()]
     if broken:
         some = f"{len(broken)} tensors, such as {broken[0]}, hold"
@@ -99,7 +107,7 @@ def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def unreadable(path: Path, error: Exception, *, encoder: str) -> ConfigError:
-    """Make one line of what a reader says of a file that it cannot read."""
+    """Return the one-line error for a file that a reader cannot read."""
     reason = f"{type(error).__name__}: {first_line(error)[:100]}"
     if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
         reason = "it holds pickled objects, which could run any code; save model.state_dict() alone"

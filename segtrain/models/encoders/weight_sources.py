@@ -1,4 +1,4 @@
-"""Where timm's weights are: a folder of the user's, the caches of torch.hub and Hugging Face, or the network."""
+"""Sources of timm's weights: the user's folder, the caches of torch.hub and Hugging Face, or a download."""
 
 import hashlib
 import logging
@@ -28,16 +28,16 @@ RANDOM = "encoder.weights=null (random)"
 ALTERNATIVES = f"{RANDOM} or encoder.weights=path/to/file.safetensors"
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _CONNECT_SECONDS = 5.0
-_REASON = 80  # characters of why nothing could be fetched, in a line that says what to do first; the log has it whole
+_REASON = 80  # characters of the reason in the one-line error, where the remedy comes first; the log has it whole
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
-"""How torch.hub writes the first digits of a file's sha256 into its name."""
+"""The first digits of a file's sha256 in its name, as torch.hub writes them."""
 
 
 def obtain(cfg: Any, *, is_default: bool) -> Path:
-    """Return the file of the weights that a timm ``PretrainedCfg`` describes, downloading it if it is nowhere here.
+    """Return the file of the weights that a timm ``PretrainedCfg`` describes, downloaded if it is not on this machine.
 
-    ``is_default`` lets a file of the user's folder that has no tag in its name stand for them. Raises ``ConfigError``
-    where they cannot be had, and for a file whose checksum is not the published one.
+    ``is_default`` accepts a file of the user's folder without a tag in its name, too. Raises ``ConfigError`` if they
+    cannot be fetched, and for a file whose checksum is not the published one.
     """
     path = find(cfg, is_default=is_default) or _download(cfg)
     _verify(path)
@@ -45,7 +45,7 @@ def obtain(cfg: Any, *, is_default: bool) -> Path:
 
 
 def find(cfg: Any, *, is_default: bool) -> Path | None:
-    """Look for weights on this machine: in ``$SEGTRAIN_WEIGHTS``, torch.hub's cache, Hugging Face's cache."""
+    """Find weights on this machine: in ``$SEGTRAIN_WEIGHTS``, torch.hub's cache, Hugging Face's cache."""
     return _in_folder(cfg, is_default=is_default) or _in_torch_cache(cfg) or _in_hub_cache(cfg)
 
 
@@ -75,6 +75,7 @@ def _in_torch_cache(cfg: Any) -> Path | None:
 
 def _in_hub_cache(cfg: Any) -> Path | None:
     repo, revision, filenames = _hub_location(cfg)
+    # A path, None for unknown, or a sentinel for a file that is known not to exist.
     found = (try_to_load_from_cache(repo, filename, revision=revision) for filename in filenames)
     return next((Path(path) for path in found if isinstance(path, str)), None)
 
@@ -105,7 +106,7 @@ def _from_hub(cfg: Any, name: str) -> Path:
     repo, revision, filenames = _hub_location(cfg)
     for filename in filenames:
         try:
-            # Asked for first because hf_hub_download retries for half a minute where there is no network.
+            # Metadata first, because hf_hub_download retries for half a minute where there is no network.
             url = hf_hub_url(repo, filename, revision=revision)
             size = get_hf_file_metadata(url, timeout=_CONNECT_SECONDS).size
         except EntryNotFoundError:
@@ -127,7 +128,7 @@ def _from_url(url: str, name: str) -> Path:
 
 
 def _hub_location(cfg: Any) -> tuple[str, str | None, tuple[str, ...]]:
-    """Split where Hugging Face has weights into repository, revision and the files to look for."""
+    """Split the location at Hugging Face into repository, revision and the file names to try."""
     repo, _, revision = (cfg.hf_hub_id or "").partition("@")
     filenames = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else _HUB_FILES
     return repo, revision or None, filenames if repo else ()
@@ -150,8 +151,8 @@ def _announce(name: str, url: str, size: int | None) -> None:
 
 
 def _verify(path: Path) -> None:
-    """Compare a file with the sha256 in its name or, in Hugging Face's cache, with the one that it is stored under."""
-    stored = path.resolve().name
+    """Check a file against the sha256 in its name or, in Hugging Face's cache, in the name of the blob."""
+    stored = path.resolve().name  # the cache links to blobs that are named by their sha256
     in_name = _HASH_IN_NAME.search(path.name)
     published = stored if re.fullmatch(r"[0-9a-f]{64}", stored) else in_name and in_name[1]
     if published and not (actual := _sha256(path)).startswith(published):
@@ -170,5 +171,5 @@ def _sha256(path: Path) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the beginning of what an error of another library says."""
+    """Return the first line of an error of another library, at most 200 characters."""
     return str(error).strip().partition("\n")[0][:200]

@@ -1,4 +1,4 @@
-"""An encoder's weights: which ones the user means, and whether they fit."""
+"""Encoder weights: resolve what the user asked for, load it and check that it fits."""
 
 from pathlib import Path
 from typing import Any
@@ -31,19 +31,20 @@ def load_model(weights: str | None, *, arch: str, tag: str, in_chans: int = 3, *
     tag, path = locate(weights, arch=arch, tag=tag)
     name = _full_name(arch, tag)
     with plain_weights(path, _tensor_names(name), encoder=arch) as file, checked_loading(path, encoder=arch) as loads:
-        source = {"file": str(file), "custom_load": False}
+        source = {"file": str(file), "custom_load": False}  # no loader of a model's own, which would not be checked
         model: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, **options)
     check_complete(model, loads, path, encoder=arch)
     check_finite(model.state_dict(), path)
     if in_chans == 3:
         return model
+    # timm adapts what its config calls the first convolution, `adapt_stem` every tensor that sees the image.
     adapted: nn.Module = timm.create_model(name, in_chans=in_chans, **options)
     adapt_stem(model, adapted, encoder=arch)
     return adapted
 
 
 def _tensor_names(name: str) -> list[str]:
-    """List the tensors of timm's model but for its classifier, which a file may lack."""
+    """List the tensors of timm's model except its classifier, which a file may lack."""
     with torch.device("meta"):
         return list(timm.create_model(name, num_classes=0).state_dict())
 
@@ -66,7 +67,7 @@ def locate(weights: str, *, arch: str, tag: str) -> tuple[str, Path]:
 
 
 def described(weights: str, *, arch: str, tag: str) -> Any:
-    """Return timm's ``PretrainedCfg`` of weights that are no file; ``None`` if there are no such."""
+    """Return timm's ``PretrainedCfg`` of weights by tag or name; ``None`` if timm has none."""
     chosen = tag if weights == "imagenet" else choose(weights, arch, weights_of(arch))
     if chosen is None or not is_model_pretrained(_full_name(arch, chosen)):
         return None
@@ -103,7 +104,7 @@ def _check_exists(path: Path) -> None:
 
 
 def _tag_in(path: Path, arch: str) -> str | None:
-    """Recognise weights of timm's by the name of their file."""
+    """Return the tag of timm's weights that go by this file name, None for any other name."""
     tags = weights_of(arch)
     by_file = {f"{arch}.{tag}{suffix}": tag for tag in tags for suffix in SUFFIXES}
     cfgs: dict[str, Any] = {tag: get_pretrained_cfg(f"{arch}.{tag}") for tag in tags}

@@ -1,1 +1,1 @@
-"""Models of segmentation_models_pytorch, made into ours: what they were built with, and their weights."""
+"""Import of models of segmentation_models_pytorch (SMP): their configuration and their weights."""

@@ -1,6 +1,6 @@
-"""What segmentation_models_pytorch calls the tensors of its own encoders, in timm's names.
+"""Tensor names of segmentation_models_pytorch's own encoders, translated to timm's.
 
-Most of them have timm's names already. Its EfficientNets and MobileNetV2 count their blocks through, timm by stage.
+Most encoders have timm's names already. EfficientNets and MobileNetV2 number their blocks through there, timm by stage.
 """
 
 import re
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 Block: TypeAlias = tuple[int, int]
-"""A block's stage, and its number within it."""
+"""The stage of a block, and its number within the stage."""
 
 _EFFICIENTNET = {
     "_expand_conv": "conv_pw",
@@ -24,7 +24,7 @@ _MOBILENET = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2
 _MOBILENET_FIRST = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
 _MOBILENET_HEAD = {"0": "conv_head", "1": "bn2"}
 _WITHOUT_EXPANSION = {"conv_dw": "conv_dw", "bn2": "bn1", "conv_pwl": "conv_pw", "bn3": "bn2"}
-"""The parts of a block that does not widen, as those of the first stage."""
+"""Parts of a block without expansion, as in the first stage: timm counts its layers from the depthwise one."""
 _MOBILEONE = [
     (r"^stage0\.", "stem."),
     (r"\.rbr_conv\.", ".conv_kxk."),
@@ -36,9 +36,9 @@ _MOBILEONE = [
 
 
 def timm_key(encoder: str, key: str, blocks: Sequence[Block]) -> str:
-    """Return timm's name of a tensor of the encoder that goes by that name in segmentation_models_pytorch.
+    """Translate the name of a tensor of an encoder there to timm's.
 
-    ``blocks`` are those of timm's model, in order. What lies behind the last of them may keep its name.
+    ``blocks`` are those of timm's model, in order. Tensors behind the last of them may keep their names.
     """
     if encoder.startswith("efficientnet-"):
         return _efficientnet_key(key, blocks)
@@ -50,7 +50,7 @@ def timm_key(encoder: str, key: str, blocks: Sequence[Block]) -> str:
 
 
 def find_blocks(keys: Iterable[str]) -> list[Block]:
-    """List the blocks that timm's EfficientNet or MobileNet with these tensors has."""
+    """List the blocks of timm's EfficientNet or MobileNet, by the names of its tensors."""
     found = (re.match(r"blocks\.(\d+)\.(\d+)\.", key) for key in keys)
     return sorted({(int(match[1]), int(match[2])) for match in found if match})
 
@@ -61,7 +61,7 @@ def _efficientnet_key(key: str, blocks: Sequence[Block]) -> str:
         stem = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
         part, _, tensor = key.partition(".")
         return f"{stem.get(part, part)}.{tensor}"
-    if int(match[1]) >= len(blocks):
+    if int(match[1]) >= len(blocks):  # behind the last map, where our encoder ends
         return key
     stage, number = blocks[int(match[1])]
     part = _EFFICIENTNET[match[2]]
@@ -75,7 +75,7 @@ def _mobilenet_key(key: str, blocks: Sequence[Block]) -> str:
     if not match:
         return key
     index, part, tensor = int(match[1]), match[2], match[3]
-    if index == 0:
+    if index == 0:  # the stem, so that blocks count from 1
         return f"{('conv_stem', 'bn1')[int(part)]}.{tensor}"
     if index > len(blocks):
         return f"{_MOBILENET_HEAD[part]}.{tensor}" if part in _MOBILENET_HEAD else key

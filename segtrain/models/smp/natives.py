@@ -1,13 +1,13 @@
-"""The encoders that segmentation_models_pytorch has of its own, as models of timm, and where their maps are taken."""
+"""segmentation_models_pytorch's own encoders as timm models, and the modules that give their maps."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Native:
-    """One of those encoders: timm's name of the network, and the modules that give its maps, of strides 2 to 32.
+    """An encoder: timm's name of the network, and the modules that give its maps, of strides 2 to 32.
 
-    ``drop_path_rate`` is the one that it is trained with.
+    ``drop_path_rate`` is the stochastic depth that it is trained with there.
     """
 
     name: str
@@ -41,6 +41,7 @@ def _densenets() -> dict[str, Native]:
 
 
 def _dual_path_networks() -> dict[str, Native]:
+    # Blocks in the stages of strides 4, 8 and 16.
     blocks = {
         "dpn68": (3, 4, 12),
         "dpn68b": (3, 4, 12),
@@ -63,6 +64,7 @@ def _dual_path_networks() -> dict[str, Native]:
 
 
 def _vggs() -> dict[str, Native]:
+    # Convolutions before each of the five poolings.
     convolutions = {
         "vgg11": (1, 1, 2, 2, 2),
         "vgg13": (2, 2, 2, 2, 2),
@@ -71,7 +73,8 @@ def _vggs() -> dict[str, Native]:
     }
     natives = {}
     for name, counts in convolutions.items():
-        for suffix, layers in (("", 2), ("_bn", 3)):  # of each convolution
+        for suffix, layers in (("", 2), ("_bn", 3)):  # layers for each convolution: with ReLU, and with batch norm
+            # Indices of the five poolings: maps end before each except the first, and one after the last.
             pools = [layers * sum(counts[: i + 1]) + i for i in range(5)]
             ends = [*(pool - 1 for pool in pools[1:]), pools[-1]]
             natives[name + suffix] = Native(name + suffix, tuple(f"features.{end}" for end in ends))
@@ -91,7 +94,8 @@ def _inceptions() -> dict[str, Native]:
 def _efficientnets() -> dict[str, Native]:
     taps = ("bn1", "blocks.1", "blocks.2", "blocks.4", "blocks.6")
     natives = {f"efficientnet-b{i}": Native(f"smp_efficientnet_b{i}", taps, 0.2) for i in range(1, 8)}
-    first_block = ("bn1", "blocks.1", "blocks.2", "blocks.4.0", "blocks.6")  # of the fifth stage, in this one alone
+    # There B0, unlike the others, has its map of stride 16 after the first block of the fifth stage.
+    first_block = ("bn1", "blocks.1", "blocks.2", "blocks.4.0", "blocks.6")
     natives["efficientnet-b0"] = Native("tf_efficientnet_b0", first_block, 0.2)
     for size in (*(f"b{i}" for i in range(9)), "l2"):
         natives[f"timm-efficientnet-{size}"] = Native(f"efficientnet_{size}", taps, 0.2)

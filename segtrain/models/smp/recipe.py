@@ -1,4 +1,4 @@
-"""What a model of segmentation_models_pytorch was built with, in our words."""
+"""Configuration of a segmentation_models_pytorch model, translated to ours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ from segtrain.suggest import did_you_mean
 class Recipe:
     """A model: ``arch`` is a choice of ``configs/arch``; options are those of its class and of ``TimmEncoder``.
 
-    ``encoder`` is called ``their_encoder`` there.
-    ``mean`` and ``std`` are of the images behind the encoder's weights, on a scale from 0 to 1. ``classification`` are
-    options of `ClassificationHead`, None without one. ``notes`` say what the model does there and ours does not.
+    ``their_encoder`` is the name of ``encoder`` there. ``mean`` and ``std`` are those of the images behind the
+    encoder's weights, on a scale from 0 to 1. ``classification`` are options of `ClassificationHead`, None without one.
+    ``notes`` are differences between the model there and ours.
     """
 
     arch: str
@@ -33,7 +33,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class _Architecture:
-    """How the class of an architecture names its options there, and ours; and their defaults of the encoder's."""
+    """An architecture there: our names for its options, and the defaults of its encoder."""
 
     options: Mapping[str, str]
     depth: int = 5
@@ -108,7 +108,7 @@ _RENAMED = {
     "psp_use_batchnorm": "decoder_use_norm",
     "upscale_mode": "decoder_interpolation",
 }
-"""Older names of options."""
+"""Older names of options there, and the present ones."""
 NORMS = {True: "batch", "batchnorm": "batch", False: "none", "identity": "none"}
 _TRANSFORMER_DROP_PATH = 0.1  # of mit_b0 to mit_b5
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -116,21 +116,22 @@ _ADVPROP = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def our_options(arch: str) -> dict[str, str]:
-    """Map the names that the options of an architecture have there, older ones too, to ours; empty if it is unknown."""
+    """Map the names of an architecture's options there, older ones too, to ours; empty if it is unknown."""
     options = next((kind.options for name, kind in _ARCHITECTURES.items() if name.lower() == arch.lower()), {})
     older = {old: options[new] for old, new in _RENAMED.items() if new in options}
     return {**options, **older}
 
 
 def read_recipe(arch: str, config: Mapping[str, Any]) -> Recipe:
-    """Translate the arguments of a model there, those of its ``config.json``; what is left out has their defaults.
+    """Translate the arguments of a model there, as in its ``config.json``; omitted ones have the defaults there.
 
-    Raises ``ConfigError`` for an architecture, an encoder or an option that we have not.
+    Raises ``ConfigError`` for an architecture, an encoder or an option that we lack.
     """
     known = {name.lower(): name for name in _ARCHITECTURES}
     if arch.lower() not in known:
         raise ConfigError(f"arch: {arch!r} is no model of segmentation_models_pytorch{did_you_mean(arch, known)}")
     architecture = _ARCHITECTURES[known[arch.lower()]]
+    # Keys with an underscore are those of the file format, such as _model_class.
     given = {_RENAMED.get(key, key): value for key, value in config.items() if not key.startswith("_")}
     foreign = {
         key: value
@@ -167,7 +168,7 @@ def _arch_options(arch: str, encoder: str, given: Mapping[str, Any], architectur
     options = {key: value for key, value in options.items() if value is not None}
     if "norm" in options:
         options["norm"] = _norm(options["norm"])
-    if encoder.startswith("vgg") and arch == "unet":
+    if encoder.startswith("vgg") and arch == "unet":  # there the encoder decides on the center block
         options["center"] = True
     return options
 
@@ -206,7 +207,7 @@ def _encoder(name: str, given: Mapping[str, Any], architecture: _Architecture) -
 
 
 def _number(given: Mapping[str, Any], key: str, default: int) -> int:
-    """Read a number above 0; what is left out or null has the default."""
+    """Read an integer of at least 1; omitted or null it is the default."""
     value = given.get(key)
     if value is None:
         return default
@@ -225,7 +226,7 @@ def _statistics(name: str, weights: Any) -> tuple[tuple[float, ...], tuple[float
 
 
 def _classification(aux_params: Any) -> dict[str, Any] | None:
-    """Translate the arguments of a head that predicts labels of the whole image."""
+    """Translate ``aux_params``, the arguments of a head for labels of the whole image."""
     if not aux_params:
         return None
     if not isinstance(aux_params, Mapping):

@@ -1,4 +1,4 @@
-"""The weights of a model of segmentation_models_pytorch, under the names that ours gives them."""
+"""Weights of a segmentation_models_pytorch model, renamed to ours."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -28,12 +28,12 @@ _UNUSED = re.compile(
     r"|decoder\.center\..*"  # of a U-Net++ on a VGG
     r"|decoder\.blocks\.(\d+|x_\d+_\d+)\.attention1\..*"  # that of a last step, which no skip reaches
 )
-"""What may be left over: parts of an encoder behind its last map, and what is stored but never run."""
+"""Tensors that may be unused: parts of an encoder behind its last map, and those that are stored but never run."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """A state for our model; how many of its tensors are called otherwise there, and which ones it has no use for."""
+    """A state dict for our model, the number of tensors that were renamed, and the names of unused ones there."""
 
     state: dict[str, Tensor]
     renamed: int
@@ -41,10 +41,11 @@ class Translation:
 
 
 def unwrap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what training tools put before a model's names, such as ``module.``.
+    """Remove the prefix that training tools put before a model's tensor names, such as ``module.``.
 
-    Raises ``CheckpointError`` where these are not the tensors of one of its models.
+    Raises ``CheckpointError`` if these are not the tensors of one of its models.
     """
+    # Every model has exactly one of the heads, which shows the prefix.
     prefixes = {key.removesuffix(head) for key in state for head in _HEADS if key.endswith(head)}
     if len(prefixes) != 1:
         some = ", ".join(list(state)[:3]) or "no tensors"
@@ -57,19 +58,19 @@ def unwrap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def count_classes(state: Mapping[str, Tensor]) -> int:
-    """Return how many classes an unwrapped model predicts."""
+    """Return the number of classes of a model, from its unwrapped state dict."""
     return next(len(state[head]) for head in _HEADS if head in state)
 
 
 def count_image_classes(state: Mapping[str, Tensor]) -> int:
-    """Return how many labels of the whole image an unwrapped model predicts; 0 without a head for them."""
+    """Return the number of labels of the whole image, from an unwrapped state dict; 0 without a head for them."""
     return len(state[_CLASSIFICATION]) if _CLASSIFICATION in state else 0
 
 
 def translate(state: Mapping[str, Tensor], model: nn.Module, encoder: str) -> Translation:
-    """Give every tensor of ``model`` the one that it has there, where its encoder is called ``encoder``.
+    """Build the state dict of ``model`` from that of the model there, whose encoder has the name ``encoder``.
 
-    Raises ``CheckpointError`` if one is missing or has another shape, or if there is one that we do not know.
+    Raises ``CheckpointError`` if a tensor is missing or has another shape, or for tensors that we do not know.
     """
     own = model.state_dict()
     encoder_key = _encoder_renaming(encoder, own)
@@ -90,7 +91,8 @@ def translate(state: Mapping[str, Tensor], model: nn.Module, encoder: str) -> Tr
 
 
 def _encoder_renaming(encoder: str, own: Collection[str]) -> Callable[[str], str]:
-    """Return what turns the name of an encoder's tensor into ours."""
+    """Return the function that translates the name of an encoder's tensor to ours."""
+    # timm's models of several maps are wrapped once more if they are getters of intermediate layers.
     root = "encoder.model.model." if any(key.startswith("encoder.model.model.") for key in own) else "encoder.model."
     if encoder in NATIVES:
         blocks = find_blocks(key.removeprefix(root) for key in own)

@@ -1,4 +1,4 @@
-"""How segmentation_models_pytorch calls the arguments of a model, for those who write them out of habit."""
+"""Argument names of segmentation_models_pytorch, translated for those who write them out of habit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,11 +12,11 @@ _OURS = {
     "aux_params": "classification",
 }
 _IN_ORDER = ("weights", "in_channels", "num_classes")
-"""What follows architecture and encoder there when given by position."""
+"""Arguments that follow architecture and encoder there when given by position."""
 
 
 def translated(arch: str, options: Mapping[str, Any], by_position: Sequence[object] = ()) -> str | None:
-    """Say in a line how those of the arguments that are theirs are written here; None where there are none."""
+    """Return a line on how arguments with names from there are written here; None without such arguments."""
     ours = {**_OURS, **our_options(arch)}
     theirs = [name for name in options if name in ours]
     called = [f"{name} is {ours[name]} here" for name in theirs]
