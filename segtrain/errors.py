@@ -1,11 +1,11 @@
-"""What the user can do something about; everything else keeps its traceback."""
+"""Errors that the user can fix, shown as a message; all others are bugs and keep their traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class SegtrainError(Exception):
-    """Something outside this code: the command line prints the message without a traceback and exits with that code."""
+    """Base of errors that the CLI prints without a traceback, to exit with their ``exit_code``."""
 
     exit_code = 2
 
@@ -23,15 +23,15 @@ class CheckpointError(SegtrainError):
 
 
 class StorageError(SegtrainError):
-    """A disk takes no more: it is full or must not be written; the message says what is kept and how to go on."""
+    """A disk is full or cannot be written; the message says what was saved and how to go on."""
 
 
 class DivergedError(SegtrainError):
-    """Training produced values that are not finite; the message names the step, its images and the last good state."""
+    """Training diverged to NaN or infinity; the message names the step, its images and the last good state."""
 
 
 class Interrupted(SegtrainError):  # noqa: N818 - not an error: the run did what it was asked
-    """A signal asked the run to stop, and its state is saved."""
+    """A signal stopped the run, and its state is saved; exits with 128 + the signal, as shells do."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -39,20 +39,20 @@ class Interrupted(SegtrainError):  # noqa: N818 - not an error: the run did what
 
 
 class Problems:
-    """Mistakes that are found one after another and said together, a line each."""
+    """Collects errors, to raise them together as one with a line each."""
 
     def __init__(self) -> None:
         self._errors: list[SegtrainError] = []
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Keep a mistake for later; what follows it in the block is passed over."""
+        """Collect an error that is raised in the block; what follows it in the block is skipped."""
         try:
             yield
         except SegtrainError as error:
             self._errors.append(error)
 
     def raise_any(self) -> None:
-        """Raise one error of the first one's kind with all lines, if there were any."""
+        """Raise one error with the lines of all, of the type of the first, if there were any."""
         if self._errors:
             raise type(self._errors[0])("\n".join(map(str, self._errors)))

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, text always as UTF-8, and disks that take no more."""
+"""Atomic writing of files, text as UTF-8, and recognising full disks."""
 
 import csv
 import errno
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Answers of a disk that is full, that gives this user no more, or that cannot be written at all."""
+"""Error numbers of a disk that is full, over quota, over a file size limit, or read-only."""
 
 
 @contextmanager
 def taken_whole(path: Path) -> Iterator[Path]:
-    """Give the name of a file beside ``path`` to write to: it takes its place in the end, or vanishes on an error."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Yield a temporary path next to ``path`` to write to; it replaces ``path``, or is removed on an error."""
+    partial = path.with_name(f".{path.name}.partial")  # in the same folder: a rename is atomic there
     try:
         yield partial
         partial.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too
         partial.unlink(missing_ok=True)
         raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, all of it or nothing."""
+    """Write a file atomically."""
     try:
         with taken_whole(path) as partial:
             partial.write_bytes(content)
     except OSError as error:
-        error.filename = error.filename or str(path)  # which a full disk does not say
+        error.filename = error.filename or str(path)  # errors of write, as of a full disk, have none
         raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, all of it or nothing; names of files in it need not be text."""
+    """Write text as UTF-8, atomically; file names in it that are no valid UTF-8 keep their bytes."""
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
@@ -49,16 +49,16 @@ def read_text(path: Path) -> str:
 
 
 def write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write rows, the first of which holds the names of the columns, as CSV."""
+    """Write rows as CSV, atomically; the first holds the names of the columns."""
     stream = StringIO(newline="")
     csv.writer(stream, lineterminator="\n").writerows(rows)
     write_text(file, stream.getvalue())
 
 
 def write_picture(path: Path, picture: "NDArray[np.uint8]", **options: Any) -> None:
-    """Write ``(H, W)`` or ``(H, W, 3)`` in the format of the name.
+    """Write ``(H, W)`` or ``(H, W, 3)`` in the format of the suffix, with Pillow's ``options``, atomically.
 
-    It is encoded in memory first, as Pillow does not say why a disk refuses.
+    It is encoded in memory first: Pillow would hide the reason of a disk that refuses.
     """
     from PIL import Image
 
@@ -68,9 +68,9 @@ def write_picture(path: Path, picture: "NDArray[np.uint8]", **options: Any) -> N
 
 
 def refusal(error: BaseException | None) -> OSError | None:
-    """Find the answer of a disk that takes no more among the causes of an error."""
+    """Find the error of a full or read-only disk among the causes of an error; None without one."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # a chain that somebody closed to a ring has no end
+    while error is not None and id(error) not in seen:  # a chain of causes may be a cycle
         seen.add(id(error))
         if isinstance(error, OSError) and error.errno in _REFUSED:
             return error

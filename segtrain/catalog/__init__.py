@@ -1,1 +1,1 @@
-"""What encoders there are, known without torch and timm: names, aliases, and a shipped table."""
+"""The catalog of encoders: names, aliases and a shipped table, available without torch and timm."""

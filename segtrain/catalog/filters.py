@@ -1,4 +1,4 @@
-"""Filters of the table of encoders, as typed after ``segtrain zoo``: ``max_params=30M arch=fpn``."""
+"""Filters for the table of encoders, as typed after ``segtrain zoo``: ``max_params=30M arch=fpn``."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,14 +25,15 @@ _DEMANDS: Mapping[str, Callable[[Row], bool]] = {
     "pspnet": lambda row: any(1 < stride <= 8 for stride in row.strides),
     "upernet": lambda row: sum(stride >= 4 for stride in row.strides) >= 2,
 }
-"""What an architecture with its default options asks of an encoder; those left out take all."""
+"""The requirement of an architecture with its default options on an encoder; others take all."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What the rows have to meet, and their order; ``None`` asks for nothing.
+    """Conditions on rows, and their order; ``None`` is no condition.
 
-    ``licence`` is a shell pattern: rows keep the weights under such a licence, and those without any fall out.
+    ``licence`` is a shell pattern: rows keep only weights under such a licence; rows without any are
+    left out.
     """
 
     arch: str | None = None
@@ -59,25 +60,25 @@ class Filters:
 
 
 def suits(arch: str, row: Row) -> bool:
-    """Whether an architecture takes an encoder without further options."""
+    """Tell whether an architecture with its default options takes an encoder."""
     return arch not in _DEMANDS or _DEMANDS[arch](row)
 
 
 def parse(words: Sequence[str], *, archs: Sequence[str]) -> Filters:
-    """Read ``key=value`` words; raises ``ConfigError`` with a line for each that is no filter."""
+    """Parse ``key=value`` words; raises ``ConfigError`` with a line for each that is no filter."""
     readers: dict[str, Callable[[str], Any]] = {
         "arch": lambda text: _one_of(text, archs),
         "pretrained": lambda text: _one_of(text, ("true", "false")) == "true",
-        "licence": lambda text: _licence(text),
+        "licence": _licence,
         "max_params": _number,
         "max_macs": _number,
         "sort": lambda text: _one_of(text, _SORTS),
     }
-    assert list(readers) == [field.name for field in fields(Filters)]
+    assert list(readers) == [field.name for field in fields(Filters)]  # a new filter needs its reader
     values, problems = {}, []
     for word in words:
         key, _, text = word.partition("=")
-        key = {"license": "licence"}.get(key, key)
+        key = {"license": "licence"}.get(key, key)  # either spelling
         if key not in readers:
             problems.append(f"zoo {word}: unknown filter{did_you_mean(key, readers)}")
             continue
@@ -102,6 +103,7 @@ def _one_of(text: str, choices: Iterable[str]) -> str:
 
 
 def _licence(text: str) -> str:
+    """Return the pattern in lower case; raises ValueError where no weights match it, a typing error."""
     pattern = text.lower()
     if not any(fnmatchcase(licence.lower(), pattern) for licence in LICENCES):
         near = did_you_mean(text, LICENCES, listed=len(LICENCES))
@@ -110,6 +112,7 @@ def _licence(text: str) -> str:
 
 
 def _number(text: str) -> float:
+    """Parse ``30M`` or ``4.5G``; the units are powers of 1000."""
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+)([KMGT]?)", text.upper())
     if match is None:
         raise ValueError("expected a number such as 30M or 4.5G")

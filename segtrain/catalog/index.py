@@ -1,6 +1,7 @@
-"""What timm's encoders look like, from a shipped table: answers in milliseconds, without torch and timm.
+"""Index of timm's encoders, from a shipped table: lookups in milliseconds, without torch and timm.
 
-``scripts/build_zoo_index.py`` writes the table; it describes three-channel encoders with all features up to stride 32.
+``scripts/build_zoo_index.py`` writes the table; it describes encoders for three channels with all
+features up to stride 32.
 """
 
 import json
@@ -16,16 +17,16 @@ TIMM_VERSION: str = _TABLE["timm"]
 """The version of timm that the table describes."""
 
 UNUSABLE: dict[str, str] = {name: reason for reason, names in _TABLE["unusable"].items() for name in names}
-"""timm's models that cannot be encoders, and why."""
+"""timm's models that cannot be encoders, with the reason."""
 
 ENCODERS: dict[str, list[Any]] = _TABLE["encoders"]
 
 LICENCES: tuple[str, ...] = tuple(licence or "unknown" for licence in _TABLE["licences"])
-"""Those of all weights, as timm states them."""
+"""The licences of all weights, as timm states them."""
 
 
 class Tag(NamedTuple):
-    """Weights that timm has: their images' mean and std on a scale from 0 to 1, and the licence as timm states it."""
+    """Pretrained weights in timm: mean and std of their images, scaled to 0..1, and timm's word for the licence."""
 
     name: str
     mean: tuple[float, ...]
@@ -36,9 +37,10 @@ class Tag(NamedTuple):
 class Row(NamedTuple):
     """One encoder: ``params`` without those of the classifier, ``tags`` with the default weights first.
 
-    ``macs`` are multiply-accumulates for an image of 256x256. It takes images whose sides are multiples of
-    ``size_multiple``; with a ``tile``, of exactly that size. ``plain`` transformers have one stride by themselves;
-    ``dilates`` is the finest stride, 8 or 16, that dilation can keep, or 0 where there is none.
+    ``macs`` are multiply-accumulates for a 256x256 image. Image sides have to be multiples of
+    ``size_multiple``, or, with a ``tile``, exactly that size. ``plain`` marks transformers whose
+    features all have one stride. ``dilates`` is the finest output stride, 8 or 16, that dilation
+    allows, 0 where it is not supported.
     """
 
     name: str
@@ -61,13 +63,13 @@ def names() -> list[str]:
 
 
 def lookup(name: str) -> Row | None:
-    """Return the row of a timm name or an alias, with or without ``.tag``; ``None`` if there is no such encoder."""
+    """Return the row of a timm name or alias, with or without ``.tag``; ``None`` for an unknown encoder."""
     arch = resolve(name).partition(".")[0]
     return _row(arch) if arch in ENCODERS else None
 
 
 def find(pattern: str = "") -> list[Row]:
-    """Return the encoders whose name, or an alias of it, contains ``pattern`` or matches it as a shell pattern."""
+    """Return the encoders with a name or alias that contains ``pattern``, or matches it as a shell pattern."""
     wanted = pattern.lower() if set("*?[") & set(pattern) else f"*{pattern.lower()}*"
     found = {name for name in ENCODERS if fnmatchcase(name, wanted)}
     found |= {resolve(alias).partition(".")[0] for alias in ALIASES if fnmatchcase(alias, wanted)}
@@ -75,6 +77,7 @@ def find(pattern: str = "") -> list[Row]:
 
 
 def _row(arch: str) -> Row:
+    # the table stores each pair of mean and std, and each licence, once: rows hold their numbers
     columns: dict[str, Any] = dict(zip(_TABLE["columns"], ENCODERS[arch], strict=True))
     mean, std = _TABLE["statistics"][columns.pop("statistics")]
     tags = [_tag(*tag) for tag in columns.pop("tags")]

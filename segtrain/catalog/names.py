@@ -1,11 +1,11 @@
-"""Friendly encoder names: the one table that maps what other libraries call an encoder to timm's name for it."""
+"""Aliases of encoders: names of other libraries, mapped to timm's names."""
 
 import re
 
 _ON_THE_HUB = re.compile(r"^(hf[-_]hub:)?timm/")
 _V3_WIDTHS = ("075", "100", "minimal_100")
 
-# The EfficientNets of segmentation_models_pytorch carry the TensorFlow weights trained with AutoAugment; so do ours.
+# segmentation_models_pytorch loads TensorFlow weights trained with AutoAugment into its EfficientNets; so do we
 ALIASES: dict[str, str] = {
     **{f"efficientnet-b{i}": f"tf_efficientnet_b{i}.aa_in1k" for i in range(8)},
     **{f"timm-efficientnet-b{i}": f"tf_efficientnet_b{i}.aa_in1k" for i in range(8)},
@@ -34,16 +34,16 @@ ALIASES: dict[str, str] = {
 
 
 def without_hub(name: str) -> str:
-    """Take off what the hub's names of timm's weights begin with: ``timm/`` or ``hf-hub:timm/``."""
+    """Remove the prefix of timm's weights on the Hugging Face hub: ``timm/`` or ``hf-hub:timm/``."""
     return _ON_THE_HUB.sub("", name)
 
 
 def resolve(name: str) -> str:
     """Return timm's name for an encoder, with ``.tag`` where the alias means certain weights.
 
-    A name that is no alias comes back without its prefix; whether timm has it is not decided here. What follows
-    ``tu-`` is timm's own name: ``tu-senet154`` is not the network that others call senet154. So is what follows
-    ``timm/``, where the hub keeps timm's weights.
+    A name that is no alias is returned without its prefix; whether timm has it is not checked. After
+    ``tu-`` or ``timm/`` comes timm's own name, never an alias: ``tu-senet154`` is not the network that
+    others call senet154.
     """
     if name != without_hub(name):
         return without_hub(name)

@@ -1,4 +1,4 @@
-"""The table of encoders, as wide as the terminal allows."""
+"""Layout of the table of encoders for the width of a terminal."""
 
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from segtrain.catalog.index import Row, Tag
 
 _GAP = "  "
-_LONGEST = 32  # characters of a cell, but for names, which users copy
+_LONGEST = 32  # characters of a cell, except names, which users copy
 _STATISTICS: Mapping[tuple[Sequence[float], Sequence[float]], str] = {
     ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)): "imagenet",
     ((0.481455, 0.457827, 0.408211), (0.26863, 0.261303, 0.275777)): "clip",
@@ -31,13 +31,14 @@ _COLUMNS = (
     _Column("licence", lambda row: row.tags[0].licence if row.tags else ""),
 )
 _IMPORTANCE = ("encoder", "params", "MACs", "weights", "channels", "strides", "licence", "mean/std")
-"""A narrow terminal gets the columns that still fit, in this order."""
+"""Columns by importance: a narrow terminal shows those that fit, taken in this order."""
 
 
 def layout(rows: Sequence[Row], width: int, *, also: Mapping[str, Sequence[str]]) -> list[str]:
-    """Lay out a line for each encoder in at most ``width`` characters, and under them what they need explained.
+    """Lay out a line per encoder in at most ``width`` characters, with notes on the columns below.
 
     ``also`` are other names of encoders; they stand behind a row, or below it where there is no room.
+    Names are never cut: a line may be wider than ``width`` because of one.
     """
     columns = {column.header: _cells(column, rows) for column in _COLUMNS}
     shown = _fitting({header: max(map(len, cells)) for header, cells in columns.items()}, width)
@@ -52,32 +53,34 @@ def layout(rows: Sequence[Row], width: int, *, also: Mapping[str, Sequence[str]]
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
-    """Join the cells of each row in columns, of which ``right`` are aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    columns = (
-        [cell.rjust(width) if i in right else cell.ljust(width) for cell in column]
-        for i, (column, width) in enumerate(zip(zip(*rows, strict=True), widths, strict=True))
-    )
+    """Align the cells of rows in columns, those numbered in ``right`` to the right."""
+    columns = []
+    for number, column in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, column))
+        is_right = number in right
+        columns.append([cell.rjust(width) if is_right else cell.ljust(width) for cell in column])
     return [_GAP.join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
 
 def quantity(number: float) -> str:
     """Write a number with three digits and its unit, such as 21.3M."""
+    # bounds where rounding adds a digit: 999.6K is 1.00M, 9.996 is 10.0
     for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
         if number >= 0.9995 * size:
             value = number / size
-            return f"{value:.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}{unit}"
+            decimals = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+            return f"{value:.{decimals}f}{unit}"
     return str(int(number))
 
 
 def statistics(mean: Sequence[float], std: Sequence[float]) -> str:
-    """Name a mean and a standard deviation, or write them shortly."""
+    """Return the name of a mean and standard deviation, such as imagenet, or their numbers."""
     name = _STATISTICS.get((tuple(mean), tuple(std)))
     return name or "/".join(_short(values) for values in (mean, std))
 
 
 def numbers(values: Iterable[float]) -> str:
-    """Write numbers side by side, with at most six digits each."""
+    """Write numbers with spaces between them, at most six digits each."""
     return " ".join(f"{value:g}" for value in values)
 
 
@@ -89,7 +92,7 @@ def _cells(column: _Column, rows: Sequence[Row]) -> list[str]:
 
 
 def _fitting(widths: Mapping[str, int], width: int) -> list[str]:
-    """Choose the columns that fit; that of the names is always one."""
+    """Choose the columns that fit, by importance; the names always, even if too wide."""
     chosen = {_IMPORTANCE[0]}
     left = width - widths[_IMPORTANCE[0]]
     for header in _IMPORTANCE[1:]:
@@ -118,7 +121,9 @@ def _notes(named: Collection[str], hidden: Sequence[str]) -> list[str]:
 
 
 def _strides(strides: Sequence[int]) -> str:
-    doubling = [strides[0] * 2**i for i in range(len(strides))] == list(strides) and len(strides) > 2
+    """Write ``4..32`` for three or more strides that double, else list them."""
+    doubled = [strides[0] * 2**i for i in range(len(strides))]
+    doubling = doubled == list(strides) and len(strides) > 2
     return f"{strides[0]}..{strides[-1]}" if doubling else numbers(strides)
 
 

@@ -1,1 +1,1 @@
-"""Pictures for people: samples with truth and prediction, plots, lettering."""
+"""Pictures of samples, masks and plots of scores."""

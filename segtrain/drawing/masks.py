@@ -1,4 +1,4 @@
-"""Label maps as files: gray PNGs that any tool reads, and overlays for people."""
+"""Writing label maps as gray PNG files, and as overlays on their images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,15 @@ from segtrain.storage import write_picture
 
 
 def write_labels(labels: NDArray[np.uint8], class_names: Sequence[str], folder: Path, name: str) -> None:
-    """Write label values as an 8-bit gray PNG of that name, whatever tool reads it.
+    """Write label values ``(H, W)`` as an 8-bit gray PNG of that name.
 
-    Of classes that overlap, each has a PNG of 0 and 1 in a folder of its own, as ``data.mode=multilabel`` reads them.
+    Multilabel masks ``(C, H, W)`` become a PNG of 0 and 1 for each class, in a folder of its name, as
+    ``data.mode=multilabel`` reads them.
     """
-    files = {folder: labels} if labels.ndim == 2 else dict(zip(map(folder.joinpath, class_names), labels, strict=True))
-    for place, mask in files.items():
+    is_single = labels.ndim == 2
+    places = [folder] if is_single else [folder / class_name for class_name in class_names]
+    masks = [labels] if is_single else list(labels)
+    for place, mask in zip(places, masks, strict=True):
         path = place / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_picture(path, mask)
@@ -33,6 +36,6 @@ def write_overlay(
     alpha: float,
     value_range: tuple[float, float] | None = None,
 ) -> None:
-    """Write the image with its labels coloured over it; ``value_range`` are the pixels that are black and white."""
+    """Write an image with its labels blended over it; ``value_range`` are the pixel values of black and white."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_picture(path, overlay(as_rgb(image, value_range), labels, palette, alpha=alpha), quality=90)

@@ -1,7 +1,7 @@
-"""Plots of what evaluation finds, as RGB pictures for files and TensorBoard alike: uint8 ``(H, W, 3)``.
+"""Plots of evaluation results, as RGB pictures ``(H, W, 3)`` of uint8 for files and TensorBoard alike.
 
-Drawn without pyplot, which would keep every figure and look for a screen; matplotlib is imported where it is needed, as
-that takes a while.
+Drawn without pyplot, which would keep every figure in memory and look for a screen. matplotlib is
+imported in functions, as that is slow.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 _DPI = 110
 _LONGEST_NAME = 22  # characters
-_WITH_NUMBERS = 20  # labels up to which the cells of a confusion matrix hold their percentages
+_WITH_NUMBERS = 20  # labels up to which the cells of a confusion matrix show percentages
 _WITH_DECIMALS = 10  # labels up to which these have a decimal
-_IN_A_LEGEND = 24  # classes up to which a legend is one column in full size; of more it is several in small print
-_IN_A_COLUMN = 36
+_IN_A_LEGEND = 24  # classes up to which the legend has one column in full size; above, several small ones
+_IN_A_COLUMN = 36  # classes per small column
 _FONT, _SMALL_FONT = 9, 6.5  # points
 _GRAY, _BLUE, _RED = "#b8b8b8", "#3b6ea8", "#c8553d"
 
 
 def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.uint8]:
-    """Draw a confusion matrix ``(L, L)``, rows truth and columns predicted, as shares of each true label.
+    """Draw a confusion matrix ``(L, L)``, rows truth and columns predicted, normalised by row.
 
     Labels that the truth lacks have a gray row.
     """
@@ -43,7 +43,7 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> NDArra
     side = labels * cell + max(map(len, shown)) * font / 110 + 0.5
     figure = _figure(side + (0 if numbered else 0.8), side + 0.3)
     axes = figure.add_subplot(facecolor="#d9d9d9")
-    support = matrix.sum(1, keepdims=True)
+    support = matrix.sum(1, keepdims=True)  # (L, 1)
     shares = np.where(support > 0, matrix / support.clip(1), np.nan)  # NaN is not drawn
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks(range(labels), shown, rotation=90, fontsize=font)
@@ -60,6 +60,7 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> NDArra
 
 
 def _write_percentages(axes: Axes, matrix: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+    """Write the percentage into each cell that holds pixels; ``<0.1`` where it would round to 0."""
     digits = 1 if len(matrix) <= _WITH_DECIMALS else 0
     least = 10**-digits
     for row, column in np.argwhere(matrix > 0):
@@ -70,7 +71,7 @@ def _write_percentages(axes: Axes, matrix: NDArray[np.int64], shares: NDArray[np
 
 
 def reliability_picture(scores: CalibrationScores) -> NDArray[np.uint8]:
-    """Draw how often decisions of each confidence are right, and how many there are of each.
+    """Draw a reliability diagram: accuracy by confidence, over a histogram of confidences.
 
     Bars that end below the diagonal show overconfidence (Guo et al. 2017, figure 1).
     """
@@ -104,7 +105,7 @@ def _calibration_title(scores: CalibrationScores) -> str:
 
 
 def precision_recall_picture(curves: PrecisionRecall, class_names: Sequence[str]) -> NDArray[np.uint8]:
-    """Draw the curve of each class that the truth holds, best first, with its average precision and best threshold."""
+    """Draw the precision-recall curve of each class in the truth, with average precision and best threshold."""
     shown = readable(class_names)
     found = [
         (float(average), name, best, recall.numpy(), precision.numpy())
@@ -115,7 +116,7 @@ def precision_recall_picture(curves: PrecisionRecall, class_names: Sequence[str]
     ]
     found.sort(key=lambda row: -row[0])
     is_crowded = len(found) > _IN_A_LEGEND
-    columns = -(-len(found) // _IN_A_COLUMN) or 1
+    columns = -(-len(found) // _IN_A_COLUMN) or 1  # rounded up
     figure = _figure(5.4 + columns * (2.5 if is_crowded else 3), 5.2)
     axes = figure.add_subplot()
     _draw_equal_f1(axes)
@@ -143,21 +144,21 @@ def precision_recall_picture(curves: PrecisionRecall, class_names: Sequence[str]
 
 
 def _draw_equal_f1(axes: Axes) -> None:
-    """Draw faint lines on which F1 stays the same: precision = F1 recall / (2 recall - F1)."""
+    """Draw lines of equal F1: precision = F1 recall / (2 recall - F1)."""
     for f1 in (0.2, 0.4, 0.6, 0.8):
-        recall = np.linspace(f1 / (2 - f1), 1, 100)
+        recall = np.linspace(f1 / (2 - f1), 1, 100)  # below this recall, precision would be above 1
         axes.plot(recall, f1 * recall / (2 * recall - f1), color=_GRAY, linewidth=0.7, linestyle=":")
         axes.text(1.0, f1 / (2 - f1), f"F1 {f1:g}", fontsize=_SMALL_FONT, color="gray", ha="right", va="bottom")
 
 
 def _short(name: str) -> str:
-    """Cut long names, and keep dollars from starting a formula."""
+    """Cut long names, and escape dollars, which would start a formula in matplotlib."""
     cut = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
     return cut.replace("$", r"\$")
 
 
 def _colours(number: int) -> list[Any]:
-    """Choose colours that differ from their neighbours."""
+    """Choose distinct colours: a qualitative palette for up to ten, else an even ramp of hues."""
     from matplotlib import colormaps
 
     if number <= 10:
@@ -166,6 +167,7 @@ def _colours(number: int) -> list[Any]:
 
 
 def _soften(*panels: Axes) -> None:
+    """Give axes a light look: no upper and right spine, a faint grid behind the data."""
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", linewidth=0.6)
@@ -173,15 +175,17 @@ def _soften(*panels: Axes) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    """Begin a figure of that size in inches."""
+    """Make a figure of that size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
 
 
 def _render(figure: Figure) -> NDArray[np.uint8]:
+    """Render a figure as RGB ``(H, W, 3)``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer, (width, height) = FigureCanvasAgg(figure).print_to_buffer()  # type: ignore[no-untyped-call]
+    # (H, W, 4) -> (H, W, 3)
     pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8).reshape(height, width, 4)[..., :3].copy()
     return pixels

@@ -1,1 +1,1 @@
-"""Scores of a model or of mask files: measuring, reports, comparisons."""
+"""Evaluation of models and mask files: measures, reports, comparisons."""

@@ -1,4 +1,4 @@
-"""How well contours fit, measured image by image where a user asks for it: it is slower than counting."""
+"""Boundary IoU and surface distances, image by image; optional, as they are slower than counting."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ from segtrain.task import Task
 
 
 class Contours:
-    """Boundary IoU and surface distances of a split, gathered from predicted labels and targets of one size at once."""
+    """Accumulates boundary IoU and surface distances over the images of a split."""
 
     def __init__(self, task: Task, *, boundary: bool, surface: bool, absent: Absent = "exclude") -> None:
         self.task, self.boundary, self.surface, self.absent = task, boundary, surface, absent
@@ -22,47 +22,52 @@ class Contours:
         self.distances: list[SurfaceDistances] = []
 
     def measure(self, prediction: Tensor, target: Tensor) -> None:
-        """Measure images ``(N, H, W)``, multilabel ``(N, C, H, W)``; on the CPU."""
+        """Measure labels of images of one size, ``(N, H, W)`` or multilabel ``(N, C, H, W)``; on the CPU."""
         if self.boundary:
             self.counts.append(count_boundary(prediction, target, self.task))
         if self.surface:
             self.distances.append(surface_distances(prediction, target, self.task))
 
     def scores(self) -> dict[str, Any]:
-        """Give what was asked for, over all images, as plain numbers.
+        """Return the mean and the value of each class, by measure, as plain numbers; None for NaN.
 
-        Distances are means over the images that have one, in pixels; an absent class has none, whatever it counts as.
+        Distances are means over the images that have one, in pixels. An absent class has none,
+        whatever ``absent`` says.
         """
         found: dict[str, Any] = {}
+        once = torch.ones(1, self.images, dtype=torch.float64)  # (B, N): every image once
         for name, statistic in self._statistics().items():
-            mean, *by_class = map(_plain, statistic(torch.ones(1, self.images, dtype=torch.float64))[0].tolist())
+            mean, *by_class = map(_plain, statistic(once)[0].tolist())
             found[name] = {"mean": mean, "per_class": dict(zip(self.task.class_names, by_class, strict=True))}
         return found
 
     def intervals(self, *, replicates: int, confidence: float) -> dict[str, list[list[float] | None]]:
-        """Give ``[low, high]`` for each of them by name: of the mean over the classes, and of each class."""
+        """Return bootstrap intervals ``[low, high]`` by measure: of the mean over classes, then of each."""
         draw = partial(bootstrap, images=self.images, replicates=replicates, confidence=confidence)
         return {name: draw(statistic) for name, statistic in self._statistics().items()}
 
     @property
     def images(self) -> int:
-        """How many were measured."""
+        """The number of images measured."""
         parts = [counts.tp for counts in self.counts] or [distances.average for distances in self.distances]
         return sum(map(len, parts))
 
     def _statistics(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Say how images that are drawn so often are scored: weights ``(B, N)`` give ``(B, 1 + C)``, the mean first."""
+        """Return functions of bootstrap weights ``(B, N)`` to scores ``(B, 1 + C)``, the mean first.
+
+        A weight is how often an image is drawn in a replicate.
+        """
         found: dict[str, Callable[[Tensor], Tensor]] = {}
         if self.counts:
             found["boundary_iou"] = partial(_boundary_iou, Counts.cat(self.counts), self.absent)
         for name in ("hausdorff", "average") if self.distances else ():
-            by_image = torch.cat([getattr(distances, name) for distances in self.distances])
+            by_image = torch.cat([getattr(distances, name) for distances in self.distances])  # (N, C)
             found[f"surface_{name}"] = partial(_mean_distance, by_image)
         return found
 
 
 def intervals(counts: Counts, contours: Contours, *, replicates: int, confidence: float) -> dict[str, Any]:
-    """Give the intervals of all that is scored image by image, as ``scores.json`` has them; counts are ``(N, C)``."""
+    """Return the bootstrap intervals of all scores, as in ``scores.json``; counts are ``(N, C)``."""
     names = contours.task.class_names
     found = score_intervals(counts, names, absent=contours.absent, replicates=replicates, confidence=confidence)
     for measure, (mean, *by_class) in contours.intervals(replicates=replicates, confidence=confidence).items():
@@ -73,14 +78,16 @@ def intervals(counts: Counts, contours: Contours, *, replicates: int, confidence
 
 
 def _boundary_iou(counts: Counts, absent: Absent, weights: Tensor) -> Tensor:
+    # (B, N) @ (N, C) in float64, which holds pixel counts exactly: float32 would round above 2**24
     total = counts.map(lambda pixels: (weights @ pixels.double()).long())
     return torch.cat([class_mean(total, iou, absent=absent).unsqueeze(1), iou(total)], 1)
 
 
 def _mean_distance(by_image: Tensor, weights: Tensor) -> Tensor:
+    # (B, N) @ (N, C) -> (B, C); NaN marks images without a distance, which count neither above nor below
     by_class = weights @ by_image.nan_to_num() / (weights @ (~by_image.isnan()).double())
     return torch.cat([by_class.nanmean(1, keepdim=True), by_class], 1)
 
 
 def _plain(value: float) -> float | None:
-    return value if value == value else None
+    return value if value == value else None  # NaN, which JSON has not

@@ -1,4 +1,4 @@
-"""Two reports of the same images: what differs, how surely, and on which images."""
+"""Paired comparison of two reports over the same images, with bootstrap confidence intervals."""
 
 import math
 import shlex
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from segtrain.data.palette import Colour, colorize
 from segtrain.drawing.pictures import panel
 from segtrain.evaluation.reports import Report
-from segtrain.metrics import HEADLINES, PER_CLASS, class_mean, iou, paired_differences
+from segtrain.metrics import HEADLINES, PER_CLASS, Counts, class_mean, iou, paired_differences
 from segtrain.metrics.bootstrap import FEW
 
 OWN_SIZE = "original"
-"""What reports say of images that were scored at their own size."""
+"""The value of ``at`` in reports of images that were scored at their own size."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One score of both models; None where there is nothing to score. ``class_name`` is empty for a headline number."""
+    """One score of both models, None where undefined; ``class_name`` is empty for a headline score."""
 
     metric: str
     class_name: str
@@ -35,12 +35,12 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Tell whether the interval leaves 0 out."""
+        """Tell whether the interval excludes 0."""
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
 
 class Change(NamedTuple):
-    """The mean IoU of an image's classes under both models; None where the image has none."""
+    """The mean IoU over an image's classes under both models; None where it is undefined."""
 
     id: str
     a: float | None
@@ -49,7 +49,7 @@ class Change(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """An image as one report saw it: in RGB of 8 bits where it is known, its truth and its prediction as labels."""
+    """An image as one report saw it: 8-bit RGB ``(H, W, 3)`` or None, and labels of truth and prediction."""
 
     image: NDArray[np.uint8] | None
     truth: NDArray[np.integer]
@@ -57,7 +57,7 @@ class Shown(NamedTuple):
 
 
 def mismatch(a: Report, b: Report) -> str | None:
-    """Say, in a line about b, why the two cannot be compared, and what to do; None where they can."""
+    """Describe, in a line about b, why the reports cannot be compared, with a remedy; None if they can."""
     if a.mode != b.mode:
         return f"is {b.mode}, expected {a.mode} as the other; compare models of one task"
     if a.class_names != b.class_names:
@@ -82,12 +82,13 @@ def mismatch(a: Report, b: Report) -> str | None:
 
 
 def _scoring(report: Report, key: str, value: object) -> str:
-    """Write the command that scores again what a report is of, with another setting."""
+    """Write the command that repeats a report with another setting."""
     about = report.about
     if "ckpt" not in about:
         command, prefix = ("score", "") if about.get("command") == "score" else ("eval", "eval.")
         return f"segtrain {command} ... {prefix}{key}={value}"
     file = Path(about["ckpt"])
+    # the run folder stands for its best checkpoint
     place = file.parent.parent if (file.parent.name, file.name) == ("checkpoints", "best.pt") else file
     if place.is_relative_to(Path.cwd()):
         place = place.relative_to(Path.cwd())
@@ -95,14 +96,16 @@ def _scoring(report: Report, key: str, value: object) -> str:
 
 
 def _other_truth(a: Report, b: Report) -> str | None:
-    """Say which image was scored against another truth, by the pixels of its classes."""
-    same = (a.counts.support() == b.counts.support()) & (a.counts.pixels() == b.counts.pixels())
+    """Describe the first image whose classes have other pixel counts in b's truth; None without one."""
+    same = (a.counts.support() == b.counts.support()) & (a.counts.pixels() == b.counts.pixels())  # (N, C)
     if same.all():
         return None
     image, number = (~same).nonzero()[0].tolist()
-    have, want = (
-        f"{report.counts.support()[image, number]} of {report.counts.pixels()[image, number]}" for report in (b, a)
-    )
+
+    def held(counts: Counts) -> str:
+        return f"{counts.support()[image, number]} of {counts.pixels()[image, number]}"
+
+    have, want = held(b.counts), held(a.counts)
     return (
         f"was scored against another truth: {a.class_names[number]} has {have} pixels of image {a.ids[image]}, in the "
         f"other {want}; score both against the same masks"
@@ -110,14 +113,14 @@ def _other_truth(a: Report, b: Report) -> str | None:
 
 
 def in_order_of(a: Report, b: Report) -> Report:
-    """Return b with its images in the order of a's, which are the same ones."""
+    """Return b with its images in the order of a, which holds the same ones."""
     place = {name: number for number, name in enumerate(b.ids)}
     order = [place[name] for name in a.ids]
     return Report(b.mode, b.class_names, a.ids, b.counts.map(lambda column: column[order]), b.scores, b.about)
 
 
 def differences(a: Report, b: Report, *, replicates: int, confidence: float, seed: int) -> list[Difference]:
-    """Compare every headline number, and every metric of each class; both reports hold the same images in order."""
+    """Compare every headline score, and every metric of each class; the images have to be in one order."""
     found = paired_differences(
         a.counts,
         b.counts,
@@ -127,7 +130,7 @@ def differences(a: Report, b: Report, *, replicates: int, confidence: float, see
         confidence=confidence,
         seed=seed,
     )
-    rows = {(name, ""): found[name] for name in HEADLINES}
+    rows = {(name, ""): found[name] for name in HEADLINES}  # first: `verdict` reads the first row
     rows |= {(metric, name): found["per_class"][name][metric] for name in a.class_names for metric in PER_CLASS}
     return [
         Difference(metric, name, **{**row, "interval": row["interval"] and tuple(row["interval"])})
@@ -136,7 +139,7 @@ def differences(a: Report, b: Report, *, replicates: int, confidence: float, see
 
 
 def changes(a: Report, b: Report) -> list[Change]:
-    """List every image, those that changed most first; those without a score under one of the models come last."""
+    """List every image by the size of its change, largest first; those without a score come last."""
     values = [class_mean(report.counts, iou, absent=report.scores["absent_policy"]) for report in (a, b)]
     columns = [[None if math.isnan(value) else value for value in column.tolist()] for column in values]
     rows = [
@@ -147,7 +150,7 @@ def changes(a: Report, b: Report) -> list[Change]:
 
 
 def verdict(rows: Sequence[Difference], *, images: int, confidence: float) -> str:
-    """Say in plain words which is better, by the headline IoU, or that it cannot be told."""
+    """Say which model is better by IoU, or that the data cannot tell, in a sentence."""
     row = rows[0]
     if row.difference is None or row.interval is None:
         return "There is nothing to compare: one of the two has no class to score."
@@ -156,7 +159,7 @@ def verdict(rows: Sequence[Difference], *, images: int, confidence: float) -> st
         f"iou {row.a:.4f} and {row.b:.4f}, a difference of {row.difference:+.4f} "
         f"({confidence:.0%} interval {low:+.4f} to {high:+.4f}) over {images} image{'s' * (images > 1)}"
     )
-    if images == 1 or not row.is_clear:
+    if images == 1 or not row.is_clear:  # resampling one image always gives that image: no width
         return f"The data cannot tell which is better: {measured}."
     name = "B" if row.difference > 0 else "A"
     if images < FEW:
@@ -165,21 +168,22 @@ def verdict(rows: Sequence[Difference], *, images: int, confidence: float) -> st
 
 
 def are_equal(a: Report, b: Report) -> bool:
-    """Tell whether both found the same of every image, which are in one order."""
+    """Tell whether all counts of all images are equal; the images have to be in one order."""
     counted = [[getattr(report.counts, kind) for kind in ("tp", "fp", "fn", "tn", "correct")] for report in (a, b)]
     return all(torch.equal(mine, other) for mine, other in zip(*counted, strict=True))
 
 
 def scored_how(a: Report, b: Report) -> str:
-    """Say over which split and at which size both were scored: ``test, 298 images, each at its own size``."""
+    """Describe the split and size that both were scored at: ``test, 298 images, each at its own size``."""
     splits = list(dict.fromkeys(str(report.about["split"]) for report in (a, b) if "split" in report.about))
     size = "each at its own size" if a.about.get("at") == OWN_SIZE else "at the size that the model sees"
     images = f"{len(a.ids)} image{'s' * (len(a.ids) != 1)}"
-    return ", ".join([*([" and ".join(splits)] if splits else []), images, f"{size} (at={a.about.get('at')})"])
+    split = [" and ".join(splits)] if splits else []
+    return ", ".join([*split, images, f"{size} (at={a.about.get('at')})"])
 
 
 def difference_table(rows: Sequence[Difference]) -> Iterator[list[object]]:
-    """Lay out comparison.csv."""
+    """Yield the rows of comparison.csv, its header first."""
     yield ["metric", "class", "a", "b", "difference", "low", "high", "p"]
     for row in rows:
         numbers = (row.a, row.b, row.difference, *(row.interval or (None, None)), row.p)
@@ -187,7 +191,7 @@ def difference_table(rows: Sequence[Difference]) -> Iterator[list[object]]:
 
 
 def change_table(rows: Sequence[Change]) -> Iterator[list[object]]:
-    """Lay out images.csv."""
+    """Yield the rows of images.csv, its header first."""
     yield ["id", "a", "b", "difference"]
     for row in rows:
         yield [row.id, *map(_written, row[1:])]
@@ -198,9 +202,9 @@ def _written(value: float | None) -> object:
 
 
 def draw(change: Change, a: Shown, b: Shown, colours: Sequence[Colour]) -> NDArray[np.uint8]:
-    """Draw an image, its truth and both predictions next to each other, at one height, each under its caption.
+    """Draw an image, its truth and both predictions side by side with captions: RGB ``(H, W, 3)``.
 
-    The image is left out where neither report knows it.
+    The image is left out where neither report has it.
     """
     image = a.image if a.image is not None else b.image
     panels = [] if image is None else [panel(change.id, image, is_photo=True)]

@@ -1,4 +1,4 @@
-"""All that `segtrain eval` measures in its one pass beside the counts, by the options of its config."""
+"""Optional measures of `segtrain eval`: contours, precision-recall curves, calibration, intervals."""
 
 from dataclasses import asdict
 from functools import cached_property
@@ -20,27 +20,29 @@ from segtrain.task import Task, make_task
 
 
 class Measures:
-    """Streams over logits and labels; what it found is asked for at the end, after which nothing may be added.
+    """Accumulates measures over batches; once results are read, nothing may be added.
 
-    Probabilities are those of the model's operating point: after its temperature, whatever its thresholds.
+    Probabilities are those after the temperature of the model's operating point; its thresholds do not
+    matter for them.
     """
 
     def __init__(self, task: Task, options: EvalOptions, point: OperatingPoint) -> None:
         self.task, self.options, self.point = task, options, point
         self.contours = Contours(task, boundary=options.boundary, surface=options.surface, absent=options.absent)
+        # the same task without the thresholds of the operating point: curves look at all thresholds
         by_probability = make_task(task.mode, task.class_names, ignore_index=task.ignore_index)
         self.curves, self.calibration = Curves(by_probability), Calibration(by_probability)
         self.on_logits = options.curves or options.calibrate
 
     def update(self, logits: Tensor, prediction: Tensor, target: Tensor) -> None:
-        """Measure a few images of one size: logits, and labels and target as `Task` lays them out."""
+        """Measure images of one size: logits, and prediction and target in the layout of the task."""
         self.contours.measure(prediction, target)
         if self.on_logits:
             scaled = logits if self.point.temperature == 1 else logits.float() / self.point.temperature
             self.curves.update(scaled, target)
             self.calibration.update(scaled, target)
 
-    @cached_property
+    @cached_property  # computed once: `update` after it would be ignored
     def _precision_recall(self) -> PrecisionRecall:
         return self.curves.result()
 
@@ -49,7 +51,7 @@ class Measures:
         return self.calibration.result()
 
     def scores(self, counts: Counts) -> dict[str, Any]:
-        """Give all of it as plain numbers, for scores.json; counts are those of the images."""
+        """Return all measures as plain numbers, for scores.json; counts are ``(N, C)``."""
         found = self.contours.scores()
         if self.on_logits:
             found |= {"thresholds": self._thresholds(), "calibration": asdict(self._calibration_scores)}
@@ -69,12 +71,19 @@ class Measures:
         return found
 
     def _thresholds(self) -> dict[str, Any]:
+        """Return the average precision and the best threshold of each class; None for an absent one."""
         curves = self._precision_recall
+        found: dict[str, Any] = {}
         rows = zip(self.task.class_names, curves.average_precision.tolist(), curves.best, strict=True)
-        return {name: {"average_precision": average, **asdict(best)} if best else None for name, average, best in rows}
+        for name, average, best in rows:
+            found[name] = {"average_precision": average, **asdict(best)} if best else None
+        return found
 
     def operating_point(self) -> OperatingPoint:
-        """Take the temperature, and the best threshold of each class that is decided by one; 1/2 without truth."""
+        """Return the best operating point: the fitted temperature, and thresholds if the task has them.
+
+        A class that the truth lacks keeps the threshold 1/2.
+        """
         temperature = self._calibration_scores.temperature or 1.0
         if not self.task.has_thresholds:
             return self.point.refined(temperature, None)
@@ -82,9 +91,9 @@ class Measures:
         return self.point.refined(temperature, [0.5 if found is None else found.threshold for found in best])
 
     def write(self, folder: Path) -> dict[str, NDArray[np.uint8]]:
-        """Write the curves and the reliability table as CSV and PNG, and return the pictures by name.
+        """Write precision-recall curves and reliability as CSV and PNG; returns the pictures by name.
 
-        Where they were not asked for, those of an earlier evaluation go.
+        Where they were not measured, files of an earlier evaluation are removed.
         """
         if not self.on_logits:
             for name in ("precision_recall", "reliability"):
@@ -96,7 +105,8 @@ class Measures:
         header = ["threshold", *(f"{what}:{name}" for name in names for what in ("precision", "recall"))]
         columns = [column for pair in zip(curves.precision, curves.recall, strict=True) for column in pair]
         steps = zip(curves.thresholds.tolist(), *(column.tolist() for column in columns), strict=True)
-        rows = [next(group) for _, group in groupby(steps, key=lambda step: repr(step[1:]))]  # where anything changes
+        # one row per change; by repr, because NaN, which is not equal to itself, would start a row each time
+        rows = [next(group) for _, group in groupby(steps, key=lambda step: repr(step[1:]))]
         write_table(folder / "precision_recall.csv", [header, *rows])
         bins = [[number, *asdict(row).values()] for number, row in enumerate(calibration.reliability)]
         write_table(folder / "reliability.csv", [["bin", "decisions", "confidence", "accuracy"], *bins])

@@ -1,4 +1,4 @@
-"""A report folder: one scored split as files, for people and for `segtrain compare`."""
+"""Report folders: the scores of one split as JSON, CSV and PNG files, read by `segtrain compare`."""
 
 import csv
 import io
@@ -22,21 +22,22 @@ from segtrain.storage import read_text, write_picture, write_table, write_text
 from segtrain.task import Mode, Task
 
 SPLITS_FOLDER = "eval"
-"""Where in a run folder the reports of its splits lie."""
-_SPLITS = ("test", "val", "train")
+"""The folder of the reports in a run folder."""
+_SPLITS = ("test", "val", "train")  # in the order that compare prefers
 REPORT = "report.json"
 IMAGES = "images.csv"
-_FEW_OF = 10  # of so many images, one may hold most of the pixels before that is said
+_FEW_OF = 10  # warned of if one in ten images holds more than half of the pixels
 _LEAST_IMAGES = 3
 _COUNTED = ("tp", "fp", "fn", "tn")
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """One scored split.
+    """The scores of one split.
 
-    ``counts`` are ``(N, C)`` on the CPU, in the order of ``ids``; ``scores`` are those of `metrics.scores` and what was
-    measured beside them; ``about`` says how they came about: the command, the split, the size scored at, the paths.
+    ``counts`` are ``(N, C)`` on the CPU, in the order of ``ids``. ``scores`` are those of
+    `metrics.scores` and the optional measures. ``about`` says where they are from: the command, the
+    split, the size scored at, the paths.
     """
 
     mode: Mode
@@ -48,8 +49,8 @@ class Report:
 
 
 def uneven_sizes(counts: Counts) -> str | None:
-    """Say that few images hold most of the pixels of a split, and so decide its scores; None where they do not."""
-    pixels = counts.decided.sort(descending=True).values.double()
+    """Describe a split in which few images hold most of the pixels, and so decide its scores; else None."""
+    pixels = counts.decided.sort(descending=True).values.double()  # (N,)
     total, few = pixels.sum(), max(1, len(pixels) // _FEW_OF)
     share = float(pixels[:few].sum() / total) if total else 0.0
     if len(pixels) < _LEAST_IMAGES or share <= 0.5:
@@ -61,16 +62,17 @@ def uneven_sizes(counts: Counts) -> str | None:
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """Write report.json, images.csv (each image's scores, means over its classes, and counts) and metrics.csv."""
+    """Write report.json, images.csv (scores of each image, means over its classes, and counts) and metrics.csv."""
     fields: dict[str, Any] = {"mode": report.mode, "class_names": report.class_names, "images": len(report.ids)}
     fields |= {"about": report.about, "scores": report.scores}
+    # allow_nan=False: NaN is no JSON, other readers would refuse the file
     write_text(folder / REPORT, json.dumps(fields, indent=2, allow_nan=False) + "\n")
     write_table(folder / IMAGES, _image_rows(report))
     write_table(folder / "metrics.csv", _metric_rows(report))
 
 
 def _metric_rows(report: Report) -> Iterator[list[object]]:
-    """Every metric there is: by reduction, then of each class over all images, and what it is."""
+    """Yield a row for each metric: by reduction, then of each class over all images, and its definition."""
     yield ["metric", *REDUCTIONS, *report.class_names, "definition"]
     total, absent = report.counts.total(), report.scores["absent_policy"]
     for name, metric in METRICS.items():
@@ -80,11 +82,12 @@ def _metric_rows(report: Report) -> Iterator[list[object]]:
 
 
 def _image_rows(report: Report) -> Iterator[list[object]]:
+    """Yield a row for each image: its scores and the counts that `read_report` restores."""
     counts = report.counts
     columns = [f"{kind}:{name}" for name in report.class_names for kind in _COUNTED]
     yield ["id", "iou", "f1", "correct", "decided", *columns]
-    table = torch.stack([getattr(counts, kind) for kind in _COUNTED], -1).flatten(1)
-    scores = torch.stack([class_mean(counts, iou), class_mean(counts, f1)], 1)
+    table = torch.stack([getattr(counts, kind) for kind in _COUNTED], -1).flatten(1)  # (N, C * 4)
+    scores = torch.stack([class_mean(counts, iou), class_mean(counts, f1)], 1)  # (N, 2)
     for name, score, correct, decided, row in zip(
         report.ids, scores.tolist(), counts.correct.tolist(), counts.decided.tolist(), table.tolist(), strict=True
     ):
@@ -92,7 +95,7 @@ def _image_rows(report: Report) -> Iterator[list[object]]:
 
 
 def read_report(folder: Path) -> Report:
-    """Read what `write_report` wrote; raises DataError where a file is missing or damaged."""
+    """Read what `write_report` wrote; raises `DataError` where a file is missing or damaged."""
     try:
         fields = json.loads(read_text(folder / REPORT))
         rows = list(csv.DictReader(io.StringIO(read_text(folder / IMAGES), newline="")))
@@ -112,10 +115,10 @@ def read_report(folder: Path) -> Report:
 
 
 def find_reports(paths: Sequence[Path], split: str | None) -> list[Path]:
-    """Return the report folders that run folders or report folders stand for: of runs, those of one name.
+    """Return the report folders for paths of runs or reports; of all runs the report of the same split.
 
-    Unless one is asked for, that is test, val, train or another, the first that all runs hold. Raises DataError with
-    the command to type where a run lacks it.
+    Without ``split``, that is the first of test, val, train and others that all runs hold. Raises
+    `DataError` with the command to run where a run lacks it.
     """
     held: dict[Path, list[str]] = {}
     problems = Problems()
@@ -127,7 +130,7 @@ def find_reports(paths: Sequence[Path], split: str | None) -> list[Path]:
     names = list(dict.fromkeys([*_SPLITS, *(name for found in held.values() for name in found)]))
     common = [name for name in names if all(name in found for found in held.values())]
     anywhere = [name for name in names if any(name in found for found in held.values())]
-    wanted = split or next(iter([*common, *anywhere, "test"]))
+    wanted = split or next(iter([*common, *anywhere, "test"]))  # not held by all: the error below says so
     for path, names in held.items():
         if wanted not in names:
             others = f" (only of {', '.join(names)})" if names else ""
@@ -138,9 +141,10 @@ def find_reports(paths: Sequence[Path], split: str | None) -> list[Path]:
 
 
 def _held_reports(path: Path) -> list[str]:
-    """Name the reports in a run folder, the splits of its own data first."""
+    """List the names of the reports in a run folder, test, val and train first."""
     if not path.is_dir():
         raise DataError(f"{path}: no such folder, expected a run or a folder that segtrain score wrote")
+    # by length first: jobs of a sweep are numbered, and 10 comes after 9
     runs = sorted((folder.parent.name for folder in path.glob("*/checkpoints")), key=lambda name: (len(name), name))
     if runs and not (path / "checkpoints").is_dir():
         example = shlex.quote(str(path / runs[0]))
@@ -150,9 +154,10 @@ def _held_reports(path: Path) -> list[str]:
 
 
 def write_confusion(folder: Path, matrix: Tensor, task: Task) -> NDArray[np.uint8]:
-    """Write confusion.csv, true labels as rows and predicted ones as columns, in pixels; and its picture, returned too.
+    """Write confusion.csv, in pixels, true labels as rows and predicted ones as columns; and a picture.
 
-    ``matrix`` is ``(groups, L, L)``; a multilabel task has one group for each class.
+    ``matrix`` is ``(groups, L, L)``; a multilabel task has a group for each class. Returns the picture,
+    RGB ``(H, W, 3)``.
     """
     labels = task.value_names
     several = len(matrix) > 1
@@ -169,4 +174,4 @@ def write_confusion(folder: Path, matrix: Tensor, task: Task) -> NDArray[np.uint
 
 
 def _written(value: float) -> object:
-    return "" if value != value else round(value, 6)
+    return "" if value != value else round(value, 6)  # NaN is an empty cell

@@ -1,1 +1,1 @@
-"""Apply a trained model to images."""
+"""Inference with a trained model, on batches and on single images."""

@@ -1,4 +1,4 @@
-"""The one way through a model: stored pixels in, all its answers out."""
+"""The forward pass that training, validation, evaluation and prediction share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from segtrain.runtime.device import Runtime
 
 
 class Network:
-    """A model on its device, as training, validation, evaluation and prediction call it.
+    """A model on its device: copies, normalises, casts and runs, for all who call a model.
 
-    Whatever else turns pixels into logits (tiles, test-time augmentation, an ensemble, an exported model) takes its
-    place in all four by answering the same call. ``module`` is what is run in place of the model itself, where
-    something stands around that: DistributedDataParallel, or `torch.compile`.
+    Anything else that turns pixels into logits (tiles, test-time augmentation, an ensemble, an
+    exported model) can replace it everywhere by answering the same call. ``module`` is run instead of
+    the model where that is wrapped, by DistributedDataParallel or `torch.compile`.
     """
 
     def __init__(self, model: Segmenter, runtime: Runtime, *, module: nn.Module | None = None) -> None:
@@ -23,21 +23,22 @@ class Network:
         self.module = model if module is None else module
 
     def __call__(self, pixels: Tensor) -> Outputs:
-        """Predict for stored pixels ``(N, C, H, W)`` of uint8, uint16 or float32, on any device.
+        """Run the model on pixels ``(N, C, H, W)`` of uint8, uint16 or float32, as stored, on any device.
 
-        They are copied to the device, normalised there, and go through the model in the precision of the runtime.
+        They are copied to the device and normalised there; autocast is on for half precision.
         """
         images = self.runtime.images(pixels)
         with self.runtime.autocast():
+            # normalised outside of ``module``: a wrapper sees the same float images as the model
             return Outputs.of(self.module(self.model.normalize(images)))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Keep the model in evaluation mode and without gradients, and put it back into the mode it was in."""
+        """Switch to evaluation mode without gradients, and back to the mode before at the end."""
         was_training = self.module.training
         self.module.eval()
         try:
             with torch.inference_mode():
                 yield
-        finally:
+        finally:  # evaluation may be stopped by an exception, and training go on
             self.module.train(was_training)

@@ -1,4 +1,4 @@
-"""From one image to its label map, at the image's own size."""
+"""Prediction of the label map of one image, at the image's own size."""
 
 import logging
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ _TOO_WHITE = 2.0  # times the white of floats: an image of 0 to 1 may shine beyo
 
 
 class Preprocess:
-    """From stored pixels to what a model was trained on: fitted to the training size, then normalised.
+    """Preprocessing of an image as in validation: fitted to the training size, then normalised.
 
-    `restore` is the way back: from logits of the fitted image to logits at the image's own size.
+    `restore` is the inverse for logits: from the fitted image to the image's own size.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Preprocess:
         return self.normalize(fitted.to(self.normalize.scale.device))  # type: ignore[no-any-return]
 
     def pixels(self, image: Given) -> Pixels:
-        """Give an image as the pixels ``(H, W, C)`` of a file: uint8, uint16 or float32.
+        """Return an image as pixels ``(H, W, C)`` as a file holds them: uint8, uint16 or float32.
 
         It is an array or tensor ``(H, W, C)``, or gray ``(H, W)``, an image of Pillow, or a path. Raises DataError as
         `segtrain.data.files.given.pixels_of` does, and for floats on another scale than the model's.
@@ -54,7 +54,7 @@ class Preprocess:
         return pixels
 
     def _check_scale(self, pixels: Pixels, name: str) -> None:
-        """Refuse floats far above 1, such as 0 to 255, which is white where no value range says otherwise.
+        """Raise `DataError` for floats far above 1, such as 0 to 255: 1 is white unless a value range says otherwise.
 
         Not of a model that was trained on floats, whatever theirs were; where nothing is known of the training, warn.
         """
@@ -73,19 +73,21 @@ class Preprocess:
 
     def fitted(self, image: Pixels) -> Tensor:
         """Fit pixels ``(H, W, C)`` to the training size, their dtype unchanged: ``(1, C, h, w)``, on the CPU."""
-        pixels = np.require(self.fitting.image(image), requirements=["C", "W"])  # torch warns of what is read-only
-        return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+        pixels = np.require(self.fitting.image(image), requirements=["C", "W"])  # (h, w, C); torch warns of read-only
+        return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)  # (1, C, h, w)
 
     def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """Take the border of the fitting off logits ``(1, C, h, w)``, and resize them to the height and width given."""
+        """Remove the padding from logits ``(1, C, h, w)``, and resize them to ``size``, ``(H, W)``: float32."""
         height, width = self.fitting.content_size(size)
+        # logits and not labels are resized, so that boundaries are interpolated; in float32 for precision
         return resize(logits[..., :height, :width].float(), (size[0], size[1]), mode="bilinear")
 
 
 class ImagePredictor:
-    """Applies a model to images as validation does: fitted to the training size, the same preprocessing.
+    """Applies a model to images with the preprocessing of validation.
 
-    Logits are resized to the image before the label is decided. ``scale`` tells images that it shrinks too much.
+    Logits are resized to the image's own size before labels are predicted. ``scale`` finds images that
+    are downscaled too much; files of more than ``max_pixels`` are refused.
     """
 
     def __init__(
@@ -105,11 +107,11 @@ class ImagePredictor:
 
     @torch.inference_mode()
     def predict(self, image: Pixels) -> NDArray[np.uint8]:
-        """Return the labels of an image ``(H, W, C)``: ``(H, W)``, or 0 and 1 for each class, ``(classes, H, W)``."""
+        """Return labels of uint8 for an image ``(H, W, C)``: ``(H, W)``, or 0 and 1 ``(classes, H, W)``."""
         return self.task.predict(self.logits(image))[0].to(torch.uint8).cpu().numpy()
 
     @torch.inference_mode()
     def logits(self, image: Pixels) -> Tensor:
-        """Return float32 logits at the size of an image ``(H, W, C)``: ``(1, out_channels, H, W)``."""
+        """Return float32 logits ``(1, out_channels, H, W)`` for an image ``(H, W, C)``."""
         outputs = self.network(self.preprocess.fitted(image))
         return self.preprocess.restore(outputs.logits, image.shape[:2])

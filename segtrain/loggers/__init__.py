@@ -1,4 +1,4 @@
-"""Where scalars and pictures go next to the run folder's own files."""
+"""Loggers of scalars and pictures, in addition to the files of the run folder."""
 
 from segtrain.loggers.base import Logger, NoLogger
 from segtrain.loggers.tensorboard import TensorBoard

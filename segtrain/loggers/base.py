@@ -1,4 +1,4 @@
-"""What a logger offers, and the one that writes nothing."""
+"""The logger interface, and a logger that writes nothing."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 
 class Logger(Protocol):
-    """What a logger offers; ``step`` counts optimizer steps."""
+    """Interface of loggers; ``step`` counts optimizer steps."""
 
     images: int
-    """How many validation images to draw after every validation."""
+    """The number of images to draw after every validation."""
 
     def start(self, step: int, config: str) -> None:
-        """Begin, or go on after ``step``, discarding what was written beyond it; the config is YAML."""
+        """Begin at step 0, or resume after ``step``, discarding later entries; the config is YAML."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write named numbers."""
@@ -24,11 +24,11 @@ class Logger(Protocol):
         """Write an RGB picture ``(H, W, 3)``."""
 
     def finish(self, choices: Mapping[str, Any], scores: Mapping[str, float]) -> None:
-        """Write the run's hyper-parameters beside its best scores, and close."""
+        """Write the run's hyper-parameters with its best scores, and close."""
 
 
 class NoLogger:
-    """Writes nothing."""
+    """Logger that writes nothing."""
 
     images = 0
 

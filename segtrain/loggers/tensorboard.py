@@ -1,4 +1,4 @@
-"""TensorBoard event files."""
+"""Logger that writes TensorBoard event files."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -13,7 +13,11 @@ from segtrain.storage import refusal
 
 
 def _pass_over_full_disks(report: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Keep quiet about a full disk that ends TensorBoard's own thread: its next write in the run's thread raises it."""
+    """Wrap a thread exception hook to be silent about full disks.
+
+    TensorBoard's writer thread ends at one; the next write in the main thread raises it, to be
+    reported once.
+    """
 
     def hook(arguments: threading.ExceptHookArgs) -> None:
         if refusal(arguments.exc_value) is None:
@@ -23,7 +27,7 @@ def _pass_over_full_disks(report: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 class TensorBoard:
-    """Writes event files to ``tensorboard/`` in the run folder."""
+    """Writes event files to ``tensorboard/`` in the run folder; draws ``images`` images per validation."""
 
     def __init__(self, folder: Path, *, images: Annotated[int, Range(low=0)] = 4) -> None:
         self.folder = folder / "tensorboard"
@@ -34,6 +38,7 @@ class TensorBoard:
         from torch.utils.tensorboard.writer import SummaryWriter  # a second to import, and of no use to other loggers
 
         threading.excepthook = _pass_over_full_disks(threading.excepthook)
+        # after a resume: TensorBoard hides what an interrupted run wrote beyond its checkpoint
         self.writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
         if step == 0:
             self.writer.add_text("config", f"```yaml\n{config}\n```")
@@ -50,5 +55,6 @@ class TensorBoard:
 
     def finish(self, choices: Mapping[str, Any], scores: Mapping[str, float]) -> None:
         """Write to HParams, and close."""
+        # run_name ".": without it, hparams would be a run of their own in a folder named by the time
         self.writer.add_hparams(dict(choices), dict(scores), run_name=".")
         self.writer.close()

@@ -1,1 +1,1 @@
-"""Device, precision, random numbers and signals of this process."""
+"""Device, precision, random number generators and signal handling of the process."""

@@ -1,4 +1,4 @@
-"""Where and how the arithmetic runs: device, precision, memory layout."""
+"""Device, precision (mixed or not) and memory layout of a run."""
 
 import ctypes
 import sys
@@ -13,12 +13,12 @@ from segtrain.config.schema import Precision
 from segtrain.errors import ConfigError
 from segtrain.models.depthwise import tile_depthwise
 
-_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precisions that autocast is on for
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The device, the arithmetic and the memory layout of a run."""
+    """The device, precision and memory format of a run, and how tensors and models get there."""
 
     device: torch.device
     precision: Literal["fp32", "bf16", "fp16"]
@@ -26,7 +26,7 @@ class Runtime:
 
     @property
     def device_name(self) -> str:
-        """What to call the device: a GPU by its product, a CPU by its threads."""
+        """The device for messages: a GPU with its product name, a CPU with its number of threads."""
         if self.device.type == "cuda":
             return f"{self.device} ({torch.cuda.get_device_name(self.device)})"
         threads = torch.get_num_threads()
@@ -34,25 +34,26 @@ class Runtime:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """The layout of images and weights."""
+        """The memory format of images and weights."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def place(self, model: nn.Module) -> None:
-        """Move a model to the device, in place, and lay it out for this runtime."""
+        """Move a model to the device and memory format, in place."""
         if self.device.type == "cpu" and self.precision == "bf16":
-            tile_depthwise(model)
+            tile_depthwise(model)  # depthwise convolutions are slow there otherwise
         model.to(self.device).to(memory_format=self.memory_format)
 
     def images(self, images: Tensor) -> Tensor:
-        """Copy a batch of images ``(N, C, H, W)`` to the device, its type unchanged."""
+        """Copy a batch of images ``(N, C, H, W)`` to the device, its dtype unchanged."""
+        # non_blocking overlaps the copy with the step before, if the loader pins memory
         return images.to(self.device, non_blocking=True, memory_format=self.memory_format)
 
     def masks(self, masks: Tensor) -> Tensor:
-        """Copy a batch of masks to the device and widen them there to int64."""
-        return masks.to(self.device, non_blocking=True).long()
+        """Copy a batch of masks ``(N, H, W)`` or ``(N, C, H, W)`` to the device, as int64."""
+        return masks.to(self.device, non_blocking=True).long()  # cast there: uint8 is an eighth of the copy
 
     def labels(self, labels: Tensor | None) -> Tensor | None:
-        """Copy the labels of a batch's images, where there are any, to the device."""
+        """Copy labels of whole images ``(N,)`` to the device; None stays None."""
         return None if labels is None else labels.to(self.device, non_blocking=True)
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -61,12 +62,12 @@ class Runtime:
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in _HALF)
 
     def grad_scaler(self) -> torch.amp.GradScaler:
-        """Return the loss scaler: a pass-through unless the precision is fp16."""
+        """Return the gradient scaler: a no-op unless the precision is fp16, whose gradients underflow."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
 
 def make_runtime(device: str, precision: Precision, *, channels_last: bool = True) -> Runtime:
-    """Choose the device and the precision; raises ConfigError for what this machine does not have."""
+    """Choose device and precision; raises `ConfigError` for a device that this machine does not have."""
     found = _device(device)
     return Runtime(device=found, precision=_precision(precision, found), channels_last=channels_last)
 
@@ -91,6 +92,7 @@ def _precision(name: Precision, device: torch.device) -> Literal["fp32", "bf16",
     if name != "auto":
         return name
     if device.type == "cuda":
+        # emulated bf16, before Ampere, is slower than fp16
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type == "cpu" and _cpu_computes_bf16():
         return "bf16"
@@ -98,19 +100,20 @@ def _precision(name: Precision, device: torch.device) -> Literal["fp32", "bf16",
 
 
 def _cpu_computes_bf16() -> bool:
+    # elsewhere torch emulates bf16, slower than fp32; there is no public name for these yet
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep freed blocks instead of handing them back to the system.
+    """Make glibc keep freed memory instead of returning it to the system.
 
-    A training step frees and allocates the same large activations again and again; by default each round trip
-    through ``mmap`` and ``munmap`` costs page faults. Does nothing where the C library is another.
+    Every training step frees and allocates the same large activations; by default each allocation is
+    an ``mmap`` with its page faults. Does nothing with other C libraries.
     """
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        trim_threshold, mmap_max = -1, -4  # malloc.h
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, 2**31 - 1)
+        trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX in malloc.h
+        mallopt(mmap_max, 0)  # large blocks from the heap too, not from mmap
+        mallopt(trim_threshold, 2**31 - 1)  # the greatest int: never give the top of the heap back

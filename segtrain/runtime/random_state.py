@@ -1,4 +1,4 @@
-"""The random number generators: seed them, and capture and restore their state."""
+"""Random number generators: seeding, capturing and restoring their state."""
 
 import random
 from typing import Any
@@ -10,19 +10,22 @@ import torch
 def seed_everything(seed: int) -> None:
     """Seed the generators of Python, NumPy and torch (all devices)."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # NumPy takes 32 bits
     torch.manual_seed(seed)
 
 
 def random_state() -> dict[str, Any]:
-    """Capture the generators of Python, NumPy and torch as what a checkpoint may hold: numbers, lists and tensors."""
+    """Capture the state of the generators of Python, NumPy and torch, as numbers, lists and tensors.
+
+    Those are what ``torch.load(weights_only=True)`` admits in a checkpoint.
+    """
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     version, words, spare = random.getstate()
     return {
         "python": [version, list(words), spare],
         "numpy": [
             str(kind),
-            torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            torch.from_numpy(np.asarray(keys).astype(np.int64)),  # of uint32, which torch supports in part
             int(position),
             int(has_gauss),
             float(gauss),
@@ -33,7 +36,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put the generators back to a captured state."""
+    """Restore the state that `random_state` captured; CUDA's only if the number of devices is the same."""
     version, words, spare = state["python"]
     random.setstate((version, tuple(words), spare))
     kind, keys, position, has_gauss, gauss = state["numpy"]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: remembered, so that the training loop can save before it ends."""
+"""Handling of SIGINT and SIGTERM: finish the step, save, then stop."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ _STDERR = 2
 
 
 class StopRequest:
-    """Remembers a SIGINT or SIGTERM, so that the loop can finish its step and save; a second one stops at once."""
+    """Records a SIGINT or SIGTERM for the training loop to save and stop; a second one stops at once."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -30,7 +30,7 @@ class StopRequest:
         if self.signal_number is not None:
             raise KeyboardInterrupt
         self.signal_number = number
-        # Not by logging: the signal may have come in the midst of a line of it, and buffers take no call within a call.
+        # not by logging: the signal may interrupt a write of it, and buffered streams are not reentrant
         said = f"{signal.Signals(number).name}: finishing the step, then saving (once more to stop at once)\n"
-        with suppress(OSError):  # nobody listens
+        with suppress(OSError):  # stderr is closed
             os.write(_STDERR, said.encode())
