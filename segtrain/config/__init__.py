@@ -1,1 +1,1 @@
-"""From YAML and overrides to a checked Config; imports no torch."""
+"""Configuration: composing YAML groups and overrides, and checking them; imports no torch."""

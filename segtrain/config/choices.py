@@ -1,4 +1,4 @@
-"""What a run was set to, in a few words and numbers: for tables of runs beside each other."""
+"""The hyper-parameters of a run in a few words and numbers, for tables that compare runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from segtrain.config.signature import TARGET
 
 
 def choices(config: TrainConfig) -> dict[str, str | int | float]:
-    """Return by name what most runs are told apart by."""
+    """Return, by name, the settings in which runs usually differ."""
     size = config.data.image_size
     optimizer, trainer = config.optimizer, config.trainer
     length = {"max_steps": trainer.max_steps} if trainer.max_steps else {"epochs": trainer.epochs}
@@ -23,14 +23,14 @@ def choices(config: TrainConfig) -> dict[str, str | int | float]:
         "lr": optimizer.lr,
         "weight_decay": optimizer.weight_decay,
         "scheduler": _class(config.scheduler).lower(),
-        "batch_size": config.data.batch_size * trainer.grad_accum_steps,
+        "batch_size": config.data.batch_size * trainer.grad_accum_steps,  # per optimizer step
         **length,
         "seed": config.seed,
     }
 
 
 def loss_words(leaf: Mapping[str, Any]) -> str:
-    """Say what a loss is, and of a sum its terms with their weights: ``cross_entropy + 0.5 dice``."""
+    """Return the name of a loss, or the terms of a sum with their weights: ``cross_entropy + 0.5 dice``."""
     terms = {name: term.get("weight", 1) for name, term in (leaf.get("terms") or {}).items()}
     if not terms:
         return _class(leaf)

@@ -1,4 +1,4 @@
-"""Compose the YAML groups and the user's overrides into plain mappings, and explain what does not fit."""
+"""Composing YAML groups and overrides with Hydra into plain mappings, with errors for what is wrong."""
 
 import logging
 import re
@@ -37,13 +37,13 @@ SCHEMAS: Mapping[str, type] = {
     "compare": CompareConfig,
     "import": ImportConfig,
 }
-_NOTHING = object()
+_NOTHING = object()  # no value at a key, as None is a value
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A composed job: the resolved mapping, and where Hydra would run it."""
+    """A composed job: its config, interpolations resolved, and the folders that Hydra would use."""
 
     job: dict[str, Any]
     run_dir: Path
@@ -59,8 +59,8 @@ def compose(
 ) -> Composed:
     """Compose ``configs/<primary>.yaml`` with overrides such as ``arch=fpn`` and ``trainer.epochs=8``.
 
-    ``called`` says, by group, what the run's name calls a part that is not to be the one that the groups choose.
-    Keys and choices that do not exist, and values that do not fit the spine, are all reported in one ConfigError,
+    ``called`` gives, by group, another word than the choice for the automatic name of the run. Unknown
+    keys and choices, and values that do not fit the schema, are all reported in one `ConfigError`,
     before anything is built.
     """
     groups = Groups.find(config_dir)
@@ -69,9 +69,11 @@ def compose(
     problems = [p for override in choices if (p := groups.choice_problem(override))]
     known_choices = [override for override in choices if not groups.choice_problem(override)]
     unknown = [override.key_or_group for override in choices if override not in known_choices]
+    # keys below a group with a wrong choice are not checked: they are most likely right for the meant one
     values = [o for o in parsed if o not in choices and o.key_or_group.partition(".")[0] not in unknown]
     chosen = [word for override in known_choices for word in groups.expand(override)]
     with _hydra(groups.roots[0]):
+        # first without values: Hydra stops at the first unknown key, we report all of them
         base = _compose(primary, [*groups.search_path(), *chosen])
         problems += [p for override in values if (p := _key_problem(override, base))]
         lines = [str(override.input_line) for override in values if not _key_problem(override, base)]
@@ -85,7 +87,7 @@ def compose(
 
 
 def _stray_problems(job: dict[str, Any]) -> list[str]:
-    """Take groups that only change other groups' keys out of a job: there, they are files without their first line."""
+    """Remove nodes of groups that have none from a job, and describe them: their files lack the first line."""
     stray = [group for group in GLOBAL_GROUPS if job.pop(group, None) is not None]
     return [
         f"{group}: the YAML file sets keys below {group!r}, expected the top level; begin it with '# @package _global_'"
@@ -96,9 +98,9 @@ def _stray_problems(job: dict[str, Any]) -> list[str]:
 def overlay(
     job: Mapping[str, Any], overrides: Overrides | Sequence[str], *, config_dir: Path | None = None
 ) -> dict[str, Any]:
-    """Lay overrides on top of a job that was composed before (a checkpoint's); a group's choice replaces its node.
+    """Apply overrides to a job composed before, as of a checkpoint; a group's choice replaces its node.
 
-    Raises ConfigError with every problem of the keys and of the spine.
+    Raises `ConfigError` with every problem of the keys and of the schema.
     """
     groups = Groups.find(config_dir)
     config = OmegaConf.create(dict(job))
@@ -118,14 +120,15 @@ def overlay(
 
 
 def rooted(job: dict[str, Any]) -> dict[str, Any]:
-    """Make the data's path independent of the current folder, so that it means the same wherever one goes on."""
+    """Make the data's root absolute, so that a run can be resumed from any folder."""
     root = with_texts(job["data"].get("root"), str)
-    if not isinstance(root, str) or root in ("", MISSING):  # for the check of the leaves to report
+    if not isinstance(root, str) or root in ("", MISSING):  # the check of the leaves reports it
         return job
     return {**job, "data": {**job["data"], "root": str(Path(root).expanduser().absolute())}}
 
 
 def _replace_group(config: DictConfig, override: Override, config_dir: Path | None) -> list[str]:
+    """Replace a group's node in place; returns the problems."""
     group = override.key_or_group
     if group not in config:
         return [f"{override.input_line}: cannot be changed for a run that exists; start a new run instead"]
@@ -137,15 +140,16 @@ def _replace_group(config: DictConfig, override: Override, config_dir: Path | No
 
 
 def train_key(word: str) -> str | None:
-    """Return the key of a training run's config that is most like a word."""
+    """Return the key of a training config most similar to a word; None if none is."""
     return nearest_key(word, _keys(compose("train").job))
 
 
 def check_changes(command: str, changes: Overrides, *, config_dir: Path | None = None) -> None:
-    """Raise ConfigError for changes to a run's config that no such config can take, naming the command's keys first."""
+    """Raise `ConfigError` for unknown keys in changes to a run's config, suggesting the command's own first."""
     groups, own = Groups.find(config_dir), list(_keys_of(SCHEMAS[command]))
     keys = [override.key_or_group for override in changes]
-    strange = [key for key in keys if key.partition(".")[0] not in _keys_of(TrainConfig) and not groups.is_group(key)]
+    known = set(_keys_of(TrainConfig))
+    strange = [key for key in keys if key.partition(".")[0] not in known and not groups.is_group(key)]
     problems = []
     for key in strange:
         if now := current_key(key):
@@ -160,7 +164,7 @@ def check_changes(command: str, changes: Overrides, *, config_dir: Path | None =
 
 
 def _keys_of(schema: type, path: str = "") -> Iterator[str]:
-    """List the dotted keys of a schema; those of leaves are not in it."""
+    """List the dotted keys of a schema; the keys of leaves are not part of it."""
     for name, kind in get_type_hints(schema).items():
         yield f"{path}{key_of(name)}"
         if isinstance(kind, type) and is_dataclass(kind):
@@ -168,10 +172,11 @@ def _keys_of(schema: type, path: str = "") -> Iterator[str]:
 
 
 def _key_problem(override: Override, config: DictConfig) -> str | None:
+    """Describe an override of a key that does not exist, or adds one that does; None if it is right."""
     key = override.key_or_group
     if key.partition(".")[0] == "hydra":
         return _hydra_problem(override)
-    tree = OmegaConf.to_container(config, resolve=False)
+    tree = OmegaConf.to_container(config, resolve=False)  # an unresolved ${...} may depend on another override
     exists = _at(tree, key) is not _NOTHING
     if override.type is OverrideType.ADD and exists:
         return f"{override.input_line}: is there already, expected a new key; write it without the +"
@@ -200,7 +205,7 @@ def _hydra_problem(override: Override) -> str | None:
 
 
 def _at(tree: Any, key: str) -> Any:
-    """Return the value of a dotted key, `_NOTHING` where there is none."""
+    """Return the value at a dotted key, with indices into lists; `_NOTHING` where there is none."""
     for part in key.split("."):
         if isinstance(tree, list) and part.isdigit() and int(part) < len(tree):
             tree = tree[int(part)]
@@ -212,6 +217,7 @@ def _at(tree: Any, key: str) -> Any:
 
 
 def _keys(tree: Any, path: str = "") -> Iterator[str]:
+    """List the dotted keys of a tree, except Hydra's own."""
     items = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in items:
         if path or key != "hydra":
@@ -240,6 +246,7 @@ def _compose(primary: str, overrides: list[str]) -> DictConfig:
 
 
 def _one_line(error: Exception) -> str:
+    """Write an error of Hydra or OmegaConf, which has several lines, in one."""
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip() and "Config search path" not in line]
     text = re.sub(r"\s+", " ", " ".join(lines[:3]))
@@ -250,6 +257,7 @@ def _one_line(error: Exception) -> str:
 
 @contextmanager
 def _interpolating() -> Iterator[None]:
+    """Raise `ConfigError` for an interpolation that cannot be resolved."""
     try:
         yield
     except OmegaConfBaseException as error:
@@ -258,6 +266,7 @@ def _interpolating() -> Iterator[None]:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
+    """Convert to plain dicts and lists, with interpolations resolved."""
     with _interpolating():
         plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
@@ -265,12 +274,13 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _resolve(config: DictConfig, picked: Mapping[str, str]) -> Composed:
+    """Name the run after its choices unless it has a name, and resolve the job and Hydra's folders."""
     OmegaConf.set_struct(config, False)
     hydra = config.hydra
     picked = {**hydra.runtime.choices, **picked}
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
-    if tree.get("name", "") is None:
+    if tree.get("name", "") is None:  # before resolving: folders interpolate the name
         words = [str(picked[group]) for group in ("arch", "encoder", "data")]
         config.name = re.sub(r"[^\w.\-]+", "_", "-".join(words))
     job = with_current_names(_plain(OmegaConf.masked_copy(config, [str(key) for key in tree if key != "hydra"])))

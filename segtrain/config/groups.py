@@ -1,4 +1,4 @@
-"""The folders of YAML choices: what exists, and what a short name such as ``encoder=efficientnet-b4`` stands for."""
+"""Config groups: the YAML choices that exist, and the choice that a name means."""
 
 import re
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ GROUPS = (
     "experiment",
 )
 GLOBAL_GROUPS = ("debug", "experiment")
-"""Those that have no node of their own and change the others' keys."""
-_LISTED = 40  # choices that an error line lists
-OPTIONAL_GROUPS = (*GLOBAL_GROUPS, "image_head")
+"""Groups without a node of their own, which set keys of others."""
+_LISTED = 40  # choices that an error line lists at most
+OPTIONAL_GROUPS = (*GLOBAL_GROUPS, "image_head")  # may be left out, or be null
 
 
 def config_root() -> Path:
-    """Return the folder of the YAML files: inside an installed package, beside it in a checkout."""
+    """Return the folder of the YAML files: inside an installed package, next to it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
@@ -49,7 +49,7 @@ class Groups:
 
     @classmethod
     def find(cls, config_dir: Path | None = None) -> "Groups":
-        """Look the folders up; raises ConfigError when the user's does not exist."""
+        """Find the folders; raises `ConfigError` where the user's does not exist."""
         if config_dir is None:
             return cls((config_root(),))
         if not config_dir.is_dir():
@@ -59,12 +59,12 @@ class Groups:
         return cls((config_root(), config_dir.resolve()))
 
     def search_path(self) -> list[str]:
-        """Return the override that makes Hydra look into the user's folder too."""
+        """Return the override that adds the user's folder to Hydra's search path."""
         extra = [f"file://{root}" for root in self.roots[1:]]
         return [f"hydra.searchpath=[{','.join(extra)}]"] if extra else []
 
     def is_group(self, key: str) -> bool:
-        """Say whether a key names a group of choices."""
+        """Tell whether a key is the name of a group."""
         return key in GROUPS or (key.isidentifier() and any((root / key).is_dir() for root in self.roots))
 
     def choices(self, group: str) -> list[str]:
@@ -73,17 +73,15 @@ class Groups:
         return sorted(name for name in files if not name.startswith("_"))
 
     def summary(self, group: str, choice: str) -> str:
-        """Return the sentence that a choice's YAML file begins with."""
-        path = next(
-            root / group / f"{choice}.yaml" for root in self.roots if (root / group / f"{choice}.yaml").exists()
-        )
-        comments = (
-            line.lstrip("# ").rstrip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
-        )
+        """Return the first comment in a choice's YAML file, which describes it."""
+        files = (root / group / f"{choice}.yaml" for root in self.roots)
+        path = next(file for file in files if file.exists())
+        lines = path.read_text(encoding="utf-8").splitlines()
+        comments = (line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
         return next((comment for comment in comments if not comment.startswith("@package")), "")
 
     def choice_problem(self, override: "Override") -> str | None:
-        """Say what is wrong with ``group=choice``, or None."""
+        """Describe what is wrong with ``group=choice``; None if it is right."""
         group, choice = override.key_or_group, override.value()
         if choice is None or override.is_delete():
             return None if group in OPTIONAL_GROUPS else f"{group}: cannot be left out{self._hint('', group)}"
@@ -97,7 +95,7 @@ class Groups:
         return f"{group}={choice}: no such choice{self._hint(str(choice), group)}"
 
     def meant(self, group: str, word: str) -> str:
-        """Return the choice that a word spells as papers and other tools do; a word that is none comes back as it is.
+        """Return the choice that a word means in another spelling; an unknown word is returned as it is.
 
         ``deeplabv3+`` and ``DeepLabV3Plus`` are deeplabv3plus, ``AdamW`` is adamw, ``ResNet-50`` and
         ``timm/resnet50`` are resnet50.
@@ -111,13 +109,13 @@ class Groups:
                 return word
             choices = [*choices, *encoders.names(), *ALIASES]
         same = {name for name in choices if _letters(name) == _letters(word)}
-        return same.pop() if len(same) == 1 else word
+        return same.pop() if len(same) == 1 else word  # ambiguous spellings are not guessed
 
     def _hint(self, word: str, group: str) -> str:
         return did_you_mean(word, self.choices(group), listed=_LISTED)
 
     def expand(self, override: "Override") -> list[str]:
-        """Return the override for Hydra: an encoder without a YAML file is ``encoder=timm encoder.name=...``."""
+        """Return the overrides for Hydra: an encoder without YAML file is ``encoder=timm encoder.name=...``."""
         group, choice = override.key_or_group, override.value()
         if choice is None:
             return [f"~{group}"]
@@ -128,18 +126,18 @@ class Groups:
 
 
 def _letters(name: str) -> str:
-    """Reduce a name to what is the same however it is spelled."""
+    """Normalise a name: lower case, without separators, ``+`` as plus."""
     return re.sub(r"[\W_]", "", name.lower().replace("+", "plus"))
 
 
 def encoder_problem(name: str) -> str | None:
-    """Say why no encoder has that name, from the shipped index; a timm newer than the index is asked later."""
+    """Describe an unknown or unusable encoder, from the shipped index; None where that cannot tell."""
     if encoders.lookup(name):
         return None
     reason = encoders.UNUSABLE.get(resolve(name).partition(".")[0])
     if reason:
         return f"encoder={name}: timm has this model, but it cannot be an encoder: {reason}"
-    if version("timm") != encoders.TIMM_VERSION:
+    if version("timm") != encoders.TIMM_VERSION:  # another timm may have it: building the model tells
         return None
     hint = did_you_mean(name, [*encoders.names(), *ALIASES], listed=0)
     return f"encoder={name}: no such encoder{hint or '; `segtrain zoo <part of a name>` lists them'}"

@@ -1,4 +1,4 @@
-"""The overrides of a command line, ``key=value``: parsed once, then handed on as they are."""
+"""Overrides of a command line, ``key=value``: parsed once, then passed on in parsed form."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,21 +16,21 @@ from segtrain.config.signature import TARGET
 from segtrain.config.words import is_balanced, quote, spellings, typed
 from segtrain.errors import ConfigError
 
-_LONG = 80  # characters of a word that are not said three times in a line
+_LONG = 80  # characters of a word, above which a message does not repeat it
 _QUOTES = "\"'"
 _LISTS = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueType.RANGE_SWEEP)
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """Words such as ``arch=fpn`` and ``trainer.epochs=8`` in their order, as typed and as Hydra reads them."""
+    """Overrides such as ``arch=fpn`` and ``trainer.epochs=8`` in order, as typed and as Hydra parses them."""
 
     words: tuple[str, ...] = ()
     parsed: tuple[Override, ...] = ()
 
     @classmethod
     def of(cls, words: "Overrides | Iterable[str]") -> "Overrides":
-        """Parse words; raises ConfigError with a line for each that is none. What is parsed already stays as it is."""
+        """Parse words, unless parsed already; raises `ConfigError` with a line for each that is no override."""
         if isinstance(words, Overrides):
             return words
         parser, typed_words = OverridesParser.create(), tuple(words)
@@ -52,28 +52,28 @@ class Overrides:
         return Overrides(self.words + other.words, self.parsed + other.parsed)
 
     def one_job(self) -> "Overrides":
-        """Return these, which describe one job; raises ConfigError for a list of choices, ``a=1,2``."""
+        """Return these if they describe one job; raises `ConfigError` for a sweep, ``a=1,2``."""
         swept = [word for word, override in self._pairs() if override.is_sweep_override()]
         if swept:
             raise ConfigError("\n".join(map(_not_one_job, swept)))
         return self
 
     def values(self, key: str) -> list[Any]:
-        """List the values that a key is given, in order."""
+        """List the values given to a key, in order."""
         return [override.value() for override in self if override.key_or_group == key]
 
     def last(self, key: str) -> Any:
-        """Return the value that a key is given last; None where it is given none."""
+        """Return the last value given to a key; None without one."""
         return next(reversed(self.values(key)), None)
 
     def split(self, own: Iterable[str]) -> "tuple[Overrides, Overrides]":
-        """Split into those whose key begins with one of the words in ``own``, and the rest."""
+        """Split into overrides whose key begins with a name in ``own``, and the rest."""
         names = set(own)
         mine = [override.key_or_group.partition(".")[0] in names for override in self]
         return self._where(mine), self._where([not is_mine for is_mine in mine])
 
     def jobs(self) -> "list[tuple[Overrides, tuple[str, ...]]]":
-        """Expand lists of choices, ``a=1,2``, into the overrides of every job, and the words that vary in it."""
+        """Expand a sweep, ``a=1,2``, to the overrides of each job and the words that vary between jobs."""
         axes = [_choices(word, override) for word, override in self._pairs()]
         swept = [override.is_sweep_override() for override in self]
         jobs = []
@@ -83,11 +83,11 @@ class Overrides:
         return jobs
 
     def named_targets(self, config_dir: Path | None = None) -> list[str]:
-        """List the dotted paths that these, and the YAML files of the user's own folder, give to a ``_target_``."""
+        """List the values of ``_target_`` in these overrides and in the YAML files of the user's folder."""
         named = [str(override.value()) for override in self if override.key_or_group.endswith(f".{TARGET}")]
-        files = config_dir.rglob("*.yaml") if config_dir else ()
-        texts = [file.read_text(encoding="utf-8") for file in files]
-        return [*named, *(target for text in texts for target in re.findall(rf"\b{TARGET}:\s*([\w.]+)", text))]
+        for file in config_dir.rglob("*.yaml") if config_dir else ():
+            named += re.findall(rf"\b{TARGET}:\s*([\w.]+)", file.read_text(encoding="utf-8"))
+        return named
 
     def _pairs(self) -> Iterable[tuple[str, Override]]:
         return zip(self.words, self.parsed, strict=True)
@@ -99,13 +99,13 @@ class Overrides:
 
 def _parse(parser: OverridesParser, word: str) -> Override | None:
     for spelling in spellings(word):
-        with suppress(HydraException):  # its text is about the grammar's tokens
+        with suppress(HydraException):  # its message is about tokens of the grammar
             return parser.parse_override(spelling)
     return None
 
 
 def _choices(word: str, override: Override) -> list[tuple[str, Override]]:
-    """List what a word may be in a job: the word itself, or one for each value of its list."""
+    """List the overrides that a word stands for in a sweep: itself, or one for each value of its list."""
     if not override.is_sweep_override():
         return [(word, override)]
     if override.value_type not in _LISTS:
@@ -125,6 +125,7 @@ def _not_one_job(word: str) -> str:
 
 
 def _not_an_override(word: str) -> str:
+    """Describe why a word cannot be parsed, with the spelling that can."""
     key, equals, value = word.partition("=")
     if not is_balanced(word):
         return "expected closed quotes and brackets; the shell splits words at spaces, so put the whole in 'quotes'"

@@ -1,4 +1,4 @@
-"""What classes and keys were called in earlier versions: their runs still say so, and are read as they were meant."""
+"""Former names of classes and keys, translated when a run of an earlier version is read."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -19,18 +19,18 @@ _WORDS = {**KEYS, "out": "output"}
 
 
 def with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's config, whichever version wrote it, with the names of today."""
+    """Return a run's config, written by any version, with current names."""
     current: dict[str, Any] = _with_current_targets(config)
     for old, new in KEYS.items():
         parent, key = _parent(current, old)
         new_parent, new_key = _parent(current, new)
         if parent is not None and new_parent is not None and key in parent:
-            new_parent.setdefault(new_key, parent.pop(key))
+            new_parent.setdefault(new_key, parent.pop(key))  # a config with both keeps the new one
     return current
 
 
 def current_key(key: str) -> str | None:
-    """Return what a key, or the group that it lies in, is called now; None where it never had another name."""
+    """Return the current name of a former key, or of a key in a former group; None for other keys."""
     for old, new in _WORDS.items():
         if key == old or key.startswith(f"{old}."):
             return new + key.removeprefix(old)
@@ -50,7 +50,7 @@ def _renamed(target: Any) -> Any:
 
 
 def _parent(tree: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str]:
-    """Return the mapping that holds a dotted key, None where there is none, and the key's last part."""
+    """Return the mapping that a dotted key lies in, or None, and the last part of the key."""
     *above, last = key.split(".")
     node: Any = tree
     for part in above:

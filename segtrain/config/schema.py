@@ -1,8 +1,8 @@
-"""The spine: what the trainer and the commands read. Defaults live in YAML, types and bounds here.
+"""The config schema: keys that the trainer and the commands read, with types and bounds.
 
-A *leaf* is what is only passed on: a mapping with ``_target_`` and keyword arguments, checked against that
-callable's signature. A *mixed* node (arch, loss, image_head, data, optimizer) holds both: the keys named here, and the
-leaf's.
+Defaults live in YAML. A *leaf* is only passed on: a mapping with ``_target_`` and keyword arguments,
+checked against that callable's signature. A *mixed* node (arch, loss, image_head, data, optimizer)
+has both, the keys named here and those of its leaf.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from segtrain.config.signature import Range
 Leaf: TypeAlias = dict[str, Any]
 Count = Annotated[int, Range(low=1)]
 SMALLEST = 8
-"""Pixels per side that an image has at least; what keeps its own size is filled up to that."""
+"""The least pixels per side of an image; smaller ones of their own size are padded to it."""
 Side = Annotated[int, Range(low=SMALLEST)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]  # what NumPy takes
 Natural = Annotated[int, Range(low=0)]
@@ -37,7 +37,7 @@ Monitor: TypeAlias = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class ArchConfig:
-    """What supervises the encoder while training; the leaf builds the decoder."""
+    """The auxiliary heads of deep supervision; the leaf builds the decoder."""
 
     aux_heads: list[Count]
     leaf: Leaf
@@ -45,7 +45,7 @@ class ArchConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """What the loss of an auxiliary head weighs; the leaf builds the loss."""
+    """The weight of the loss of each auxiliary head; the leaf builds the loss."""
 
     aux_weight: NonNegative
     leaf: Leaf
@@ -53,7 +53,7 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageHeadConfig:
-    """What the labels of whole images weigh in the loss; the leaf builds the head that predicts them."""
+    """The weight of the loss of whole-image labels; the leaf builds the head that predicts them."""
 
     weight: NonNegative
     leaf: Leaf
@@ -61,7 +61,7 @@ class ImageHeadConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """How samples are read and batched; the leaf builds the dataset."""
+    """Resizing, caching and batching of samples; the leaf builds the dataset."""
 
     batch_size: Count
     num_workers: Natural
@@ -75,7 +75,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """How parameters are grouped; the leaf builds the optimizer."""
+    """Learning rates and weight decay of the parameter groups; the leaf builds the optimizer."""
 
     lr: Positive
     weight_decay: NonNegative
@@ -85,14 +85,14 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """How long, how precisely and how carefully the loop runs."""
+    """The training loop: its length, precision, gradient handling, validation and early stopping."""
 
     epochs: Count
     max_steps: Count | None
     precision: Precision
     grad_accum_steps: Count
     clip_norm: Positive | None
-    ema_decay: Annotated[float, Range(low=0, high=0.999999)] | None
+    ema_decay: Annotated[float, Range(low=0, high=0.999999)] | None  # 1 would never leave the initial weights
     val_every: Count
     monitor: Monitor
     patience: Count | None
@@ -103,7 +103,7 @@ class TrainerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """When the run is saved, and how many of its best states are kept."""
+    """When checkpoints are saved, and how many of the best are kept."""
 
     every_steps: Count | None
     every_minutes: Positive | None
@@ -134,7 +134,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalOptions:
-    """What an evaluation measures, and at which size."""
+    """The optional measures of an evaluation, and the size that images are scored at."""
 
     at: Literal["original", "input"]
     absent: Literal["exclude", "one", "zero"]
@@ -159,7 +159,7 @@ class EvalConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """One prediction over files."""
+    """One prediction over image files."""
 
     ckpt: str
     input: str
@@ -171,7 +171,7 @@ class PredictConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
-    """One scoring of mask files against the true ones."""
+    """One scoring of predicted mask files against true ones."""
 
     pred: str
     truth: str
@@ -192,7 +192,7 @@ class ScoreConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """One comparison of two scored splits."""
+    """One comparison of two models over the same images."""
 
     a: str
     b: str
@@ -208,7 +208,7 @@ class CompareConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """One model of segmentation_models_pytorch to be made into a checkpoint."""
+    """One import of a model of segmentation_models_pytorch as a checkpoint."""
 
     smp: str
     output: str

@@ -1,4 +1,4 @@
-"""The signature is the schema: check a config node against the callable that it will be handed to."""
+"""Checking config nodes against the signature of the callable that they are passed to."""
 
 import inspect
 import math
@@ -14,7 +14,7 @@ from segtrain.errors import ConfigError
 from segtrain.suggest import did_you_mean
 
 TARGET = "_target_"
-MISSING = "???"  # OmegaConf's mark of a value that the user has to give
+MISSING = "???"  # OmegaConf's mark for a value that the user has to give
 _RESERVED = frozenset({TARGET, "_partial_", "_convert_", "_recursive_", "_args_"})
 _WORDS = {int: "an integer", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
@@ -28,8 +28,8 @@ class Range:
     above: float | None = None
 
     def problem(self, value: float) -> str | None:
-        """Say what is expected instead, or None if the value is within the bounds."""
-        if self.low is not None and not value >= self.low:
+        """Describe the bound that a value violates; None if it is within all."""
+        if self.low is not None and not value >= self.low:  # not <, which NaN would pass
             return f"expected at least {self.low}"
         if self.above is not None and not value > self.above:
             return f"expected more than {self.above}"
@@ -41,10 +41,7 @@ class Range:
 
 
 def locate(target: str, path: str) -> Callable[..., Any]:
-    """Import the callable that ``_target_`` names.
-
-    Raises ConfigError when it is missing, with the nearest name of its module.
-    """
+    """Import the callable that ``_target_`` names; raises `ConfigError` with the nearest name if it is missing."""
     module_name, _, name = target.rpartition(".")
     try:
         module = import_module(module_name)
@@ -62,7 +59,7 @@ def locate(target: str, path: str) -> Callable[..., Any]:
 
 
 def check_leaf(node: Mapping[str, Any], path: str, *, provided: Collection[str] = ()) -> list[str]:
-    """Check a node with a ``_target_`` against its signature; ``provided`` names what the code hands in itself."""
+    """Check a node with a ``_target_`` against its signature; ``provided`` are arguments that code passes."""
     if TARGET not in node:
         return [f"{path}: has no {TARGET}, expected the dotted path of a class or function; add {path}.{TARGET}=..."]
     try:
@@ -75,7 +72,7 @@ def check_leaf(node: Mapping[str, Any], path: str, *, provided: Collection[str] 
 def check_call(
     node: Mapping[str, Any], target: Callable[..., Any], path: str, *, provided: Collection[str] = ()
 ) -> list[str]:
-    """List what keeps ``target(**node)`` from being called: unknown, wrong and missing keys."""
+    """List what is wrong with a call ``target(**node)``: unknown, wrong and missing keys."""
     parameters = inspect.signature(target).parameters
     hints = annotations_of(target)
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -102,39 +99,34 @@ def check_call(
 def require_call(
     node: Mapping[str, Any], target: Callable[..., Any], path: str, *, provided: Collection[str] = ()
 ) -> None:
-    """Raise ConfigError with a line for all that `check_call` finds."""
+    """Raise `ConfigError` with a line for each problem that `check_call` finds."""
     problems = check_call(node, target, path, provided=provided)
     if problems:
         raise ConfigError("\n".join(problems))
 
 
 def annotations_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the types of a callable's parameters; none where its module cannot resolve them itself."""
+    """Return the annotations of a callable's parameters; empty where they cannot be resolved."""
     function = target.__init__ if inspect.isclass(target) else target
     try:
         return get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):  # names imported for type checkers only: nothing to check against
+    except (NameError, TypeError):  # names that are imported under TYPE_CHECKING
         return {}
 
 
 def check_value(value: Any, annotation: Any, path: str, *, provided: Collection[str] = ()) -> list[str]:
-    """List what is wrong with one value, nested nodes included."""
+    """List what is wrong with one value against its annotation, and with nodes inside it."""
     if isinstance(value, Mapping) and TARGET in value:
         return check_leaf(value, path, provided=provided)
-    if isinstance(value, Mapping):
-        inner = [
-            p for k, v in value.items() if isinstance(v, Mapping | list) for p in _nested(v, f"{path}.{k}", provided)
-        ]
-        if inner:
-            return inner
-    if isinstance(value, list) and (inner := _nested(value, path, provided)):
+    # nodes inside before the value as a whole: their problems are the more precise
+    if isinstance(value, Mapping | list) and (inner := _nested(value, path, provided)):
         return inner
     problem = mismatch(with_texts(value, annotation), annotation)
     return [f"{path}: {problem}"] if problem else []
 
 
 def with_texts(value: Any, annotation: Any) -> Any:
-    """Make texts of numbers where an annotation wants nothing but texts: a folder or a class may be called 2024."""
+    """Convert numbers to strings where an annotation takes strings alone: a class may be called 2024."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return with_texts(value, arguments[0])
@@ -149,6 +141,7 @@ def with_texts(value: Any, annotation: Any) -> Any:
 
 
 def _nested(value: Any, path: str, provided: Collection[str]) -> list[str]:
+    """List the problems of all nodes with a ``_target_`` in a value, at any depth."""
     items = value.items() if isinstance(value, Mapping) else enumerate(value)
     if isinstance(value, Mapping) and TARGET in value:
         return check_leaf(value, path, provided=provided)
@@ -157,7 +150,7 @@ def _nested(value: Any, path: str, provided: Collection[str]) -> list[str]:
 
 
 def mismatch(value: Any, annotation: Any) -> str | None:
-    """Say why a plain value does not fit a type, or None if it does."""
+    """Describe why a plain value does not fit an annotation; None if it does."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return mismatch(value, arguments[0]) or _out_of_bounds(value, arguments[1:])
@@ -173,17 +166,18 @@ def mismatch(value: Any, annotation: Any) -> str | None:
         return None if _is_a(value, annotation) else f"expected {_WORDS[annotation]}, got {_shown(value)}"
     if annotation in (Any, object) or not inspect.isclass(annotation):
         return None
-    is_node = isinstance(value, Mapping) and TARGET in value  # nothing else builds a class of its own
+    is_node = isinstance(value, Mapping) and TARGET in value  # nothing else becomes an object of a class
     return None if is_node else f"expected a mapping with {TARGET}, got {_shown(value)}"
 
 
 def _shown(value: Any) -> str:
-    """Write a value as YAML has it."""
+    """Write a value as in YAML."""
     words: dict[Any, str] = {None: "null", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else repr(value)
 
 
 def _is_a(value: Any, plain: type) -> bool:
+    # bool is a subclass of int, but true is no number here; an int is fine as a float
     if plain is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if plain is int:
@@ -199,10 +193,11 @@ def _out_of_bounds(value: Any, extras: Sequence[Any]) -> str | None:
 
 
 def _no_member(value: Any, members: Sequence[Any]) -> str | None:
+    """Describe why a value fits no member of a union; None if it fits one."""
     problems = [mismatch(value, member) for member in members]
     if None in problems:
         return None
-    if isinstance(value, list):  # whoever gives a list wants to know what is wrong with it
+    if isinstance(value, list):  # a list is meant for the members that are lists: say what is wrong with it
         problems = [p for p, m in zip(problems, members, strict=True) if _is_container(m)] or problems
     choices = [str(c) for member in members if get_origin(member) is Literal for c in get_args(member)]
     if isinstance(value, str) and ":" in value and any(_is_container(member) for member in members):
@@ -223,6 +218,7 @@ def _not_a_choice(value: Any, choices: list[str]) -> str:
 
 
 def _container_mismatch(value: Any, origin: type, arguments: Sequence[Any]) -> str | None:
+    """Describe why a value does not fit ``dict[K, V]``, ``list[T]``, ``tuple[A, B]`` and the like."""
     if issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             return f"expected a mapping such as {{a: 1}}, got {_shown(value)}"
@@ -237,7 +233,7 @@ def _container_mismatch(value: Any, origin: type, arguments: Sequence[Any]) -> s
         quoted = isinstance(value, str) and value.startswith("[")
         hint = " in quotes of its own; leave the inner quotes out" if quoted else ""
         return f"expected a list such as [a,b], got {_shown(value)}{hint}"
-    fixed = origin is tuple and Ellipsis not in arguments
+    fixed = origin is tuple and Ellipsis not in arguments  # tuple[int, int], not tuple[int, ...]
     if fixed and len(value) != len(arguments):
         return f"expected a list of {len(arguments)}, got {value!r}"
     kinds = arguments if fixed else [next(iter(arguments), Any)] * len(value)

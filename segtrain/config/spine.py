@@ -1,4 +1,4 @@
-"""Turn a composed mapping into a frozen dataclass of the schema, listing every problem on the way."""
+"""Converting a composed mapping to the frozen dataclasses of the schema, with all problems listed."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -23,16 +23,16 @@ PROVIDED: Mapping[str, frozenset[str]] = {
     "scheduler": frozenset(),
     "logger": frozenset({"folder"}),
 }
-"""The keyword arguments of each leaf that code hands in, so that YAML cannot."""
+"""The keyword arguments of each leaf that code passes, and YAML cannot set."""
 
 
 def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[str]:
-    """List unknown, missing and wrong keys of a node, but for its leaves: `check_leaves` imports what they name.
+    """List unknown, missing and wrong keys of a node, except in leaves, which `check_leaves` checks.
 
-    A field such as ``as_``, a word of Python's, is the key ``as``.
+    Nothing is imported. A field such as ``as_``, named around a keyword of Python, is the key ``as``.
     """
     hints = {key_of(name): kind for name, kind in get_type_hints(schema, include_extras=True).items()}
-    mixed = "leaf" in hints
+    mixed = "leaf" in hints  # unknown keys of a mixed node are its leaf's
     problems = []
     for key, kind in hints.items():
         where = f"{path}.{key}" if path else key
@@ -52,12 +52,12 @@ def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[s
 
 
 def key_of(field: str) -> str:
-    """Return the key of a field of the schema: without the underscore that keeps it apart from a word of Python's."""
+    """Return the config key of a field of the schema: ``as`` for ``as_``."""
     return field.removesuffix("_")
 
 
 def _node_type(kind: Any) -> Any:
-    """Return the dataclass or the `Leaf` that a key holds, null beside it or not; None for a key of a plain value."""
+    """Return the dataclass or `Leaf` in an annotation, optional or not; None for a plain value."""
     members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     nodes = [member for member in members if is_dataclass(member) or member == Leaf]
     return nodes[0] if nodes else None
@@ -70,7 +70,7 @@ def _check_inner(node: Any, kind: Any, where: str) -> list[str]:
 
 
 def check_leaves(config: Any) -> list[str]:
-    """List what is wrong with the leaves of a checked config: imports what they name."""
+    """List what is wrong with the leaves of a checked config; imports their targets."""
     problems = []
     for field in fields(config):
         value = getattr(config, field.name)
@@ -81,7 +81,7 @@ def check_leaves(config: Any) -> list[str]:
 
 
 def leaves_with_texts(config: T) -> T:
-    """Return a checked config whose leaves hold texts where their signatures say so, and numbers were given."""
+    """Return a checked config with numbers converted to strings where a leaf's signature takes strings."""
     changes: dict[str, Any] = {}
     for field in fields(config):  # type: ignore[arg-type]
         value = getattr(config, field.name)
@@ -97,10 +97,7 @@ def _with_texts(leaf: Leaf, path: str) -> Leaf:
 
 
 def to_config(node: Mapping[str, Any], schema: type[T], path: str = "") -> T:
-    """Build the frozen dataclass from a mapping.
-
-    Raises ConfigError with one line for each problem of the spine.
-    """
+    """Build the frozen dataclass of a schema; raises `ConfigError` with a line for each problem."""
     problems = check_spine(node, schema, path)
     if problems:
         raise ConfigError("\n".join(problems))

@@ -1,4 +1,4 @@
-"""Words of a command line: spelled so that Hydra's grammar reads what was meant, and as they are typed in a shell."""
+"""Quoting of words: for Hydra's grammar, so that it reads what was meant, and for the shell."""
 
 import os
 import re
@@ -10,18 +10,19 @@ _IN_LIST = re.compile(rf"{_QUOTED}|[^\[\],]+")
 _IN_MAPPING = re.compile(rf"{_QUOTED}|[^\[\]{{}},:]+")
 _AMONG_CHOICES = re.compile(rf"{_QUOTED}|[^,]+")
 _READABLE = re.compile(r"[\w\s/\-\\+.$%*@?|:]*", re.ASCII)
-"""What Hydra takes without quotes."""
+"""Text that Hydra takes without quotes."""
 _PLAIN = re.compile(r"[\w/.\-]*|[\d,.]*", re.ASCII)
-"""What means the same with and without quotes, and lists of numbers."""
+"""Text that means the same with and without quotes, and lists of numbers."""
+# calls of the grammar, which are not to be quoted
 _FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list|json_str|str|int|float|bool)\(.*\)")
-_STAND_IN = re.compile(r"_chr(\d+)_")
+_STAND_IN = re.compile(r"_chr(\d+)_")  # replaces a character that a mapping's key cannot have
 
 
 def spellings(word: str) -> list[str]:
-    """List what ``key=value`` may be in Hydra's grammar, to be tried in turn.
+    """List the spellings of ``key=value`` in Hydra's grammar, to be tried in order.
 
-    The grammar takes a comma for the end of a choice, and no letters beyond ASCII, apostrophes or ``~``. So a value
-    that is a file or a folder is put in quotes, and so are texts in a word that cannot be read as it is.
+    The grammar splits choices at commas, and has no letters beyond ASCII, apostrophes or ``~`` outside
+    of quotes. So the path of an existing file is quoted, and so are texts where the plain word fails.
     """
     key, _, value = word.partition("=")
     if not value or not is_balanced(value):
@@ -32,7 +33,7 @@ def spellings(word: str) -> list[str]:
 
 
 def is_balanced(value: str) -> bool:
-    """Say whether every bracket of a value has its counterpart."""
+    """Tell whether a value has as many closing as opening brackets of each kind."""
     return all(value.count(opening) == value.count(closing) for opening, closing in ("{}", "[]", "()"))
 
 
@@ -42,20 +43,20 @@ def counted(number: int, thing: str) -> str:
 
 
 def quote(text: str) -> str:
-    r"""Put a text into the quotes of Hydra's grammar, which takes ``\`` for itself unless a quote follows."""
+    r"""Quote a text for Hydra's grammar, in which ``\`` escapes only before a quote."""
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', text)
-    end = re.search(r"\\*$", escaped)
+    end = re.search(r"\\*$", escaped)  # the closing quote follows these: they have to be doubled too
     return f'"{escaped}{end[0] if end else ""}"'
 
 
 def typed(word: str) -> str:
-    """Return a word as it is typed in a shell: in quotes where that would take it apart."""
+    """Quote a word for the shell where necessary, in double quotes if it holds apostrophes alone."""
     apostrophes_alone = "'" in word and not set('"$`\\!') & set(word)
     return f'"{word}"' if apostrophes_alone else shlex.quote(word)
 
 
 def with_keys_restored(tree: Any) -> Any:
-    """Give the keys of mappings, however deep, the characters back that have stood-ins in a spelling."""
+    """Replace the stand-ins in keys of mappings, at any depth, with their characters."""
     if isinstance(tree, dict):
         return {_restored(key): with_keys_restored(value) for key, value in tree.items()}
     return [with_keys_restored(item) for item in tree] if isinstance(tree, list) else tree
@@ -74,7 +75,7 @@ def _with_quotes(value: str) -> str:
 
 
 def _spelled(match: re.Match[str]) -> str:
-    """Spell one text between commas and brackets; a key of a mapping cannot have quotes."""
+    """Quote one text between commas and brackets; a mapping's key cannot be quoted, and gets stand-ins."""
     text = match[0].strip()
     if _READABLE.fullmatch(text) or text[0] in "\"'":
         return match[0]

@@ -1,1 +1,1 @@
-"""A run's folder: its checkpoints, its logs, its lock."""
+"""The folder of a run: plan, lock, checkpoints, logs and profiles."""

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without trusting them."""
+"""Checkpoints: written atomically, and read without running code from them."""
 
 import logging
 import os
@@ -31,21 +31,21 @@ _NEEDED = {
     "normalize": Mapping,
     "state": Mapping,
 }
-_ZIP = b"PK"  # how the files that torch writes begin
+_ZIP = b"PK"  # first bytes of files that torch.save writes
 _EXPECTED = "expected a checkpoint or a run folder of segtrain; give outputs/<name>/<time>"
 
 
 def write(payload: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint beside its final name, flush it to disk, then rename: a crash leaves the old file whole.
+    """Write a checkpoint atomically and flush it to disk: after a crash, the old or the new file is whole.
 
-    Raises CheckpointError when the folder cannot be written.
+    Raises `CheckpointError` where it cannot be written.
     """
     try:
         with taken_whole(path) as partial, partial.open("wb") as file:
             torch.save(dict(payload), file)
             file.flush()
-            os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # torch makes one of its own out of that of a full disk
+            os.fsync(file.fileno())  # before the rename, which may reach the disk first otherwise
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError for a full disk
         found = error if isinstance(error, OSError) else refusal(error)
         if found is None:
             raise
@@ -55,18 +55,18 @@ def write(payload: Mapping[str, Any], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this project onto the CPU; no code in it is run.
+    """Read a checkpoint of this project onto the CPU; code in it is not run.
 
-    Its config has the names of today, whichever version wrote it. Raises CheckpointError for a file that is missing,
-    truncated, foreign, or that carries pickled code.
+    Former names in its config are translated. Raises `CheckpointError` for a file that is missing,
+    truncated, of another tool, or that holds pickled code.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, {_EXPECTED}")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # of a foreign file, which is refused below
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # of another tool's file, refused below
             payload = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is none can raise anything
+    except Exception as error:  # a file that is no checkpoint can raise anything
         raise CheckpointError(f"{path}: {_unreadable(path, error)}") from None
     held = payload if isinstance(payload, Mapping) else {}
     missing = [name for name, kind in _NEEDED.items() if not isinstance(held.get(name), kind)]
@@ -90,9 +90,10 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 
 def check_targets(config: Any, path: Path, *, named_by_user: Sequence[str] = ()) -> None:
-    """Refuse a config out of a checkpoint that would build anything but the known libraries' own classes.
+    """Raise `CheckpointError` for a ``_target_`` in a checkpoint's config outside of the trusted libraries.
 
-    ``named_by_user`` are dotted paths that the command line itself names. Raises CheckpointError.
+    A config may name any function, such as ``os.system``. ``named_by_user`` are targets that the
+    command line names itself.
     """
     for where, target in _targets(config, ""):
         if target in named_by_user:
@@ -107,7 +108,8 @@ def check_targets(config: Any, path: Path, *, named_by_user: Sequence[str] = ())
 def _is_trusted(target: str, where: str) -> bool:
     if not target.startswith(TRUSTED):
         return False
-    with suppress(ConfigError):  # `segtrain.run.checkpoint.os.system` is no module's own name
+    # the object's own module: segtrain.run.checkpoint.shutil.rmtree begins with a trusted name too
+    with suppress(ConfigError):
         return f"{getattr(locate(target, where), '__module__', '')}.".startswith(TRUSTED)
     return False
 
@@ -122,7 +124,7 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def find(path: Path, *, best: bool) -> Path:
-    """Return the checkpoint that a run folder or a file stands for; raises CheckpointError when there is none."""
+    """Return the checkpoint of a run folder, or a file itself; raises `CheckpointError` if there is none."""
     found = candidates(path, best=best)
     if not found:
         what = "holds no checkpoints/last.pt" if path.exists() else "no such file or folder"
@@ -133,7 +135,7 @@ def find(path: Path, *, best: bool) -> Path:
 
 
 def candidates(path: Path, *, best: bool) -> list[Path]:
-    """List the checkpoints of a run folder in the order of preference; a file stands for itself alone."""
+    """List the checkpoints of a run folder by preference; for a file, the file alone."""
     if path.is_file():
         return [path]
     names = ("best.pt", "last.pt", "previous.pt") if best else ("last.pt", "previous.pt", "best.pt")
@@ -142,9 +144,9 @@ def candidates(path: Path, *, best: bool) -> list[Path]:
 
 
 def read_newest(path: Path) -> tuple[Path, dict[str, Any]]:
-    """Read the newest checkpoint of a run folder that can be read, saying which could not.
+    """Read the newest readable checkpoint of a run folder, or a file; warns of those that are not.
 
-    Raises CheckpointError when none can; a path to a file is read as it is.
+    Raises `CheckpointError` where none can be read.
     """
     find(path, best=False)
     problems = []
@@ -161,30 +163,31 @@ def read_newest(path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def run_folder(checkpoint: Path) -> Path | None:
-    """Return the run folder that a checkpoint lies in, or None for a file on its own."""
+    """Return the run folder that a checkpoint lies in, or None for a file elsewhere."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
 
 
 class Checkpoints:
-    """The ``checkpoints/`` folder of one run: last, the one before it, best, and the k best epochs."""
+    """The ``checkpoints/`` folder of a run: last, previous, best, and the k best epochs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @property
     def last(self) -> Path:
-        """The file that a resume takes first."""
+        """The file that a resume prefers."""
         return self.folder / "last.pt"
 
     def save(self, payload: Mapping[str, Any], *, best: bool = False, epochs: Sequence[int] | None = None) -> None:
-        """Write ``last.pt``, keeping the one before as ``previous.pt``; at the end of an epoch, keep copies of it too.
+        """Write ``last.pt``, and keep the one before as ``previous.pt``.
 
-        ``best`` makes it ``best.pt``; ``epochs`` are those (0-based) that have a file of their own, others lose theirs.
-        Copies come before ``last.pt`` moves on: a run killed in between makes the same ones again.
+        ``best`` also copies it to ``best.pt``. ``epochs`` are those (0-based) to keep in files of their
+        own: a missing one is copied, files of others are removed.
         """
         fresh = self.folder / "next.pt"
         try:
             write(payload, fresh)
+            # copies before last.pt is replaced: a run killed in between resumes before them, and makes them again
             if best:
                 _copy(fresh, self.folder / "best.pt")
             if epochs is not None:

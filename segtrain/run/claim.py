@@ -1,4 +1,4 @@
-"""A run's folder while a process writes to it: taken for that process alone, given back where nothing came of it."""
+"""Claiming a run folder for one process, and removing it where the run could not start."""
 
 import shlex
 import shutil
@@ -15,9 +15,10 @@ from segtrain.storage import refusal
 
 @contextmanager
 def claimed(plan: Plan) -> Iterator[tuple[Plan, list[Path]]]:
-    """Take a run's folder for this process; gives the run with its folder, and the folders that were made for it.
+    """Lock a run's folder while the context is open; yields the plan with it, and the folders created.
 
-    Raises ConfigError where another process has the folder, if no other one will do.
+    An automatic folder that is taken is replaced by the next number. Raises `ConfigError` where
+    another process holds a folder that the user chose.
     """
     folder, made, lock = _take_folder(plan)
     try:
@@ -36,7 +37,7 @@ def _take_folder(plan: Plan) -> tuple[Path, list[Path], Lock]:
             continue
         if plan.resumed is not None or not is_used(folder):
             return folder, made, lock
-        lock.release()
+        lock.release()  # another run began and ended there since the plan was made
         if plan.folder_is_chosen:
             refuse_used(folder)
     raise AssertionError("the numbers do not end")
@@ -44,7 +45,7 @@ def _take_folder(plan: Plan) -> tuple[Path, list[Path], Lock]:
 
 @contextmanager
 def telling_what_is_kept(folder: Path, made: Sequence[Path]) -> Iterator[None]:
-    """Raise StorageError where the disk takes no more of a run: with the way to go on, or no trace of it."""
+    """Raise `StorageError` for a full disk: with the command to resume, or after removing the folder."""
     try:
         yield
     except Exception as error:
@@ -60,9 +61,9 @@ def telling_what_is_kept(folder: Path, made: Sequence[Path]) -> Iterator[None]:
 
 
 def take_back(folder: Path, made: Sequence[Path]) -> None:
-    """Remove the folder of a run that could not be built, and those around it, as far as they were made for it."""
+    """Remove the folder of a run that could not be built, and its parents, as far as they were made for it."""
     if folder in made:
         shutil.rmtree(folder)
     for path in (folder / "checkpoints", *made):
-        with suppress(OSError):  # not empty: checkpoints of the run that goes on, or another run beside this one
+        with suppress(OSError):  # not empty: checkpoints of a resumed run, or another run next to this one
             path.rmdir()

@@ -1,4 +1,4 @@
-"""The folders that commands write to."""
+"""Creating, numbering and locking the folders that commands write to."""
 
 import fcntl
 import logging
@@ -17,9 +17,9 @@ _LOCK = ".lock"
 
 
 def make_folder(folder: Path, *, key: str) -> list[Path]:
-    """Create a folder and return what was not there before, the innermost first.
+    """Create a folder; returns it and its parents as far as they are new, the innermost first.
 
-    Raises ConfigError, naming the key that chose the folder, where nothing can be written.
+    Raises `ConfigError`, naming the key that chose the folder, where it cannot be written.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -33,24 +33,24 @@ def make_folder(folder: Path, *, key: str) -> list[Path]:
 
 
 def numbered(folder: Path) -> Iterator[Path]:
-    """Yield the folder, and then those of its name with -2, -3 and so on."""
+    """Yield the folder, then its name with -2, -3 and so on, without end."""
     yield folder
     for number in count(2):
         yield folder.with_name(f"{folder.name}-{number}")
 
 
 class Lock:
-    """Keeps a folder to this process; the system lets go of it when the process ends, however that comes about."""
+    """A file lock on a folder; the system releases it when the process ends, even if it is killed."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path, self.descriptor = path, descriptor
         self.held = True
-        # a forked worker of the loader shares the lock, and may outlive a run that is killed
+        # forked workers of the loader inherit the lock, and may outlive a run that is killed
         os.register_at_fork(after_in_child=self._leave_to_parent)
 
     @classmethod
     def take(cls, folder: Path) -> "Lock | None":
-        """Take a folder that is there; None where another process has it."""
+        """Lock an existing folder; None where another process holds it."""
         path = folder / _LOCK
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -59,24 +59,24 @@ class Lock:
             except BlockingIOError:
                 os.close(descriptor)
                 return None
-            except OSError:
+            except OSError:  # as on some network drives: better to run unlocked than not at all
                 log.debug("%s: a file system without locks", folder)
             if _is_still(path, descriptor):
                 break
-            os.close(descriptor)  # whoever had the folder removed the file meanwhile
-        with suppress(OSError):  # a full disk; the words are only for people
+            os.close(descriptor)  # the former holder removed the file: a lock on it would protect nothing
+        with suppress(OSError):  # a full disk; the text is only for messages
             os.truncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
         return cls(path, descriptor)
 
     def release(self) -> None:
-        """Let go of the folder, and leave no trace."""
-        self.path.unlink(missing_ok=True)
+        """Release the lock, and remove its file."""
+        self.path.unlink(missing_ok=True)  # while it is still held, or another process's file could go
         self.held = False
         os.close(self.descriptor)
 
     def _leave_to_parent(self) -> None:
-        """Close a child's copy of the lock, which ends the child's share in it and no more."""
+        """Close a forked child's descriptor of the lock; the parent's lock stays."""
         if self.held:
             self.held = False
             os.close(self.descriptor)
@@ -90,5 +90,5 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def holder(folder: Path) -> str:
-    """Say which process has a folder."""
+    """Describe the process that holds the lock of a folder."""
     return (folder / _LOCK).read_text(encoding="utf-8") or "another process"

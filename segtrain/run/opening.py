@@ -1,4 +1,4 @@
-"""How commands open the checkpoint that they are given."""
+"""Opening the checkpoint that a command is given, with changes to its config."""
 
 import logging
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _NONE = Overrides()
 
 
 class Opened(NamedTuple):
-    """A checkpoint's file and content, and its run's config with the changes that a command line makes to it."""
+    """A checkpoint: its file, its content, and its run's config with the overrides of the command line."""
 
     file: Path
     payload: dict[str, Any]
@@ -25,7 +25,7 @@ class Opened(NamedTuple):
 def open_checkpoint(path: Path, changes: Overrides = _NONE, *, config_dir: Path | None = None) -> Opened:
     """Read the best checkpoint of a run folder, or a file.
 
-    Raises CheckpointError where it cannot be read, or would build what neither the project nor the user names.
+    Raises `CheckpointError` where it cannot be read, or its config names a target that is not trusted.
     """
     import_heavy("segtrain.run.checkpoint")
     from segtrain.run import checkpoint
@@ -33,6 +33,7 @@ def open_checkpoint(path: Path, changes: Overrides = _NONE, *, config_dir: Path 
     file = checkpoint.find(path, best=True)
     payload = checkpoint.read(file)
     job = rooted(_as_trained(overlay(payload["config"], changes, config_dir=config_dir), payload, changes))
+    # both: an override may hide a target of the checkpoint that is used nevertheless
     for config in (payload["config"], job):
         checkpoint.check_targets(config, file, named_by_user=changes.named_targets(config_dir))
     return Opened(file, payload, job)

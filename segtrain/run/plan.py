@@ -1,4 +1,4 @@
-"""A run before it starts: what it is to do, in which folder, and the state that it goes on from."""
+"""Planning a run before it starts: its config, its folder, and the checkpoint that it resumes."""
 
 import logging
 import shlex
@@ -17,12 +17,12 @@ from segtrain.run.folders import numbered
 
 log = logging.getLogger(__name__)
 
-_MODEL = ("arch", "encoder")
+_MODEL = ("arch", "encoder")  # the groups that init_from takes from the checkpoint
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is about to start: its resolved job, its folder, and the state it goes on from."""
+    """A run that is about to start: its job, its folder, and the content of the checkpoint it resumes."""
 
     job: dict[str, Any]
     folder: Path
@@ -32,7 +32,7 @@ class Plan:
 
 
 def make_plan(overrides: Overrides | Iterable[str], config_dir: Path | None = None) -> Plan:
-    """Compose a run and check its spine, without importing torch unless a checkpoint has to be read."""
+    """Compose a run and check its config; imports torch only if a checkpoint has to be read."""
     overrides = Overrides.of(overrides)
     resume = overrides.last("resume")
     if resume is not None:
@@ -49,12 +49,12 @@ def make_plan(overrides: Overrides | Iterable[str], config_dir: Path | None = No
 
 
 def is_used(folder: Path) -> bool:
-    """Whether a folder holds a run."""
+    """Tell whether a folder holds a run."""
     return (folder / "checkpoints").exists()
 
 
 def refuse_used(folder: Path) -> Path:
-    """Return a folder that the user chose; raises ConfigError where it holds a run."""
+    """Return a folder that the user chose; raises `ConfigError` where it holds a run."""
     if is_used(folder):
         raise ConfigError(
             f"hydra.run.dir={folder}: holds a run; go on with segtrain resume {shlex.quote(str(folder))}, "
@@ -64,7 +64,7 @@ def refuse_used(folder: Path) -> Path:
 
 
 def _from_weights(path: Path, overrides: Overrides, config_dir: Path | None) -> Composed:
-    """Compose a run whose arch and encoder are those of a checkpoint, but for what the user says of them."""
+    """Compose a run with arch and encoder of a checkpoint, with the user's overrides of them."""
     from segtrain.run import checkpoint
 
     file = checkpoint.find(path, best=True)
@@ -79,7 +79,7 @@ def _from_weights(path: Path, overrides: Overrides, config_dir: Path | None) -> 
 
 @lru_cache(maxsize=8)
 def _config_of(file: Path, _changed_at: int) -> dict[str, Any]:
-    """Read the config of a checkpoint: once for all jobs of a sweep, unless the file changes."""
+    """Read the config of a checkpoint, once for all jobs of a sweep; the time of change is for the cache."""
     from segtrain.run import checkpoint
 
     config: dict[str, Any] = checkpoint.read(file)["config"]
@@ -87,7 +87,7 @@ def _config_of(file: Path, _changed_at: int) -> dict[str, Any]:
 
 
 def _model_words(model: Mapping[str, Any], changes: Overrides) -> dict[str, str]:
-    """Say what a run's name calls its arch and encoder: the user's choice, or what the checkpoint holds."""
+    """Return the words for arch and encoder in a run's name: the user's choice, else the checkpoint's."""
     arch, encoder = model["arch"], model["encoder"]
     words = {
         "arch": arch[TARGET].rpartition(".")[2].lower(),

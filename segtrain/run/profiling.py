@@ -1,4 +1,4 @@
-"""Time: where a step spends it (torch.profiler), and how much of a run is waiting for data."""
+"""Profiling of training steps with torch.profiler, and measuring speed and waiting for data."""
 
 import logging
 import time
@@ -16,11 +16,11 @@ from segtrain.storage import write_text
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_SKIPPED = 4  # the first steps choose kernels and fill caches
+_SKIPPED = 4  # steps that are not typical: they choose kernels and fill caches
 
 
 class StepProfiler(AbstractContextManager["StepProfiler"]):
-    """Records some steps of the first epoch; writes ``profile.txt`` and ``trace.json`` (for chrome://tracing).
+    """Profiles some steps of an epoch; writes ``profile.txt`` and ``trace.json`` (for chrome://tracing).
 
     With ``steps=0`` it does nothing.
     """
@@ -37,7 +37,7 @@ class StepProfiler(AbstractContextManager["StepProfiler"]):
         return self
 
     def step(self) -> None:
-        """Tell that a step is done."""
+        """Mark the end of a step."""
         if self.profile:
             self.profile.step()
 
@@ -54,7 +54,7 @@ class StepProfiler(AbstractContextManager["StepProfiler"]):
 
 
 class Clock:
-    """Images per second, and the share of the time that went into waiting for data, since the last reading."""
+    """Measures images per second, and the fraction of time spent waiting for data, since the last reading."""
 
     def __init__(self) -> None:
         self.restart()
@@ -64,7 +64,7 @@ class Clock:
         self.started, self.waited, self.images = time.perf_counter(), 0.0, 0
 
     def waiting(self, items: Iterable[T]) -> Iterator[T]:
-        """Pass items on, counting the time until each one comes."""
+        """Iterate over items, adding up the time that each one takes to come."""
         iterator = iter(items)
         while True:
             before = time.perf_counter()

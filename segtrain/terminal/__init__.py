@@ -1,1 +1,1 @@
-"""What stands in the terminal: the words of the command line, help pages, progress and tables."""
+"""The terminal: arguments of the command line, help pages, progress bars and tables."""

@@ -1,4 +1,4 @@
-"""What the command line hands to a command."""
+"""Arguments of a command, from the words of its command line."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """The words of a command line, sorted."""
+    """A parsed command line: the command, its words and flags."""
 
     command: str
     words: tuple[str, ...] = ()
@@ -26,9 +26,9 @@ class Arguments:
 
     @cached_property
     def overrides(self) -> "Overrides":
-        """The words as overrides, parsed once; first words that have no key are given theirs.
+        """The words as overrides, parsed once; positional words get their keys.
 
-        Raises ConfigError for what cannot be read, and for lists of choices in a command line that is no sweep.
+        Raises `ConfigError` for words that cannot be parsed, and for lists of choices outside a sweep.
         """
         from segtrain.config.overrides import Overrides  # Hydra's grammar takes a tenth of a second
 
@@ -46,7 +46,7 @@ EXAMPLES = {
     "compare": f"segtrain compare {_RUN} {_RUN}",
     "import": "segtrain import saved_folder model.pt",
 }
-"""How the commands are written whose first words are files or folders."""
+"""Examples of the commands that take positional words, files or folders."""
 OWN_KEYS = {
     "eval": ("ckpt",),
     "predict": ("ckpt", "input", "output"),
@@ -55,14 +55,14 @@ OWN_KEYS = {
     "compare": ("a", "b"),
     "import": ("smp", "output"),
 }
-"""What these first words stand for."""
+"""The keys of these positional words, in order."""
 _SPLITS = ("train", "val", "test")
 
 
 def name_words(words: Sequence[str], command: str) -> list[str]:
-    """Give the words that are no ``key=value``, or name what exists, those keys that have none yet, in order.
+    """Add keys to positional words: those that are no ``key=value``, or are paths that exist, in order.
 
-    Raises ConfigError for words without a key and for keys that get none; without any such words, as the config says.
+    Raises `ConfigError` for too many words, or too few unless there are none: then the config decides.
     """
     places = [word for word in words if _is_place(word)]
     options = [word for word in words if not _is_place(word)]
@@ -71,12 +71,13 @@ def name_words(words: Sequence[str], command: str) -> list[str]:
         raise ConfigError("\n".join(_without_a_key(word, command) for word in beyond))
     if places and (left := free[len(places) :]):
         raise ConfigError("\n".join(f"{key}: missing; write {EXAMPLES[command]}" for key in left))
+    # no places leaves every key free: strict would refuse that
     named = [f"{key}={quote(place)}" for key, place in zip(free, places, strict=False)]
     return [*named, *options]
 
 
 def _is_place(word: str) -> bool:
-    """Tell a path from ``key=value`` and ``~key``; no key has a slash."""
+    """Tell a path from ``key=value`` and ``~key``; keys have no slash, names of files may have a ``=``."""
     key, equals, _ = word.partition("=")
     return "/" in key or Path(word).exists() or not (equals or word.startswith("~"))
 

@@ -1,4 +1,4 @@
-"""What the terminal shows: progress bars and tables there, plain lines where the output is a file or a pipe."""
+"""Console output: progress bars and tables on a terminal, plain lines in a file or a pipe."""
 
 import logging
 import resource
@@ -17,13 +17,13 @@ log = logging.getLogger("segtrain")
 T = TypeVar("T")
 
 out = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-"""The one console; whatever is printed while a bar is shown goes through it."""
+"""The only console: other writers would break a progress bar that is shown."""
 
 IN_BAR = "in_bar"
-"""Set on a log record whose words a bar on the terminal shows already: it is for files alone."""
+"""Attribute of log records that a progress bar shows already: they go to log files alone."""
 
-_WIDE = 110  # characters of a line that has room for all that is known of a step
-_MANY = 8  # classes that have a line each
+_WIDE = 110  # columns of a terminal from which the bar shows all values of a step
+_MANY = 8  # classes, above which they have no line each
 
 
 class _ConsoleHandler(logging.Handler):
@@ -36,12 +36,12 @@ class _ConsoleHandler(logging.Handler):
 
 class _FileHandler(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - it is that of logging
-        """Let the error out, as a full disk is the user's to know; logging would print its traceback and go on."""
-        raise
+        """Raise the error, such as a full disk; logging would print its traceback and go on."""
+        raise  # called from within the except block of `emit`
 
 
 def start_logging() -> None:
-    """Show what segtrain logs on the console; timm only what it counts as an error."""
+    """Show segtrain's log on the console, and only errors of timm's."""
     log.setLevel(logging.INFO)
     log.handlers = [_ConsoleHandler()]
     log.propagate = False
@@ -50,7 +50,7 @@ def start_logging() -> None:
 
 @contextmanager
 def logging_to(file: Path) -> Iterator[None]:
-    """Write what segtrain logs to a file too, with the time."""
+    """Write segtrain's log to a file too, with timestamps, while the context is open."""
     handler = _FileHandler(file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
@@ -58,19 +58,19 @@ def logging_to(file: Path) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
-        with suppress(OSError):  # a full disk, which an earlier line has met
+        with suppress(OSError):  # a full disk, which an earlier line has reported
             handler.close()
 
 
 class Display:
-    """The progress of one run."""
+    """Progress bars of one run; without a terminal, nothing but log lines."""
 
     def __init__(self) -> None:
         self.bars: Progress | None = None
 
     @contextmanager
     def running(self, step: int, total_steps: int, *, label: str = "training") -> Iterator[None]:
-        """Show a bar over the steps while the context is open, on a terminal."""
+        """Show a progress bar over the steps while the context is open, on a terminal."""
         if not out.is_terminal:
             yield
             return
@@ -88,7 +88,7 @@ class Display:
         self.bars = None
 
     def stepped(self) -> None:
-        """Move the bar by one step."""
+        """Advance the bar by one step."""
         if self.bars:
             self.bars.advance(self.steps)
 
@@ -110,7 +110,7 @@ class Display:
         log.info(line, epoch + 1, step, total_steps, "  ".join(parts), left, extra=shown)
 
     def progress(self, items: Iterable[T], label: str, total: int) -> Iterator[T]:
-        """Pass items on under a bar of their own."""
+        """Iterate over items with a second progress bar."""
         if not self.bars:
             yield from items
             return
@@ -123,16 +123,16 @@ class Display:
 
 @contextmanager
 def counting(total: int, label: str) -> Iterator[Callable[[], None]]:
-    """Show a bar over so many items while the context is open; gives what is to be called after each."""
+    """Show a progress bar over ``total`` items; yields a function to call after each item."""
     display = Display()
     with display.running(0, total, label=label):
         yield display.stepped
 
 
 def score_table(title: str, scores: Mapping[str, Any]) -> Table:
-    """Lay out the scores of a split: one row for each class, and their mean; intervals where they were measured.
+    """Lay out the scores of a split: a row per class and their mean, with intervals if measured.
 
-    The mean row has no accuracy: that of whole label maps is no mean over classes, and stands among the notes.
+    The mean row has no accuracy: pixel accuracy is no mean over classes; `score_notes` has it.
     """
     columns = ("iou", "f1", "precision", "recall", "accuracy")
     intervals = scores.get("intervals")
@@ -158,7 +158,7 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
 
 
 def score_notes(scores: Mapping[str, Any]) -> Iterator[str]:
-    """Say below the table how it was scored, and what else was measured."""
+    """Yield lines for below the table: how it was scored, and the other measures."""
     policy = {"exclude": "left out of means", "one": "counted as 1", "zero": "counted as 0"}[scores["absent_policy"]]
     intervals = scores.get("intervals", {})
     at = f"scored at the {scores['at']} size" if "at" in scores else "scored"
@@ -171,15 +171,16 @@ def score_notes(scores: Mapping[str, Any]) -> Iterator[str]:
         if key in scores:
             value, ends = scores[key]["mean"], _in_brackets(intervals.get(key))
             yield f"{key.replace('_', ' ')} {_score(value)}{unit}{ends}"
-    yield from _threshold_notes({name: best for name, best in scores.get("thresholds", {}).items() if best}, intervals)
+    thresholds = {name: best for name, best in scores.get("thresholds", {}).items() if best}
+    yield from _threshold_notes(thresholds, intervals)
     calibration = scores.get("calibration", {})
     if calibration.get("temperature") is not None:
-        mended = f"at temperature {calibration['temperature']:.2f} {calibration['ece_calibrated']:.4f}"
-        yield f"expected calibration error {calibration['ece']:.4f}{_in_brackets(intervals.get('ece'))}, {mended}"
+        calibrated = f"at temperature {calibration['temperature']:.2f} {calibration['ece_calibrated']:.4f}"
+        yield f"expected calibration error {calibration['ece']:.4f}{_in_brackets(intervals.get('ece'))}, {calibrated}"
 
 
 def _threshold_notes(found: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Any]) -> Iterator[str]:
-    """Name each class's best threshold, or of many classes what they have in common."""
+    """Yield the best threshold of each class, or of many classes their mean average precision."""
     if len(found) > _MANY:
         mean = sum(best["average_precision"] for best in found.values()) / len(found)
         ends = _in_brackets(intervals.get("average_precision"))
@@ -208,7 +209,7 @@ def _memory() -> str:
 
     if torch.cuda.is_available():
         return f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB GPU"
-    per_unit = 1 if sys.platform == "darwin" else 1024
+    per_unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * per_unit / 2**30:.1f} GiB"
 
 

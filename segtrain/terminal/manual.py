@@ -1,4 +1,4 @@
-"""``--help``: what there is, read from the YAML files themselves."""
+"""Help pages, for ``--help``; keys and groups are read from the YAML files."""
 
 import textwrap
 from pathlib import Path
@@ -62,7 +62,7 @@ _ENCODER_NOTE = "..., or any encoder that `segtrain zoo` lists"
 
 
 def page(command: str | None, groups: Groups) -> str:
-    """Return the overview, or the keys of one command."""
+    """Return the help page of a command, or the overview without one."""
     if command is None:
         return _overview(groups)
     if command == "zoo":
@@ -73,7 +73,7 @@ def page(command: str | None, groups: Groups) -> str:
 
 
 def _usage(command: str) -> str:
-    """Show the words that come first beside the keys that they stand for."""
+    """Write the usage of a command, with positional words and with their keys."""
     keys = OWN_KEYS.get(command, ())
     if not keys:
         return f"segtrain {command} [key=value ...]"
@@ -97,6 +97,6 @@ def _overview(groups: Groups) -> str:
 
 
 def _primary(file: Path) -> str:
-    """Show a primary config as it is written, comments included, without what belongs to Hydra alone."""
+    """Return the text of a primary config, comments included, without Hydra's own keys."""
     text = file.read_text(encoding="utf-8")
     return text.partition("\nhydra:")[0].rstrip() + "\n"

@@ -1,4 +1,4 @@
-"""Words and flags that other tools have, and what they are called here."""
+"""Suggestions for commands and flags of other tools that users type here."""
 
 import shlex
 from collections.abc import Collection, Sequence
@@ -25,7 +25,7 @@ _COMMANDS = {
     "multirun": "segtrain -m arch=unet,fpn",
     "config": "segtrain --cfg job",
 }
-"""What the commands of other tools are called here."""
+"""Commands of other tools, and the command that does the same here."""
 _KEYS = {
     "lr": "optimizer.lr",
     "learning-rate": "optimizer.lr",
@@ -46,11 +46,11 @@ _KEYS = {
     "checkpoint": "init_from",
     "output-dir": "hydra.run.dir",
 }
-"""What their flags are called."""
+"""Flags of other tools, and their keys here."""
 
 
 def remedy(word: str, commands: Collection[str]) -> str:
-    """Say what to write for a first word that is no command: the end of an error line."""
+    """Return the end of an error line for an unknown command: what to write instead."""
     if word in _COMMANDS:
         return f"; write {_COMMANDS[word]}"
     if word == "export":
@@ -62,12 +62,12 @@ def remedy(word: str, commands: Collection[str]) -> str:
 
 
 def flag_problem(word: str, flags: Sequence[str]) -> str:
-    """Say what to write for a flag that is none, as the training scripts of others have them for everything."""
+    """Return the error line for an unknown flag: options here are ``key=value``, not flags."""
     near = nearest(word.lstrip("-"), [flag.lstrip("-") for flag in flags])
     if near:
         return f"{word}: no such flag, did you mean '{'--' if len(near) > 2 else '-'}{near}'?"
     name, equals, value = word.removeprefix("--").partition("=")
-    from segtrain.config.compose import train_key  # which takes a tenth of a second
+    from segtrain.config.compose import train_key  # here, as it imports Hydra, a tenth of a second
 
     key = _KEYS.get(name.replace("_", "-")) or train_key(name.replace("-", "_"))
     if key is None:

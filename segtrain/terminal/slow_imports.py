@@ -1,4 +1,4 @@
-"""The imports that take seconds, and a Ctrl-C while they do."""
+"""Importing modules that take seconds, with a clean end at Ctrl-C meanwhile."""
 
 import os
 import signal
@@ -9,12 +9,12 @@ from types import FrameType
 
 
 def import_heavy(*names: str) -> None:
-    """Import what takes seconds: ``segtrain.build.parts`` brings all that models and data need; files need less.
+    """Import modules that take seconds, such as ``segtrain.build.parts``, which imports models and data.
 
-    A SIGINT meanwhile ends the process at once: nothing has been made yet that could be lost, and modules that are half
-    imported cannot be unwound.
+    A SIGINT meanwhile ends the process at once: nothing has been made that could be lost, and an
+    exception in half-imported modules would not end cleanly.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         _import(names)
         return
     before = signal.signal(signal.SIGINT, _leave)
@@ -32,4 +32,4 @@ def _import(names: tuple[str, ...]) -> None:
 def _leave(_number: int, _frame: FrameType | None) -> None:
     sys.stderr.write("segtrain: stopped\n")
     sys.stderr.flush()
-    os._exit(128 + signal.SIGINT)
+    os._exit(128 + signal.SIGINT)  # no cleanup: exit handlers of half-imported modules may fail
