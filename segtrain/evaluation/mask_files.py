@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segtrain.data.files.images import ANY_SIZE, read_mask
+from segtrain.data.files.images import ANY_SIZE, decode_mask, read_mask
+from segtrain.data.files.inspection import colours_in
 from segtrain.data.files.labels import MANY, UNKNOWN, LabelMap, listing
 from segtrain.data.files.mask_pairs import MaskPair
-from segtrain.data.files.verify import first_few, held_values, strange_values
+from segtrain.data.files.verify import RGB, first_few, held_values, palettes_that_differ, strange_values
+from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 from segtrain.evaluation.contours import Contours
 from segtrain.metrics import Absent, Counts, confusion
@@ -47,7 +49,8 @@ class StrangeValuesError(DataError):
 class Scorer:
     """Scores files against each other: what their values stand for, and what is measured beside the counts.
 
-    ``missing`` is the label of a whole mask that has no file.
+    ``missing`` is the label of a whole mask that has no file. ``palettes`` collects the colours of the values in
+    indexed files, as they are read.
     """
 
     task: Task
@@ -57,6 +60,7 @@ class Scorer:
     boundary: bool = False
     surface: bool = False
     absent: Absent = "exclude"
+    palettes: dict[Path, dict[int, RGB]] = field(default_factory=dict)
 
     def __call__(self, pair: MaskPair) -> Scored:
         """Score one pair; raises as `read`."""
@@ -88,12 +92,12 @@ class Scorer:
 
     def _read_files(self, pred_file: Path, truth_file: Path | None) -> tuple[Labels, Labels]:
         """Read the labels of a prediction and its truth, ``(H, W)``."""
-        pred = read_mask(pred_file, by_colour=self.pred_labels.by_colour, max_pixels=ANY_SIZE)
+        pred = self._read_file(pred_file, self.pred_labels)
         prediction = self.pred_labels(pred)
         if truth_file is None:
             target = np.full_like(prediction, self.missing)
         else:
-            truth = read_mask(truth_file, by_colour=self.truth_labels.by_colour, max_pixels=ANY_SIZE)
+            truth = self._read_file(truth_file, self.truth_labels)
             if pred.shape != truth.shape:
                 raise DataError(_wrong_size(pred_file, pred.shape, truth_file, truth.shape))
             target = self.truth_labels(truth)
@@ -103,6 +107,13 @@ class Scorer:
         if (counted & (prediction >= self.task.num_labels)).any():
             raise StrangeValuesError("pred", pred_file, held_values(pred[counted]))
         return prediction, target
+
+    def _read_file(self, file: Path, labels: LabelMap) -> Pixels:
+        """Read the values of a mask, and keep the colours that its palette gives them."""
+        pixels, palette = decode_mask(file, by_colour=labels.by_colour, max_pixels=ANY_SIZE)
+        if palette is not None:
+            self.palettes[file] = colours_in(palette, held_values(pixels))
+        return pixels
 
 
 def find_values(files: Iterable[Path], on_image: Callable[[], None] = lambda: None) -> set[int]:
@@ -135,7 +146,7 @@ def score_masks(pairs: Sequence[MaskPair], scorer: Scorer, *, on_image: Callable
             matrix = matrix + found.confusion
             contours.counts += found.contours.counts
             contours.distances += found.contours.distances
-    _refuse(problems, strange, scorer)
+    _refuse([*problems, *_palettes_that_differ(pairs, scorer)], strange, scorer)
     return Scored(Counts.cat(counts), matrix, contours)
 
 
@@ -169,6 +180,20 @@ def _wrong_size(pred: Path, size: tuple[int, ...], other: Path, expected: tuple[
         f"{pred}: {width}x{height} pixels, expected {other_width}x{other_height} as {other}; "
         "predict at the size of the image, or resize the mask without interpolation"
     )
+
+
+def _palettes_that_differ(pairs: Sequence[MaskPair], scorer: Scorer) -> list[str]:
+    """Describe palettes of a folder in which one value has several colours: it then stands for no one class."""
+    problems = []
+    for place in range(len(pairs[0].truths)):  # a folder for each class, where classes overlap
+        sides = (
+            ("class_map", scorer.truth_labels, [pair.truths[place] for pair in pairs]),
+            ("pred_map", scorer.pred_labels, [pair.preds[place] for pair in pairs]),
+        )
+        for key, labels, files in sides:
+            palettes = {file: scorer.palettes[file] for file in files if file in scorer.palettes}
+            problems += [line.replace("data.class_map", key) for line in palettes_that_differ(palettes, labels)]
+    return problems
 
 
 def _refuse(problems: Sequence[str], strange: Sequence[StrangeValuesError], scorer: Scorer) -> None:

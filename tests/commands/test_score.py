@@ -229,6 +229,35 @@ def test_masks_saved_as_jpeg_are_told_to_be_png_whatever_they_hold(pairs, capsys
     assert "was it saved as JPEG, or resized with interpolation? Save it as PNG" in capsys.readouterr().err
 
 
+def write_indexed(folder, name, colours):
+    """A mask with 0 in its left half and 1 in its right, and a palette."""
+    Path(folder).mkdir(exist_ok=True)
+    image = Image.fromarray(np.repeat(np.uint8([[0, 0, 1, 1]]), 4, axis=0), mode="P")
+    image.putpalette([channel for colour in colours for channel in colour])
+    image.save(Path(folder) / name)
+
+
+@pytest.mark.parametrize(("folder", "key"), [("truth", "class_map"), ("pred", "pred_map")])
+def test_palettes_that_give_a_value_different_colours_are_refused(folder, key, capsys):
+    one, other = [(0, 0, 0), (128, 0, 0)], [(0, 0, 0), (0, 128, 0)]
+    for each in ("truth", "pred"):
+        write_indexed(each, "a.png", one)
+        write_indexed(each, "b.png", other if each == folder else one)
+    assert main(["score", "pred", "truth", "classes=[thing]"]) == 2
+    error = capsys.readouterr().err
+    assert f"{folder}/b.png: 1 is the colour 0-128-0 in its palette, 128-0-0 in that of a.png" in error
+    assert f"'{key}={{" in error
+    assert "data." not in error
+
+
+def test_palettes_may_differ_between_truth_and_predictions(capsys):
+    for folder, colour in (("truth", (128, 0, 0)), ("pred", (0, 0, 255))):
+        write_indexed(folder, "a.png", [(0, 0, 0), colour])
+        write_indexed(folder, "b.png", [(0, 0, 0), colour])
+    assert main(["score", "pred", "truth", "classes=[thing]"]) == 0
+    assert "1.0000" in capsys.readouterr().out
+
+
 def test_files_pair_whatever_their_suffix(pairs):
     for file in Path("truth").rglob("*.png"):
         Image.open(file).save(file.with_suffix(".tif"))

@@ -17,6 +17,7 @@ from segtrain.data.files.images import (
     JPEG,
     MAX_PIXELS,
     PNG,
+    Colours,
     decode_image,
     decode_mask,
     refuse_corrupt_jpeg,
@@ -104,9 +105,14 @@ def look_into_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX
     held = values.tolist()
     colours: dict[int, tuple[int, int, int]] = {}
     if palette is not None:  # it may be shorter than the indices that the pixels hold
-        colours = {value: tuple(palette[value].tolist()) for value in held if value < len(palette)}
+        colours = colours_in(palette, held)
     height, width = pixels.shape
     return MaskFacts((height, width), dict(zip(held, found.tolist(), strict=True)), colours)
+
+
+def colours_in(palette: Colours, values: Iterable[int]) -> dict[int, tuple[int, int, int]]:
+    """Look up the colours that a palette ``(N, 3)`` gives to values."""
+    return {value: tuple(palette[value].tolist()) for value in values if value < len(palette)}
 
 
 def _count(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
 
+RGB: TypeAlias = tuple[int, int, int]
 MOST = 8  # problems to show
 FULL_RANGE = {"uint16": 65535.0, "float32": 1.0}  # the white that a model assumes, by dtype
 _LOOKED_AT = 3  # pairs to decide from whether images and masks are swapped
@@ -70,7 +71,7 @@ def verify_pairs(
     in_masks = [*_coloured(coloured, inspector, labels), *_strange(masks, labels, class_names)]
     swapped = _swapped(findings, inspector) if in_masks else None  # explains all problems of masks
     problems += [swapped] if swapped else in_masks
-    problems += _palettes_that_differ(masks, labels)
+    problems += palettes_that_differ({file: facts.colours for file, facts in masks}, labels)
     inspector.keep()  # also where it fails: a second try looks into the corrected files alone
     if problems:
         # its own type where it is alone: evaluation rewords a ChannelsError for a checkpoint
@@ -149,14 +150,17 @@ def _is_lossy(file: Path) -> bool:
     return head.startswith(JPEG) or (head.startswith(RIFF) and b"VP8 " in head)
 
 
-def _palettes_that_differ(masks: Sequence[tuple[Path, MaskFacts]], labels: LabelMap) -> list[str]:
-    """Describe the first index that has different colours in the palettes of two masks."""
-    seen: dict[int, tuple[Path, tuple[int, int, int]]] = {}  # index -> first mask with it, colour
-    for file, facts in masks:
-        for value, colour in facts.colours.items():
+def palettes_that_differ(palettes: Mapping[Path, Mapping[int, RGB]], labels: LabelMap) -> list[str]:
+    """Describe the first index that has different colours in the palettes of two masks, in one line.
+
+    ``palettes`` are the colours of the values that each mask holds.
+    """
+    seen: dict[int, tuple[Path, RGB]] = {}  # index -> first mask with it, colour
+    for file, palette in palettes.items():
+        for value, colour in palette.items():
             first, before = seen.setdefault(value, (file, colour))
             if before != colour:
-                colours = {pack(colour) for _, facts in masks for colour in facts.colours.values()}
+                colours = {pack(each) for colours in palettes.values() for each in colours.values()}
                 return [
                     f"{file}: {value} is the colour {_rgb(colour)} in its palette, {_rgb(before)} in that of "
                     f"{first.name}, expected one palette; map colours: {_by_colour(labels).fill_in(sorted(colours))}"
