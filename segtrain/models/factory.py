@@ -74,8 +74,7 @@ def create_model(
         class_names=class_names,
         image_classes=[str(number) for number in range((classification or {}).get("num_classes", 0))],
     )
-    # As in a run's config, so that a checkpoint of this model can be built again; weights come from the checkpoint.
-    model.config = {
+    model.config = {  # as in a run's config, to build the model again for the weights of a checkpoint
         "arch": {"_target_": _path(decoder_class), **arch_options, "aux_heads": list(aux_heads)},
         "encoder": {"_target_": _path(TimmEncoder), "name": encoder, "weights": None, **options},
     }
