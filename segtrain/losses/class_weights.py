@@ -40,8 +40,8 @@ def class_weights(counts: PixelCounts | Sequence[int], scheme: Scheme = "auto") 
     """Compute weights from the pixels of each class; p below is a class's share of all pixels.
 
     - ``inverse``: 1 / p
-    - ``median_frequency``: median f / f, with f the class's share of the images that hold it (Eigen and Fergus 2015,
-      section 6.3.2)
+    - ``median_frequency``: median f / f, with f the class's share of the images that hold it (Eigen
+      and Fergus 2015, section 6.3.2)
     - ``effective_number``: (1 - b) / (1 - b^pixels) (Cui et al. 2019, equation 4), b = 1 - 1e-6: equal
       weights for all classes beyond some millions of pixels
     - ``enet``: 1 / log(1.02 + p) (Paszke et al. 2016, section 5.2), at most 36 times another weight

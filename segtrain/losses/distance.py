@@ -1,8 +1,8 @@
 """Exact Euclidean distance transform, without a device synchronisation.
 
-On the CPU OpenCV computes it in linear time. On an accelerator a copy to the CPU and back would stall the training
-step, so there it runs in torch: quadratic along one axis, which such a device can afford. `torch.library` dispatches
-by device and makes it opaque to `torch.compile`.
+On the CPU OpenCV computes it in linear time. On an accelerator a copy to the CPU and back would
+stall the training step, so there it runs in torch: quadratic along one axis, which such a device
+can afford. `torch.library` dispatches by device and makes it opaque to `torch.compile`.
 """
 
 import math

@@ -26,10 +26,10 @@ def focal_loss(
 ) -> Tensor:
     """Mean of -(1 - p)^gamma log p over valid pixels, with p of the true label (Lin et al. 2017, section 3.2).
 
-    ``alpha`` multiplies the loss of every label but 0, and 1 - alpha that of label 0, which is the background of a
-    binary task and the absence of a multilabel task's class. With ``label_smoothing``, -log p is the smoothed
-    cross-entropy, and p follows from it. ``class_weights``, one for each of ``task.label_names``, make the mean a
-    weighted one.
+    ``alpha`` multiplies the loss of every label but 0, and 1 - alpha that of label 0, which is the
+    background of a binary task and the absence of a multilabel task's class. With
+    ``label_smoothing``, -log p is the smoothed cross-entropy, and p follows from it.
+    ``class_weights``, one for each of ``task.label_names``, make the mean a weighted one.
     """
     known = task.is_known(target)
     nll = task.negative_log_likelihood(logits, target, known, label_smoothing=label_smoothing)

@@ -29,7 +29,8 @@ def mcc_loss(
     rest = valid - truth  # (N, C, H, W): 1 at the valid pixels of other classes
     probabilities = probabilities * valid
     doubts = valid - probabilities
-    # Each of the four is summed by itself: differences of large areas would lose the small ones to rounding.
+    # Each of the four is summed by itself: differences of large areas would lose the small ones to
+    # rounding.
     over = pixel_axes(per_image=per_image)
     tp, fn = (probabilities * truth).sum(over), (doubts * truth).sum(over)
     fp, tn = (probabilities * rest).sum(over), (doubts * rest).sum(over)

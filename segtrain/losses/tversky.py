@@ -44,10 +44,11 @@ def tversky_loss(
 ) -> Tensor:
     """Compute 1 - TP / (TP + alpha FP + beta FN) on soft areas, the mean over classes (Salehi et al. 2017, equation 4).
 
-    1/2 and 1/2 is Dice, 1 and 1 is Jaccard; the default favours recall over precision. ``smooth`` pixels are
-    added to numerator and denominator; ``log`` takes -log of the score instead of 1 - score; ``per_image`` scores each
-    image on its own; ``class_weights`` are ``(out_channels,)``. A class that the truth does not hold costs the share of
-    valid pixels predicted as it, see `score_absent`.
+    1/2 and 1/2 is Dice, 1 and 1 is Jaccard; the default favours recall over precision. ``smooth``
+    pixels are added to numerator and denominator; ``log`` takes -log of the score instead of 1 -
+    score; ``per_image`` scores each image on its own; ``class_weights`` are ``(out_channels,)``. A
+    class that the truth does not hold costs the share of valid pixels predicted as it, see
+    `score_absent`.
     """
     regions = soft_regions(logits, target, task, per_image=per_image)
     index = _tversky_index(regions, alpha=alpha, beta=beta, smooth=smooth)

@@ -1,11 +1,13 @@
 """Bootstrap confidence intervals over images, for one model and for the difference of two (Efron 1979).
 
-A replicate is as many images as there are, drawn with replacement, and scored as the data set itself would be.
-Percentiles of the replicates' scores are the interval (Efron and Tibshirani 1993, chapter 13). It tells how a score
-would vary over other images of the same kind, not over other trainings of the model.
+A replicate is as many images as there are, drawn with replacement, and scored as the data set
+itself would be. Percentiles of the replicates' scores are the interval (Efron and Tibshirani 1993,
+chapter 13). It tells how a score would vary over other images of the same kind, not over other
+trainings of the model.
 
-A class that is absent from a replicate is undefined there: means treat it by the same ``absent`` rule as for the data
-set, and the interval of the class itself is that of the replicates which hold it.
+A class that is absent from a replicate is undefined there: means treat it by the same ``absent``
+rule as for the data set, and the interval of the class itself is that of the replicates which hold
+it.
 """
 
 import math
@@ -76,11 +78,13 @@ def paired_differences(
 
     - ``a``, ``b``, ``difference``: both scores, and b - a
     - ``interval``: ``[low, high]`` of the difference; each replicate draws the same images for both
-    - ``p``: two-sided, the level at which that interval would begin to include 0: of B replicates, k have a
-      difference <= 0, or k >= 0, whichever are fewer; p is min(1, 2 (k + 1) / (B + 1)), and so never 0 (Efron
-      and Tibshirani 1993, section 15.4; Davison and Hinkley 1997, section 4.2)
+    - ``p``: two-sided, the level at which that interval would begin to include 0. Of B replicates
+      k is the number with a difference <= 0, or that with one >= 0, whichever is smaller; then p is
+      min(1, 2 (k + 1) / (B + 1)), and so never 0 (Efron and Tibshirani 1993, section 15.4; Davison
+      and Hinkley 1997, section 4.2)
 
-    Counts are ``(N, C)``; raises ValueError where the two differ in shape. None where there is nothing to score.
+    Counts are ``(N, C)``; raises ValueError where the two differ in shape. None where there is
+    nothing to score.
     """
     if a.tp.shape != b.tp.shape:
         raise ValueError(f"a has counts of shape {tuple(a.tp.shape)}, b {tuple(b.tp.shape)}, expected the same images")
@@ -136,7 +140,8 @@ def _resample(images: int, replicates: int, seed: int) -> Iterator[Tensor]:
     for start in range(0, replicates, at_once):
         rows = torch.arange(min(at_once, replicates - start)).unsqueeze(1)
         drawn = torch.randint(images, (len(rows), images), generator=generator)
-        # Each replicate counts in a range of values of its own, so that one histogram does for the block.
+        # Each replicate counts in a range of values of its own, so that one histogram does for the
+        # block.
         yield count_values((drawn + rows * images).flatten(), drawn.numel()).view_as(drawn).double()
 
 

@@ -22,10 +22,10 @@ def count_boundary(
 ) -> Counts:
     """Count as `count` does, but of each class only the band along its own contour; int64 on the CPU.
 
-    `iou` of these counts is Boundary IoU, in any reduction (Cheng et al. 2021, section 4). The band is
-    ``width`` times the image's diagonal wide, at least one pixel, along rows, columns and diagonals. The
-    image's border is part of the contour, and so is a border to ignored pixels, for truth and prediction
-    alike. ``correct`` and ``decided`` pool the decisions of all classes.
+    `iou` of these counts is Boundary IoU, in any reduction (Cheng et al. 2021, section 4). The band
+    is ``width`` times the image's diagonal wide, at least one pixel, along rows, columns and
+    diagonals. The image's border is part of the contour, and so is a border to ignored pixels, for
+    truth and prediction alike. ``correct`` and ``decided`` pool the decisions of all classes.
     """
     task = complete_task(task, mode, num_classes=num_classes)
     reach = max(1, round(width * math.hypot(*target.shape[-2:])))

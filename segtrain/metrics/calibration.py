@@ -1,7 +1,8 @@
 """Expected calibration error and temperature scaling, from running sums: no logits are kept.
 
-After Guo et al., On calibration of modern neural networks (2017). The confidence is the probability of the predicted
-label, for a binary task at least one half. For a multilabel task every class at every pixel is a decision of its own.
+After Guo et al., On calibration of modern neural networks (2017). The confidence is the probability
+of the predicted label, for a binary task at least one half. For a multilabel task every class at
+every pixel is a decision of its own.
 """
 
 import math
@@ -46,8 +47,9 @@ class CalibrationScores:
 
     - ``ece``: expected calibration error over all valid pixels (section 3)
     - ``nll``: mean negative log-likelihood of the true label in nats, over the sampled pixels
-    - ``temperature``: what to divide logits by for the smallest ``nll`` (section 4.2), between 1/8 and 8. Without
-      any mistake the loss falls with the temperature: then the first one below 1 where it is 0, or 1/8
+    - ``temperature``: what to divide logits by for the smallest ``nll`` (section 4.2), between 1/8
+      and 8. Without any mistake the loss falls with the temperature: then the first one below 1
+      where it is 0, or 1/8
     - ``ece_calibrated``, ``nll_calibrated``: both after dividing, over the sampled pixels
     - ``reliability``: the table behind ``ece``, bins of equal width from confidence 0 to 1
     """
@@ -63,12 +65,15 @@ class CalibrationScores:
 class Calibration:
     """Running sums of confidence and correctness; those of several processes can be added.
 
-    - ``table``: int64 ``(1 + T, bins, 3)``, by bin of confidence the decisions, the right ones, and their confidence in
-      units of 2^-24: first at every pixel, then at each of the temperatures in the sample
+    - ``table``: int64 ``(1 + T, bins, 3)``, by bin of confidence the decisions, the right ones, and
+      their confidence in units of 2^-24: first at every pixel, then at each of the temperatures in
+      the sample
     - ``nll``: int64 ``(T,)``, the loss at each temperature in the sample, in units of 2^-20 nats
-    - ``by_image``: of each batch the table of its images at every pixel, int64 ``(N, bins, 3)``, for `interval`
+    - ``by_image``: of each batch the table of its images at every pixel, int64 ``(N, bins, 3)``,
+      for `interval`
 
-    Sampled pixels are buffered until there are enough to be scored at once; `add_samples` flushes the buffer.
+    Sampled pixels are buffered until there are enough to be scored at once; `add_samples` flushes
+    the buffer.
     """
 
     def __init__(
@@ -149,8 +154,8 @@ class Calibration:
     def _sample(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Draw pixels of each image: logits ``(pixels, C)``, target ``(pixels,)``, for multilabel ``(pixels, C)``.
 
-        All of them where there are no more than asked for. Drawn on the CPU, so that every device gets the
-        same ones, and with replacement, which is fast.
+        All of them where there are no more than asked for. Drawn on the CPU, so that every device
+        gets the same ones, and with replacement, which is fast.
         """
         images, (height, width) = len(target), target.shape[-2:]
         if height * width <= self.pixels_per_image:
@@ -187,7 +192,8 @@ class Calibration:
     def interval(self, *, replicates: int, confidence: float) -> list[float] | None:
         """Bootstrap interval ``[low, high]`` of the ``ece`` over images; None without a valid pixel.
 
-        The error sums absolute gaps, which noise only widens: with few images the interval is biased upwards.
+        The error sums absolute gaps, which noise only widens: with few images the interval is
+        biased upwards.
         """
         decisions, right, sureness = torch.cat(self.by_image).cpu().double().unbind(-1)  # (N, bins) each
         gaps = right - sureness / _UNIT
@@ -213,7 +219,8 @@ def _ece(gaps: NDArray[np.float64], decisions: float) -> float | None:
 def _lowest(nll: NDArray[np.float64]) -> float:
     """Logarithm of the temperature with the smallest loss; of several, the one closest to temperature 1.
 
-    By a spline around the lowest of the grid, as the loss has a single minimum: it is convex in 1 / temperature.
+    By a spline around the lowest of the grid, as the loss has a single minimum: it is convex in 1 /
+    temperature.
     """
     lowest = min(range(len(nll)), key=lambda place: (nll[place], abs(_LOGS[place])))
     spline = CubicSpline(_LOGS, nll)

@@ -1,7 +1,8 @@
 """IoU and other scores by the conventions of other tools, from our counts, each with its definition.
 
-Every function returns `Number` after `Number`, in the order in which the tool prints them, rounded as it rounds. The
-tools sum pixels in float32, we in integers: beyond 2^24 pixels theirs lose the last ones.
+Every function returns `Number` after `Number`, in the order in which the tool prints them, rounded
+as it rounds. The tools sum pixels in float32, we in integers: beyond 2^24 pixels theirs lose the
+last ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -133,7 +134,8 @@ def mmseg(matrix: Tensor) -> list[Number]:
     }
     scores = {"aAcc": (right.sum() / truth.sum(), "share of all pixels whose label is right"), **means}
     return [
-        # Rounded as float32, as the tool does; the second time takes off the tail of float32 in a float.
+        # Rounded as float32, as the tool does; the second time takes off the tail of float32 in a
+        # float.
         Number(name, round(float((values.nanmean() * 100).round(decimals=2)), 2), text, 2)
         for name, (values, text) in scores.items()
     ]

@@ -38,11 +38,13 @@ class BestThreshold:
 class PrecisionRecall:
     """The result of `Curves` for each class at each threshold, on the CPU, float64.
 
-    - ``thresholds``: ``(T,)``, rising from 0; probabilities above it are positive, at 0 those of all pixels
+    - ``thresholds``: ``(T,)``, rising from 0; probabilities above it are positive, at 0 those of
+      all pixels
     - ``precision``: ``(C, T)``, NaN without positive predictions, and for a class without truth
     - ``recall``: ``(C, T)``, NaN for a class without truth
-    - ``average_precision``: ``(C,)``, the area under the curve, interpolated between thresholds as if true and false
-      pixels were evenly mixed (Davis and Goadrich 2006, section 4), NaN for a class without truth
+    - ``average_precision``: ``(C,)``, the area under the curve, interpolated between thresholds as
+      if true and false pixels were evenly mixed (Davis and Goadrich 2006, section 4), NaN for a
+      class without truth
     - ``best``: for each class its `BestThreshold`, None for a class without truth
     """
 
@@ -56,10 +58,10 @@ class PrecisionRecall:
 class Curves:
     """Histograms of each class's probabilities: int64 ``(C, 2, bins)``, of negative and of positive pixels.
 
-    Bins are of equal width in x / (1 + |x| / 8) for a logit x: 0.008 wide at one half, and 0.07 at a logit of 16, as a
-    confident model has most of its pixels there. A bin includes its upper edge, not its lower one; NaN is in the
-    first. One half is an edge, so that its counts are those of `Task.predict` for single logits. Histograms of several
-    processes can be added.
+    Bins are of equal width in x / (1 + |x| / 8) for a logit x: 0.008 wide at one half, and 0.07 at
+    a logit of 16, as a confident model has most of its pixels there. A bin includes its upper edge,
+    not its lower one; NaN is in the first. One half is an edge, so that its counts are those of
+    `Task.predict` for single logits. Histograms of several processes can be added.
 
     Of each image a coarser histogram is kept, for `intervals`: 1 KiB for each class.
     """
@@ -142,10 +144,11 @@ class Curves:
     def intervals(self, *, replicates: int, confidence: float) -> list[list[float] | None]:
         """Bootstrap intervals ``[low, high]`` of the average precision over images.
 
-        First that of the mean over the classes that have one, then those of the classes; None without truth.
+        First that of the mean over the classes that have one, then those of the classes; None
+        without truth.
 
-        Replicates are scored on the coarse histograms and shifted by their offset to `result`: where logits crowd
-        into a few bins, coarse bins give another value.
+        Replicates are scored on the coarse histograms and shifted by their offset to `result`:
+        where logits crowd into a few bins, coarse bins give another value.
         """
         by_class = torch.stack(self.by_image, 1).cpu().double()  # (C, N, 2, bins)
         offset = _area(self.histogram.cpu().double()) - _area(by_class.sum(1))
@@ -168,7 +171,8 @@ def in_blocks(logits: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]
 
 def _against_the_rest(logits: Tensor) -> Tensor:
     """Log odds of each class's softmax probability, also where that rounds to 1: ``(N, C, H, W)``."""
-    # Only the top class can come near 1, where log(1 - p) loses all digits: its odds are taken from the others.
+    # Only the top class can come near 1, where log(1 - p) loses all digits: its odds are taken from
+    # the others.
     top = logits.max(1, keepdim=True)
     others = logits.scatter(1, top.indices, -torch.inf).logsumexp(1, keepdim=True)
     log_probability = logits - torch.logaddexp(top.values, others)

@@ -2,10 +2,12 @@
 
 The class is the positive, the rest the negative. 0/0 is one of two things:
 
-- The class is *absent*: neither the truth nor the prediction holds a pixel of it. Its score is undefined, NaN, and the
-  reductions decide what it counts as. Scores of the negatives are undefined where the rest is absent.
-- The class is in the truth or in the prediction alone: all of it is wrong, and the ratio is 0, such as the precision
-  of a class that is never predicted; error rates are 1 minus such a ratio, and so 1.
+- The class is *absent*: neither the truth nor the prediction holds a pixel of it. Its score is
+  undefined, NaN, and the reductions decide what it counts as. Scores of the negatives are undefined
+  where the rest is absent.
+- The class is in the truth or in the prediction alone: all of it is wrong, and the ratio is 0, such
+  as the precision of a class that is never predicted; error rates are 1 minus such a ratio, and so
+  1.
 
 Names follow Fawcett, An introduction to ROC analysis (2006), where no other source is given.
 """

@@ -1,6 +1,7 @@
 """Reductions of scores to one number: micro, macro or weighted, over the data set or imagewise.
 
-All of them are `class_mean` or `pooled`, of the summed counts or of each image; a perfect prediction gives 1 in each.
+All of them are `class_mean` or `pooled`, of the summed counts or of each image; a perfect
+prediction gives 1 in each.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +23,9 @@ Weights: TypeAlias = Sequence[float] | Literal["support"] | None
 def class_mean(counts: Counts, metric: Metric, *, weights: Weights = None, absent: Absent = "exclude") -> Tensor:
     """Average a score over the classes: counts ``(..., C)`` give float64 ``(...)``.
 
-    Weights are divided by their sum over the classes that count. Where that is 0, as for weights by support
-    on an image without truth, all classes weigh the same, so that false positives there still cost. NaN
-    where no class counts.
+    Weights are divided by their sum over the classes that count. Where that is 0, as for weights by
+    support on an image without truth, all classes weigh the same, so that false positives there
+    still cost. NaN where no class counts.
     """
     values = _settle(metric(counts), counts, absent)  # (..., C), as share
     scored = ~values.isnan()

@@ -42,7 +42,8 @@ def class_regions(prediction: Tensor, target: Tensor, task: Task) -> Iterator[li
 def inner_band(region: Mask, kernel: NDArray[np.uint8]) -> Mask:
     """Keep the pixels of a region from which the kernel reaches out of it, or out of the image.
 
-    Ignored pixels are outside every region: an object with an ignored outline has its contour inside that.
+    Ignored pixels are outside every region: an object with an ignored outline has its contour
+    inside that.
     """
     # The border counts as outside; OpenCV's default would let regions go on beyond it.
     core = cv2.erode(region.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0).view(np.bool_)

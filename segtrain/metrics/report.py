@@ -19,11 +19,13 @@ def scores(counts: Counts, class_names: Sequence[str] | None = None, *, absent: 
     - ``iou``, ``f1``, ``precision``, ``recall``: `macro`, which for a binary task is the foreground's
     - ``iou_imagewise``, ``iou_micro``: `macro_imagewise` and `micro`
     - ``accuracy``: `pixel_accuracy` over all images
-    - ``absent``: names of the classes that neither truth nor prediction holds; ``absent_policy``: how means treat them
+    - ``absent``: names of the classes that neither truth nor prediction holds; ``absent_policy``:
+      how means treat them
     - ``per_class``: by name the five metrics of each class, and ``support``, its pixels in the truth
 
-    Without ``class_names`` classes go by their number. Raises ValueError if there are too few or many names.
-    Plain floats, integers and strings; None where there is nothing to score, so that strict JSON takes it.
+    Without ``class_names`` classes go by their number. Raises ValueError if there are too few or
+    many names. Plain floats, integers and strings; None where there is nothing to score, so that
+    strict JSON takes it.
     """
     counts = counts.cpu()
     classes = counts.tp.shape[-1]

@@ -38,17 +38,18 @@ def surface_distances(
 ) -> SurfaceDistances:
     """Measure each image and class, on the CPU; ``spacing`` is the height and width of a pixel, say in mm.
 
-    The contour is every pixel of a region with a neighbour above, below, left or right outside of it, outside the
-    image, or ignored.
+    The contour is every pixel of a region with a neighbour above, below, left or right outside of
+    it, outside the image, or ignored.
 
-    - ``hausdorff``: the 95th percentile of the distances from one contour to the other, the larger of both directions
-      (Huttenlocher et al. 1993, section on partial distances); with percentile 100 the Hausdorff distance
-    - ``average``: the mean of the distances from both contours, the average symmetric surface distance (Heimann et al.
-      2009)
+    - ``hausdorff``: the 95th percentile of the distances from one contour to the other, the larger
+      of both directions (Huttenlocher et al. 1993, section on partial distances); with percentile
+      100 the Hausdorff distance
+    - ``average``: the mean of the distances from both contours, the average symmetric surface
+      distance (Heimann et al. 2009)
 
-    A class that truth and prediction both lack has no distance, NaN. Where only one of them lacks it, both
-    distances are the image's diagonal: finite, so that means stay finite, and no less than any distance
-    that could have been measured.
+    A class that truth and prediction both lack has no distance, NaN. Where only one of them lacks
+    it, both distances are the image's diagonal: finite, so that means stay finite, and no less than
+    any distance that could have been measured.
     """
     task = complete_task(task, mode, num_classes=num_classes)
     rows = [

@@ -20,10 +20,11 @@ Layout: TypeAlias = Literal["pyramid", "tokens"]
 class Demands:
     """What an architecture asks of its encoder, as defaults for the user's options.
 
-    ``depth`` halvings, ``output_stride`` as the coarsest stride, reached with dilation where it is below ``2**depth``.
-    Besides the coarsest map the architecture reads those of the strides ``skips``, or all; others need not be
-    computed. With the layout ``tokens`` the encoder is a plain vision transformer that returns ``depth`` maps of one
-    stride, and after them their prefix tokens.
+    ``depth`` halvings, ``output_stride`` as the coarsest stride, reached with dilation where it is
+    below ``2**depth``. Besides the coarsest map the architecture reads those of the strides
+    ``skips``, or all; others need not be computed. With the layout ``tokens`` the encoder is a
+    plain vision transformer that returns ``depth`` maps of one stride, and after them their prefix
+    tokens.
     """
 
     depth: int = 5
@@ -84,8 +85,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Turns an encoder's maps into one: ``forward(features) -> (N, out_channels, H / out_stride, W / out_stride)``.
 
-    ``head_kernel_size`` is the size of the convolution that predicts classes from that map, 1 unless set. ``demands``
-    are the encoder's depth and output stride in the architecture's paper.
+    ``head_kernel_size`` is the size of the convolution that predicts classes from that map, 1
+    unless set. ``demands`` are the encoder's depth and output stride in the architecture's paper.
     """
 
     demands: ClassVar[Demands] = Demands()

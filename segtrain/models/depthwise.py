@@ -16,14 +16,15 @@ _FAST_TAPS = 3
 def tile_depthwise(model: nn.Module) -> int:
     """Make depthwise convolutions that are slow in bf16 on CPUs train in small tiles there; return how many.
 
-    In the channels_last layout the backward pass of kernels beyond 3x3, and of any kernel with stride 2, is 10 to 80
-    times slower than that of a 3x3 with stride 1 (torch 2.14, oneDNN); in fp32 still 5 to 20 times. Written as a sum of
-    small stride-1 convolutions it is fast throughout. Where bf16 autocast on a CPU is off, nothing changes; weights and
-    ``state_dict`` never do.
+    In the channels_last layout the backward pass of kernels beyond 3x3, and of any kernel with
+    stride 2, is 10 to 80 times slower than that of a 3x3 with stride 1 (torch 2.14, oneDNN); in
+    fp32 still 5 to 20 times. Written as a sum of small stride-1 convolutions it is fast throughout.
+    Where bf16 autocast on a CPU is off, nothing changes; weights and ``state_dict`` never do.
     """
     slow = [module for module in model.modules() if type(module) in _TILED and _is_slow(module)]
     for conv in slow:
-        # The class alone changes: parameters stay the same objects, which an optimizer may hold already.
+        # The class alone changes: parameters stay the same objects, which an optimizer may hold
+        # already.
         conv.__class__ = _TILED[type(conv)]
     return len(slow)
 
@@ -84,7 +85,8 @@ class _TiledBackward(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
         stride, (height, width) = ctx.stride, grad.shape[-2:]
-        # With stride 1 the gradient of the image is fast as a whole, and only that of the weight needs tiles.
+        # With stride 1 the gradient of the image is fast as a whole, and only that of the weight
+        # needs tiles.
         grad_x = torch.zeros_like(x) if stride > 1 else _backward(grad, x, weight, [True, False, False])[0]
         grad_weight = torch.empty_like(weight)
         taps = _split_taps(weight.shape[-1], stride)

@@ -121,8 +121,9 @@ def assemble(
 ) -> Segmenter:
     """Join an encoder, a decoder and a head that predicts ``num_classes`` maps at the size of the image.
 
-    ``aux_heads`` are strides of encoder maps; each gets an `AuxiliaryHead`. Raises ``ConfigError`` for a stride of
-    which the encoder has no map, for less than one class, and for parts that lack what `Encoder` and `Decoder` have.
+    ``aux_heads`` are strides of encoder maps; each gets an `AuxiliaryHead`. Raises ``ConfigError``
+    for a stride of which the encoder has no map, for less than one class, and for parts that lack
+    what `Encoder` and `Decoder` have.
     """
     check_encoder(encoder)
     check_decoder(decoder)
@@ -150,8 +151,8 @@ def assemble(
 def _find_map(strides: Sequence[int], stride: int) -> int:
     """Index of the map that an auxiliary head gets: the last one of its stride.
 
-    Of several maps of the coarsest stride, as of a dilated encoder or a plain transformer, it is the one before the
-    last: the last is what the decoder works on (as in Zhao et al. 2017).
+    Of several maps of the coarsest stride, as of a dilated encoder or a plain transformer, it is
+    the one before the last: the last is what the decoder works on (as in Zhao et al. 2017).
     """
     found = [index for index, own in enumerate(strides) if index > 0 and own == stride]
     if not found:

@@ -16,8 +16,8 @@ Activation: TypeAlias = Literal["sigmoid", "softmax"]
 class SegmentationHead(nn.Sequential):
     """Predicts ``out_channels`` maps with one convolution and upsamples them bilinearly by ``upsampling``.
 
-    Upsampling aligns corners. The output is raw logits unless an activation is given. Raises ``ConfigError`` for an
-    unknown activation, and for a softmax over one channel.
+    Upsampling aligns corners. The output is raw logits unless an activation is given. Raises
+    ``ConfigError`` for an unknown activation, and for a softmax over one channel.
     """
 
     def __init__(
@@ -47,8 +47,9 @@ class SegmentationHead(nn.Sequential):
 class AuxiliaryHead(nn.Sequential):
     """Predicts ``out_channels`` maps from one of the encoder's, at its resolution, for deep supervision.
 
-    The fully convolutional head of Zhao et al. 2017 (https://arxiv.org/abs/1612.01105, section 3.3): a 3x3 convolution
-    to a quarter of the channels, dropout of whole channels, and a 1x1 convolution.
+    The fully convolutional head of Zhao et al. 2017 (https://arxiv.org/abs/1612.01105, section
+    3.3): a 3x3 convolution to a quarter of the channels, dropout of whole channels, and a 1x1
+    convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, dropout: float = 0.1) -> None:

@@ -33,8 +33,8 @@ def make_norm(norm: Norm, channels: int) -> nn.Module:
 class PooledBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation for maps that may shrink to one pixel, as after global pooling.
 
-    With a batch of one that is a single value per channel, which has no variance. Training then normalises with the
-    running statistics, as inference does, and does not update them.
+    With a batch of one that is a single value per channel, which has no variance. Training then
+    normalises with the running statistics, as inference does, and does not update them.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ _FULL_SCALE = {torch.uint8: 255.0, torch.uint16: 65535.0}
 class Normalize(nn.Module):
     """Scales images to 0..1, subtracts ``mean`` and divides by ``std`` (one number a channel, on that scale).
 
-    ``input_range`` is the pixel value that becomes 1, or the two that become 0 and 1: by default 0 and 255 for uint8, 0
-    and 65535 for uint16, 0 and 1 for floats. The attribute ``value_range`` holds both ends, None where the dtype
-    decides. The numbers are not in the ``state_dict``; ``Normalize(**normalize.config())`` is an equal module.
+    ``input_range`` is the pixel value that becomes 1, or the two that become 0 and 1: by default 0
+    and 255 for uint8, 0 and 65535 for uint16, 0 and 1 for floats. The attribute ``value_range``
+    holds both ends, None where the dtype decides. The numbers are not in the ``state_dict``;
+    ``Normalize(**normalize.config())`` is an equal module.
     """
 
     scale: Tensor
@@ -56,7 +57,8 @@ class Normalize(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Normalise ``(N, C, H, W)`` of uint8, uint16 or float to float32 of the same memory format."""
         full_scale = _FULL_SCALE.get(image.dtype, 1.0) if self.span is None else self.span
-        # uint8 stays: torch multiplies it by float without a copy in between, which it cannot with uint16.
+        # uint8 stays: torch multiplies it by float without a copy in between, which it cannot with
+        # uint16.
         if image.dtype == torch.uint16 or image.is_floating_point():
             image = image.float()
         # Not torch.addcmul: its vectorised body and its tail round differently, so that a pixel's value would depend on

@@ -16,7 +16,8 @@ from segtrain.models.normalize import Normalize
 class Outputs(NamedTuple):
     """Outputs of a model with any heads.
 
-    ``logits`` and each of ``aux`` are ``(N, num_classes, H, W)``, ``labels`` are logits of the whole image, ``(N, K)``.
+    ``logits`` and each of ``aux`` are ``(N, num_classes, H, W)``, ``labels`` are logits of the
+    whole image, ``(N, K)``.
     """
 
     logits: Tensor
@@ -33,14 +34,16 @@ class Outputs(NamedTuple):
 class Segmenter(nn.Module):
     """Predicts logits ``(N, num_classes, H, W)`` for a normalised float image ``(N, C, H, W)`` of any size.
 
-    ``model(model.normalize(image))`` takes stored pixels at the training size; a trained model knows that size:
-    ``model(model.preprocess(image))``. Modules are named as in segmentation_models_pytorch, so the weights of its Unet
-    and FPN load with ``load_state_dict`` where the encoder is one of its ``tu-`` encoders. One exception: drop
+    ``model(model.normalize(image))`` takes stored pixels at the training size; a trained model
+    knows that size: ``model(model.preprocess(image))``. Modules are named as in
+    segmentation_models_pytorch, so the weights of its Unet and FPN load with ``load_state_dict``
+    where the encoder is one of its ``tu-`` encoders. One exception: drop
     ``decoder.blocks.<last>.attention1.*`` of a Unet with scSE, which it stores and never uses.
 
-    With a ``classification_head``, which gets the coarsest map, the output is the pair ``(logits, labels)``. In
-    training mode with ``aux_heads``, keyed by the index of the encoder's map that each gets, it is `Outputs`; in
-    evaluation mode they do not run. ``Outputs.of(output)`` reads all three.
+    With a ``classification_head``, which gets the coarsest map, the output is the pair
+    ``(logits, labels)``. In training mode with ``aux_heads``, keyed by the index of the encoder's
+    map that each gets, it is `Outputs`; in evaluation mode they do not run.
+    ``Outputs.of(output)`` reads all three.
     """
 
     def __init__(

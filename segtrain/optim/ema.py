@@ -12,9 +12,9 @@ M = TypeVar("M", bound=nn.Module)
 class ModelEma(Generic[M]):
     """``average = decay * average + (1 - decay) * model`` after every optimizer step (Tarvainen and Valpola 2017).
 
-    The decay warms up as ``(1 + step) / (10 + step)``, so that the random start is soon forgotten. Floating
-    buffers (running statistics) are averaged as weights are; integer buffers are copied. Updates are grouped
-    kernels without a device synchronisation.
+    The decay warms up as ``(1 + step) / (10 + step)``, so that the random start is soon forgotten.
+    Floating buffers (running statistics) are averaged as weights are; integer buffers are copied.
+    Updates are grouped kernels without a device synchronisation.
     """
 
     def __init__(self, model: M, *, decay: float) -> None:

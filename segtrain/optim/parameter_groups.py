@@ -15,7 +15,8 @@ def parameter_groups(
     Frozen parameters are included: an optimizer skips those without a gradient, and some are unfrozen
     later. Each group carries ``base_lr``, which a schedule's factor multiplies.
     """
-    # Groups in order of first appearance: the optimizer numbers its state by it, and checkpoints hold that.
+    # Groups in order of first appearance: the optimizer numbers its state by it, and checkpoints
+    # hold that.
     sorted_out: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         factor = encoder_lr_factor if name.startswith("encoder.") else 1.0

@@ -26,7 +26,8 @@ class Constant:
 
     def __call__(self, step: int, total_steps: int) -> float:
         """Return the factor of one step."""
-        # Above 0 at the first step, which would teach nothing else, and 1 at the first after the warm-up.
+        # Above 0 at the first step, which would teach nothing else, and 1 at the first after the
+        # warm-up.
         return min(1.0, (step + 1) / (self.warmup_steps(total_steps) + 1))
 
     def warmup_steps(self, total_steps: int) -> int:

@@ -1,8 +1,9 @@
 """Input checks of losses and metrics: logits and labels in the layout of `Task`, or one clear error.
 
-In a binary or multiclass task a target may have an axis for its one map, ``(N, 1, H, W)``, and in a multilabel task
-with one class may lack it: both are unambiguous. Labels may have any integer type, bool, or floats that are whole
-numbers. All other shapes would broadcast, or be read as something else, and are refused.
+In a binary or multiclass task a target may have an axis for its one map, ``(N, 1, H, W)``, and in a
+multilabel task with one class may lack it: both are unambiguous. Labels may have any integer type,
+bool, or floats that are whole numbers. All other shapes would broadcast, or be read as something
+else, and are refused.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ _EXAMPLE = 'task=make_task("multiclass", ["sky", "cat"])'
 def find_task(task: Task | Mode | None, mode: Mode | None = None, *, num_classes: int | None = None) -> Task | Mode:
     """Return the task, given as such or as a mode under either name; or the mode, if its classes are unknown.
 
-    A binary task has one class; the other modes need ``num_classes``. Raises ConfigError for anything else.
+    A binary task has one class; the other modes need ``num_classes``. Raises ConfigError for
+    anything else.
     """
     if (task is None) == (mode is None):
         raise ConfigError(f"task: expected either a task or a mode, got {task!r} and mode {mode!r}; give mode='binary'")
@@ -74,9 +76,9 @@ def task_of_logits(task: Task | Mode | None, mode: Mode | None, logits: Tensor) 
 def lay_out(target: Tensor, logits: Tensor, task: Task) -> Tensor:
     """Return the target of these logits in the layout of `Task`, without a copy where it has that already.
 
-    Raises ValueError if the shapes do not fit together, and DataError for labels that the task does not have:
-    at once on a CPU, on CUDA by a device assertion, without a synchronisation. While a graph is compiled or
-    exported the values are not checked.
+    Raises ValueError if the shapes do not fit together, and DataError for labels that the task does
+    not have: at once on a CPU, on CUDA by a device assertion, without a synchronisation. While a
+    graph is compiled or exported the values are not checked.
     """
     check_logits(logits, task, target)
     shape = tuple(logits.shape)
@@ -88,7 +90,8 @@ def lay_out(target: Tensor, logits: Tensor, task: Task) -> Tensor:
 def lay_out_maps(prediction: Tensor, target: Tensor, task: Task) -> tuple[Tensor, Tensor]:
     """Return predicted and true labels in the layout of `Task`, ``(N, H, W)`` or ``(N, C, H, W)``.
 
-    Raises ValueError if the shapes do not fit together, or for dtypes that are not labels. Values are not checked.
+    Raises ValueError if the shapes do not fit together, or for dtypes that are not labels. Values
+    are not checked.
     """
     _check_is_tensor("prediction", prediction)
     _check_is_tensor("target", target)
@@ -173,7 +176,8 @@ def _unsigned(labels: NDArray[np.generic]) -> NDArray[np.unsignedinteger]:
 def assert_labels(target: Tensor, task: Task) -> None:
     """Assert on the device that integers or floats are labels of the task, without a synchronisation.
 
-    A CPU raises RuntimeError at once. CUDA reports it at the next call that waits, and is unusable after that.
+    A CPU raises RuntimeError at once. CUDA reports it at the next call that waits, and is unusable
+    after that.
     """
     torch._assert_async(_are_labels(target, task).all(), "the target holds what is no label of the task")
 

@@ -22,10 +22,11 @@ _NARROW = (torch.uint8, torch.int8, torch.int16)
 class Task:
     """Base class of tasks: what is predicted, and the layout of logits, label maps and targets.
 
-    Logits are raw, ``(N, out_channels, H, W)``. Targets are integers, ``(N, H, W)`` (multilabel: ``(N, C, H, W)`` of
-    0 and 1), where ``ignore_index`` marks pixels that never count. ``class_names`` are the classes that are scored:
-    the foreground for a binary task, every class otherwise. ``cuts`` are the operating points of classes that are
-    decided on their own: logits above which they are predicted, 0 unless given.
+    Logits are raw, ``(N, out_channels, H, W)``. Targets are integers, ``(N, H, W)`` (multilabel:
+    ``(N, C, H, W)`` of 0 and 1), where ``ignore_index`` marks pixels that never count.
+    ``class_names`` are the classes that are scored: the foreground for a binary task, every class
+    otherwise. ``cuts`` are the operating points of classes that are decided on their own: logits
+    above which they are predicted, 0 unless given.
     """
 
     mode: Mode
@@ -98,9 +99,9 @@ class Task:
     ) -> Tensor:
         """Negative log-likelihood of each true label, in the target's shape; 0 where it is not ``known``.
 
-        ``known`` is `is_known` of the target, computed once by the caller. Smoothing moves that share of the
-        probability from the true label to all labels evenly (Szegedy et al. 2016, section 7). A single logit x
-        stands for the softmax over [0, x].
+        ``known`` is `is_known` of the target, computed once by the caller. Smoothing moves that
+        share of the probability from the true label to all labels evenly (Szegedy et al. 2016,
+        section 7). A single logit x stands for the softmax over [0, x].
         """
         raise NotImplementedError
 

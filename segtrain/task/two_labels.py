@@ -21,9 +21,9 @@ def binary_nll(
 ) -> Tensor:
     """Binary cross-entropy of each logit; smoothing moves the truth from 0 and 1 towards 1/2, as a share of that way.
 
-    All of one shape; ``truth`` and ``known`` are bool, and ``truth`` is false where not ``known``: loss and
-    gradient are 0 there. ``known`` may have one channel for all; ``pos_weight`` broadcasts and multiplies the
-    loss of positive pixels.
+    All of one shape; ``truth`` and ``known`` are bool, and ``truth`` is false where not ``known``:
+    loss and gradient are 0 there. ``known`` may have one channel for all; ``pos_weight`` broadcasts
+    and multiplies the loss of positive pixels.
     """
     sign = _signs(truth, known.view(torch.int8), logits.dtype)  # -1 where true, 1 where false, 0 where unknown
     nll: Tensor = _SignedNLL.apply(logits, sign, known)
@@ -72,8 +72,8 @@ class _SignedNLL(torch.autograd.Function):
 def _softplus(x: Tensor, *, learning: bool) -> Tensor:
     """Compute log(1 + e^x).
 
-    For metrics a CPU has to give the same bits wherever x stands in memory, as sums over images must not
-    depend on the batch size. Torch's softplus does not, its logsigmoid does.
+    For metrics a CPU has to give the same bits wherever x stands in memory, as sums over images
+    must not depend on the batch size. Torch's softplus does not, its logsigmoid does.
     """
     if x.is_cpu and _HAS_AVX512:
         return _softplus_by_log(x)

@@ -46,7 +46,8 @@ class ASPP(nn.Module):
         """Concatenate the branches and project them to ``out_channels``."""
         # (N, out_channels, H, W) each, and (N, out_channels, 1, 1)
         *dense, pooled = (conv(x) for conv in self.convs)
-        # The pooled branch is the same at every pixel: projecting it separately, as 1x1, saves a fifth of the work.
+        # The pooled branch is the same at every pixel: projecting it separately, as 1x1, saves a
+        # fifth of the work.
         weight, width = self.project.get_parameter("0.weight"), pooled.shape[1]
         x = F.conv2d(torch.cat(dense, dim=1), weight[:, :-width]) + F.conv2d(pooled, weight[:, -width:])
         for layer in self.project[1:]:

@@ -11,8 +11,9 @@ from torch.utils.checkpoint import checkpoint
 class AtrousConv2d(nn.Conv2d):
     """A same-size 3x3 convolution whose taps lie ``rate`` pixels apart; taps that only meet padding are skipped.
 
-    On a map of up to ``rate`` rows these are the upper and the lower row of taps, and likewise for columns: on a 32x32
-    map at rate 36 the kernel degenerates to 1x1 (Chen et al. 2017, section 3.3).
+    On a map of up to ``rate`` rows these are the upper and the lower row of taps, and likewise for
+    columns: on a 32x32 map at rate 36 the kernel degenerates to 1x1 (Chen et al. 2017, section
+    3.3).
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, rate: int = 1, groups: int = 1) -> None:
@@ -35,8 +36,9 @@ class AtrousConv2d(nn.Conv2d):
 def convolve_phases(x: Tensor, kernel: Tensor, rates: Sequence[int]) -> Tensor:
     """Convolve depthwise at ``rates``, along rows and columns, by undilated convolutions of the phases of a map.
 
-    A phase is every ``rate``-th row and column. On CPUs an undilated depthwise convolution takes a fraction of the time
-    (a quarter in bf16 at rate 12, copies included), unless a phase has fewer than three rows or columns (torch 2.14).
+    A phase is every ``rate``-th row and column. On CPUs an undilated depthwise convolution takes a
+    fraction of the time (a quarter in bf16 at rate 12, copies included), unless a phase has fewer
+    than three rows or columns (torch 2.14).
     """
     count, channels, *size = x.shape
     height, width = (-(-length // rate) for length, rate in zip(size, rates, strict=True))
@@ -58,7 +60,8 @@ def _convolve_depthwise(x: Tensor, kernel: Tensor, rates: Sequence[int]) -> Tens
     three_in_a_phase = all(2 * rate < length for rate, length in zip(rates, x.shape[-2:], strict=True))
     if max(rates) == 1 or not three_in_a_phase:
         return _convolve(x, kernel, rates, x.shape[1])
-    # The phases are a copy of the map: the backward pass recomputes it, as keeping it would cost memory.
+    # The phases are a copy of the map: the backward pass recomputes it, as keeping it would cost
+    # memory.
     out: Tensor = checkpoint(convolve_phases, x, kernel, rates, use_reentrant=False, preserve_rng_state=False)
     return out
 

@@ -19,8 +19,9 @@ _SKIP_STRIDE = 4
 class DeepLabV3Plus(Decoder):
     """Atrous spatial pyramid pooling of the coarsest map, fused with the encoder's low-level map of stride 4.
 
-    ``atrous_rates`` are in pixels of the coarsest map; ``skip_channels`` are those that the map of stride 4 is reduced
-    to. Raises ``ConfigError`` for an encoder without a map of stride 4, or without a coarser one.
+    ``atrous_rates`` are in pixels of the coarsest map; ``skip_channels`` are those that the map of
+    stride 4 is reduced to. Raises ``ConfigError`` for an encoder without a map of stride 4, or
+    without a coarser one.
     """
 
     demands = Demands(output_stride=16, skips=(_SKIP_STRIDE,))

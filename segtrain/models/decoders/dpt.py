@@ -24,11 +24,12 @@ _OUT_STRIDE = 2
 class DPT(Decoder):
     """Reassembles a transformer's maps at strides 4, 8, 16 and 32, and fuses them from coarse to fine, up to stride 2.
 
-    ``readout`` is the use of the prefix tokens that come with each map: ``cat`` concatenates the class token to each
-    pixel and projects them, ``add`` adds the mean of the tokens, ``ignore`` drops them, as happens for an encoder
-    without them. ``intermediate_channels`` are those of the maps, finest first; an encoder of fewer maps takes the
-    first ones. Patches may have any size: 14 pixels count as 16 until the last upsampling, which corrects for it.
-    Raises ``ConfigError`` for an unknown ``readout`` and for more maps than ``intermediate_channels``.
+    ``readout`` is the use of the prefix tokens that come with each map: ``cat`` concatenates the
+    class token to each pixel and projects them, ``add`` adds the mean of the tokens, ``ignore``
+    drops them, as happens for an encoder without them. ``intermediate_channels`` are those of the
+    maps, finest first; an encoder of fewer maps takes the first ones. Patches may have any size: 14
+    pixels count as 16 until the last upsampling, which corrects for it. Raises ``ConfigError`` for
+    an unknown ``readout`` and for more maps than ``intermediate_channels``.
     """
 
     demands = Demands(depth=4, layout="tokens")
@@ -115,7 +116,8 @@ class CatReadout(nn.Module):
         assert tokens is not None
         linear, activation = self.project
         assert isinstance(linear, nn.Linear)
-        # A linear layer of a concatenation is the sum of two, and that of the class token is the same at every pixel.
+        # A linear layer of a concatenation is the sum of two, and that of the class token is the
+        # same at every pixel.
         of_pixel, of_token = linear.weight.chunk(2, dim=1)
         class_token = tokens[:, 0].clone()  # a view would keep all tokens in memory for the backward pass
         token = F.linear(class_token, of_token, linear.bias)

@@ -21,7 +21,8 @@ _NORM_GROUPS = 32
 class FPN(Decoder):
     """Top-down pyramid over the four coarsest maps, whose levels are upsampled to the finest and merged.
 
-    Raises ``ConfigError`` for an encoder with fewer maps, and for ``segmentation_channels`` that are no multiple of 32.
+    Raises ``ConfigError`` for an encoder with fewer maps, and for ``segmentation_channels`` that
+    are no multiple of 32.
     """
 
     head_kernel_size = 1

@@ -16,7 +16,8 @@ _BOTTLENECK = 4  # the channels inside a block are a quarter of those that come 
 class Linknet(Decoder):
     """Upsamples by bottleneck blocks down to stride 1, adding the encoder's map of each stride.
 
-    Where there is no such map, a block keeps the number of channels; the last one has ``final_channels``.
+    Where there is no such map, a block keeps the number of channels; the last one has
+    ``final_channels``.
     """
 
     head_kernel_size = 1

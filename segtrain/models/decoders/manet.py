@@ -16,9 +16,9 @@ from segtrain.models.layers import ConvNormReLU, Interpolation, Norm, initialize
 class MAnet(Decoder):
     """U-Net with position attention on the coarsest map, and channel attention where skips are joined.
 
-    ``channels`` are those of the steps, coarsest first. ``pab_channels`` is the length of the queries and keys of the
-    position-wise attention; ``reduction`` divides the channels inside the channel attention. Raises ``ConfigError`` if
-    there are fewer channels than the encoder asks for.
+    ``channels`` are those of the steps, coarsest first. ``pab_channels`` is the length of the
+    queries and keys of the position-wise attention; ``reduction`` divides the channels inside the
+    channel attention. Raises ``ConfigError`` if there are fewer channels than the encoder asks for.
     """
 
     head_kernel_size = 3
@@ -112,7 +112,8 @@ class FusionBlock(nn.Module):
     def forward(self, x: Tensor, skip: Tensor, size: Sequence[int]) -> Tensor:
         """Go from a coarser map to ``(N, out_channels, *size)``; ``skip`` has that size."""
         x = self.hl_conv(x)
-        # Weighing before upsampling takes a quarter of the pixels. The means stay, except at a bicubic rim.
+        # Weighing before upsampling takes a quarter of the pixels. The means stay, except at a
+        # bicubic rim.
         averaged = resize(x, size, mode="bicubic") if self.interpolation == "bicubic" else x
         x = resize(x * (self.SE_hl(averaged) + self.SE_ll(skip)), size, mode=self.interpolation)
         x = torch.cat([x, skip], dim=1)  # (N, 2 * skip_channels, *size)

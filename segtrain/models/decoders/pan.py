@@ -115,7 +115,8 @@ class ConvBatchNorm(nn.Module):
 class SameConv2d(nn.Conv2d):
     """A same-size convolution that skips the taps which only meet padding, on maps smaller than its kernel.
 
-    They add nothing, and in bf16 on CPUs they spoil the gradient of a 7x7 kernel on a 2x2 map (torch 2.14, oneDNN).
+    They add nothing, and in bf16 on CPUs they spoil the gradient of a 7x7 kernel on a 2x2 map
+    (torch 2.14, oneDNN).
     """
 
     def forward(self, input: Tensor) -> Tensor:

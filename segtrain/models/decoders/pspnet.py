@@ -16,8 +16,8 @@ from segtrain.models.layers import ConvNormReLU, Norm, initialize_he
 class PSPNet(Decoder):
     """Pyramid pooling of the coarsest map: averages over grids of ``pool_sizes`` cells a side, joined with the map.
 
-    ``channels`` are those of the result; the channels of all grids together are as many as the map has. Raises
-    ``ConfigError`` for more grids than that.
+    ``channels`` are those of the result; the channels of all grids together are as many as the map
+    has. Raises ``ConfigError`` for more grids than that.
     """
 
     demands = Demands(depth=3, skips=())  # a map of stride 8, which the paper reaches by dilation
@@ -68,7 +68,8 @@ class PyramidPooling(nn.Module):
 class GridAverage(nn.Module):
     """Average pooling of a map to ``cells`` x ``cells``, a 1x1 convolution, and upsampling to the map's size.
 
-    A single cell is not normalised, as one image has no statistics there. A map may be smaller than the grid.
+    A single cell is not normalised, as one image has no statistics there. A map may be smaller than
+    the grid.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, cells: int, norm: Norm) -> None:

@@ -18,10 +18,11 @@ _COARSEST = 8
 class Segformer(Decoder):
     """Projects every map to ``channels``, resizes all to a quarter of the image's size and fuses them.
 
-    Everything between an encoder's map and the normalisation is linear (section 3.2: a linear layer for each map,
-    bilinear resizing, concatenation, a 1x1 convolution). So both layers of a map are applied as one, at the smaller of
-    its two sizes, and the maps are summed instead of concatenated: the same result with a fraction of the work and
-    memory. Raises ``ConfigError`` for an encoder whose maps are all finer than stride 8.
+    Everything between an encoder's map and the normalisation is linear (section 3.2: a linear layer
+    for each map, bilinear resizing, concatenation, a 1x1 convolution). So both layers of a map are
+    applied as one, at the smaller of its two sizes, and the maps are summed instead of
+    concatenated: the same result with a fraction of the work and memory. Raises ``ConfigError`` for
+    an encoder whose maps are all finer than stride 8.
     """
 
     head_kernel_size = 1

@@ -15,8 +15,8 @@ from segtrain.models.layers import ConvNormReLU, Interpolation, Norm, SpatialCha
 class Unet(Decoder):
     """Upsamples step by step to stride 1, concatenating the encoder's map of each stride where there is one.
 
-    ``channels`` are those of the steps, coarsest first; ``center`` adds two convolutions before the first of them.
-    Raises ``ConfigError`` if there are fewer than the encoder asks for.
+    ``channels`` are those of the steps, coarsest first; ``center`` adds two convolutions before the
+    first of them. Raises ``ConfigError`` if there are fewer than the encoder asks for.
     """
 
     head_kernel_size = 3

@@ -16,14 +16,15 @@ from segtrain.models.layers import Interpolation, Norm, initialize_he, resize
 class UnetPlusPlus(Decoder):
     """U-Net with nested dense skip paths: convolution nodes between each encoder map and the decoder.
 
-    A row holds the maps of one stride: the encoder's last, the decoder's first, the nodes in between. Each except the
-    encoder's is computed from its counterpart in the coarser row, upsampled, and all maps behind it in its own row.
-    ``channels`` are those of the first maps, coarsest row first; the nodes in between have as many as the encoder's
-    map. A stride without an encoder map has the first one only. Raises ``ConfigError`` if there are fewer channels than
-    the encoder asks for.
+    A row holds the maps of one stride: the encoder's last, the decoder's first, the nodes in
+    between. Each except the encoder's is computed from its counterpart in the coarser row,
+    upsampled, and all maps behind it in its own row. ``channels`` are those of the first maps,
+    coarsest row first; the nodes in between have as many as the encoder's map. A stride without an
+    encoder map has the first one only. Raises ``ConfigError`` if there are fewer channels than the
+    encoder asks for.
 
-    segmentation_models_pytorch also stores ``center.*`` (VGG) and, with scSE, ``blocks.<last>.attention1.*``; it uses
-    neither.
+    segmentation_models_pytorch also stores ``center.*`` (VGG) and, with scSE,
+    ``blocks.<last>.attention1.*``; it uses neither.
     """
 
     head_kernel_size = 3

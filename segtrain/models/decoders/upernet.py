@@ -19,10 +19,11 @@ _MIN_LEVELS = 2
 class UPerNet(Decoder):
     """Pyramid pooling of the coarsest map and a top-down pyramid over the maps from stride 4 on, fused.
 
-    Each map is first normalised over its channels. ``pool_sizes`` are the heights and widths of the pooled maps. Raises
-    ``ConfigError`` for an encoder with fewer than two maps from stride 4 on.
+    Each map is first normalised over its channels. ``pool_sizes`` are the heights and widths of the
+    pooled maps. Raises ``ConfigError`` for an encoder with fewer than two maps from stride 4 on.
 
-    segmentation_models_pytorch keeps batch normalisation in ``psp.out_conv`` whatever its ``decoder_use_norm`` is.
+    segmentation_models_pytorch keeps batch normalisation in ``psp.out_conv`` whatever its
+    ``decoder_use_norm`` is.
     """
 
     head_kernel_size = 1

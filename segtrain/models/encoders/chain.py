@@ -19,8 +19,9 @@ _PROBE = 64  # pixels a side of the image that is passed through a model to see 
 class Chain(nn.Module):
     """The first part of a model: the modules ``steps`` in turn, with a map taken after each of ``taps``, finest first.
 
-    Modules keep their names in the model, so its weights load. The blocks of dual path networks (Chen et al. 2017)
-    return maps before activation; the map taken is after the ReLU that their next block begins with.
+    Modules keep their names in the model, so its weights load. The blocks of dual path networks
+    (Chen et al. 2017) return maps before activation; the map taken is after the ReLU that their
+    next block begins with.
     """
 
     def __init__(self, model: nn.Module, steps: Sequence[str], taps: Sequence[str]) -> None:
@@ -49,9 +50,10 @@ def _activated(x: Tensor | tuple[Tensor, Tensor]) -> Tensor:
 def cut(model: nn.Module, taps: Sequence[str], *, in_channels: int = 3) -> Chain:
     """Cut a model behind the last of ``taps``: names of its modules, in the order in which they run.
 
-    The last may lie within a module of the chain, as ``norm5.drop`` does: the layers after it there, an activation, are
-    left out. Raises ``ConfigError`` for a name that the model lacks, and where the modules up to the last are no chain,
-    that is, not each called once with the result of the one before.
+    The last may lie within a module of the chain, as ``norm5.drop`` does: the layers after it
+    there, an activation, are left out. Raises ``ConfigError`` for a name that the model lacks, and
+    where the modules up to the last are no chain, that is, not each called once with the result of
+    the one before.
     """
     modules = dict(model.named_modules())
     unknown = [tap for tap in taps if tap not in modules]
@@ -72,9 +74,9 @@ def cut(model: nn.Module, taps: Sequence[str], *, in_channels: int = 3) -> Chain
 def dilate(chain: Chain, output_stride: int, *, in_channels: int = 3) -> None:
     """Dilate a chain so that its maps have ``output_stride`` or finer, if they do not already.
 
-    Between two taps all convolutions lose their stride and get one rate of dilation, the first ones too, unlike in
-    timm. Raises ``ConfigError`` where something else makes a map coarser, such as pooling, or where the taps have not
-    the strides 2, 4, 8, ...
+    Between two taps all convolutions lose their stride and get one rate of dilation, the first ones
+    too, unlike in timm. Raises ``ConfigError`` where something else makes a map coarser, such as
+    pooling, or where the taps have not the strides 2, 4, 8, ...
     """
     _, strides = measure(chain, in_channels)
     if strides[-1] <= output_stride:
@@ -157,7 +159,8 @@ def _check_chain(model: nn.Module, steps: Sequence[str], in_channels: int) -> No
 
 
 def _graft(root: nn.Module, name: str, module: nn.Module) -> None:
-    # Containers in between are rebuilt empty, so that names stay and what a model has besides is left behind.
+    # Containers in between are rebuilt empty, so that names stay and what a model has besides is
+    # left behind.
     *path, last = name.split(".")
     for part in path:
         if not hasattr(root, part):

@@ -19,9 +19,10 @@ def dilate_convolutions(module: nn.Module, rate: int) -> None:
 def dilate_stages(model: Any, output_stride: int) -> bool:
     """Dilate timm's features to ``output_stride`` or finer, as in dilated residual networks (Yu et al. 2017).
 
-    Returns whether that is possible: the modules have to run in a row, and kernels beyond that stride need odd sides.
-    Other layers that make maps coarser, such as pooling, stay, which shows in the size of the maps. A stage that
-    upsamples uses strides for another purpose, and is refused.
+    Returns whether that is possible: the modules have to run in a row, and kernels beyond that
+    stride need odd sides. Other layers that make maps coarser, such as pooling, stay, which shows
+    in the size of the maps. A stage that upsamples uses strides for another purpose, and is
+    refused.
     """
     if not isinstance(model, FeatureListNet):
         return False

@@ -13,8 +13,8 @@ from segtrain.models.contract import Encoder
 def stage_parameters(encoder: Encoder, stages: int) -> set[str]:
     """Return the names of the parameters that the first ``stages`` maps after the image depend on.
 
-    Found by differentiating a forward pass on the meta device, so it holds for every kind of network. Raises
-    ``ConfigError`` if there are fewer maps.
+    Found by differentiating a forward pass on the meta device, so it holds for every kind of
+    network. Raises ``ConfigError`` if there are fewer maps.
     """
     count = len(encoder.strides) - 1
     if not 1 <= stages <= count:

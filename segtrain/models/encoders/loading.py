@@ -26,8 +26,9 @@ class Load:
 def checked_loading(path: Path, *, encoder: str) -> Iterator[list[Load]]:
     """Record keys that do not fit while timm loads ``path``; any failure becomes a ``ConfigError`` that names it.
 
-    timm loads leniently and only logs what was left out: with the weights of another model, training would start from
-    random ones. Patches ``nn.Module.load_state_dict`` for the time of the block, so it is not for threads.
+    timm loads leniently and only logs what was left out: with the weights of another model,
+    training would start from random ones. Patches ``nn.Module.load_state_dict`` for the time of the
+    block, so it is not for threads.
     """
     loads: list[Load] = []
     original = nn.Module.load_state_dict

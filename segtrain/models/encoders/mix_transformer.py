@@ -1,8 +1,8 @@
 """Mix Transformer, the encoder of SegFormer (Xie et al. 2021, https://arxiv.org/abs/2105.15203), as timm models.
 
-Importing this module registers ``mit_b0`` to ``mit_b5`` with ``timm.create_model``. Between the layers a map is
-``(N, H, W, C)``: a sequence of tokens for linear layers and normalisations, and for convolutions, without a copy,
-``(N, C, H, W)`` in the channels_last memory format.
+Importing this module registers ``mit_b0`` to ``mit_b5`` with ``timm.create_model``. Between the
+layers a map is ``(N, H, W, C)``: a sequence of tokens for linear layers and normalisations, and for
+convolutions, without a copy, ``(N, C, H, W)`` in the channels_last memory format.
 """
 
 import re
@@ -27,9 +27,10 @@ _FEW_KEYS = 256  # up to which plain products beat torch's fused attention in bf
 class MixTransformer(nn.Module):
     """Four stages at strides 4, 8, 16 and 32: an overlapping patch embedding and transformer blocks (section 3.1).
 
-    ``widths``, ``depths``, ``heads`` and ``reductions`` are the channels, the blocks, the attention heads and the
-    reduction of keys and values in height and width, one number for each stage (table 6). The stochastic depth of the
-    blocks rises linearly to ``drop_path_rate``. Images are ``(N, in_chans, H, W)`` with sides of at least 32 pixels.
+    ``widths``, ``depths``, ``heads`` and ``reductions`` are the channels, the blocks, the attention
+    heads and the reduction of keys and values in height and width, one number for each stage (table
+    6). The stochastic depth of the blocks rises linearly to ``drop_path_rate``. Images are
+    ``(N, in_chans, H, W)`` with sides of at least 32 pixels.
     """
 
     def __init__(
@@ -140,7 +141,8 @@ class OverlapPatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, h, w, channels)``."""
-        # Converted before the convolution: of an image that is three channels, and not the many that it returns.
+        # Converted before the convolution: of an image that is three channels, and not the many
+        # that it returns.
         x = self.proj(x.contiguous(memory_format=torch.channels_last))
         return self.norm(x.permute(0, 2, 3, 1))  # type: ignore[no-any-return]
 
@@ -217,7 +219,8 @@ class MixFFN(nn.Module):
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention of ``(N, heads, queries, C)`` and ``(N, heads, keys, C)``."""
-    # On CPUs torch's fused kernel takes twice the time of plain products in bf16, up to some 256 keys (torch 2.14).
+    # On CPUs torch's fused kernel takes twice the time of plain products in bf16, up to some 256
+    # keys (torch 2.14).
     if query.dtype == torch.bfloat16 and query.device.type == "cpu" and key.shape[-2] <= _FEW_KEYS:
         scores: Tensor = query @ (key * key.shape[-1] ** -0.5).mT
         return scores.softmax(-1) @ value
@@ -229,7 +232,8 @@ def _initialize(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Conv2d):
-        # He et al. 2015, fan out; torch's own ignores groups, so that of a depthwise convolution would be too large.
+        # He et al. 2015, fan out; torch's own ignores groups, so that of a depthwise convolution
+        # would be too large.
         fan_out = module.weight[:, 0].numel() / module.groups
         nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
         assert module.bias is not None

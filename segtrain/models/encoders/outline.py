@@ -91,7 +91,8 @@ class Outline:
 def outline(name: str, *, img_size: int | None = None, drop_path_rate: float = 0.0) -> Outline:
     """Return the outline of an encoder, without allocating it.
 
-    Raises ``ConfigError`` for names that timm lacks, models that cannot be encoders and options that they do not take.
+    Raises ``ConfigError`` for names that timm lacks, models that cannot be encoders and options
+    that they do not take.
     """
     arch = names.resolve(name).partition(".")[0]
     if not timm.is_model(arch):
@@ -172,6 +173,7 @@ def _strides_and_options(name: str, arch: str, drop_path_rate: float) -> tuple[t
         except RuntimeError as error:  # what timm raises for models made of one piece
             raise ConfigError(f"encoder.name: {name} yields no feature maps ({error})") from error
         else:
-            # A feature without a module is listed but not available (TResNet); with stride 1 it is never chosen.
+            # A feature without a module is listed but not available (TResNet); with stride 1 it is
+            # never chosen.
             return tuple(feature["reduction"] if feature["module"] else 1 for feature in info), options
     raise ConfigError(f"encoder.drop_path_rate: {name} does not take it; set encoder.drop_path_rate=0") from refused

@@ -14,12 +14,14 @@ _COLOURS = 3
 def adapt_stem(source: nn.Module, target: nn.Module, *, encoder: str) -> None:
     """Copy to ``target`` the weights of ``source``, the same network for images of three channels.
 
-    Tensors of another shape are those that see the image: ``(C, 3, h, w)``, or ``(C, n * 3, ...)`` where patches of n
-    pixels are its channels. For one channel they are summed over the colours, otherwise the colours are repeated in
-    turn and scaled; so images whose channels are equal keep their features. Standardised weights keep the scale of
-    each filter if they have a gain for it (NFNet), and lose it otherwise (BiT).
+    Tensors of another shape are those that see the image: ``(C, 3, h, w)``, or ``(C, n * 3, ...)``
+    where patches of n pixels are its channels. For one channel they are summed over the colours,
+    otherwise the colours are repeated in turn and scaled; so images whose channels are equal keep
+    their features. Standardised weights keep the scale of each filter if they have a gain for it
+    (NFNet), and lose it otherwise (BiT).
 
-    Raises ``ConfigError`` if no tensor depends on the number of channels: such a network takes colour images only.
+    Raises ``ConfigError`` if no tensor depends on the number of channels: such a network takes
+    colour images only.
     """
     adapted, own = source.state_dict(), target.state_dict()
     stem = [name for name, tensor in adapted.items() if tensor.shape != own[name].shape]

@@ -28,22 +28,25 @@ _FINEST = 4
 class TimmEncoder(Encoder):
     """A timm model's feature maps with strides up to ``2**depth``; the last map of each stride.
 
-    ``name`` is timm's, with or without ``.tag``, or an alias of :mod:`segtrain.catalog.names`. ``weights`` is
-    ``imagenet`` (those that go with the name), ``None`` (random), a file, a tag of timm's or its name in SMP. If
-    ``in_channels`` is not 3, the stem's weights are summed over the channels (1) or repeated times ``3 / in_channels``.
-    Encoders that start at stride 4 have no map of stride 2; plain vision transformers get a simple feature pyramid,
-    unless the architecture works on their tokens. Models that take images of one size only get larger ones in tiles of
+    ``name`` is timm's, with or without ``.tag``, or an alias of :mod:`segtrain.catalog.names`.
+    ``weights`` is ``imagenet`` (those that go with the name), ``None`` (random), a file, a tag of
+    timm's or its name in SMP. If ``in_channels`` is not 3, the stem's weights are summed over the
+    channels (1) or repeated times ``3 / in_channels``. Encoders that start at stride 4 have no map
+    of stride 2; plain vision transformers get a simple feature pyramid, unless the architecture
+    works on their tokens. Models that take images of one size only get larger ones in tiles of
     ``img_size`` (``None``: that of the weights).
 
-    ``taps`` take the maps elsewhere: names of timm's modules whose outputs they are, finest first, in a model that
-    runs its modules one after another; ``output_stride`` then dilates whole stages, first layers included.
+    ``taps`` take the maps elsewhere: names of timm's modules whose outputs they are, finest first,
+    in a model that runs its modules one after another; ``output_stride`` then dilates whole stages,
+    first layers included.
 
-    ``output_stride`` replaces strides beyond it by dilation, timm's own or, where it has none, of whole stages.
-    ``freeze`` freezes the encoder, or that many of its first stages: parameters, running statistics, dropout and
-    stochastic depth; until epoch ``unfreeze_at_epoch`` (from 0). ``demands`` are the defaults for a ``depth`` and an
-    ``output_stride`` of ``None``.
+    ``output_stride`` replaces strides beyond it by dilation, timm's own or, where it has none, of
+    whole stages. ``freeze`` freezes the encoder, or that many of its first stages: parameters,
+    running statistics, dropout and stochastic depth; until epoch ``unfreeze_at_epoch`` (from 0).
+    ``demands`` are the defaults for a ``depth`` and an ``output_stride`` of ``None``.
 
-    Raises ``ConfigError`` for what timm lacks, for weights that do not fit, and for options that the model cannot have.
+    Raises ``ConfigError`` for what timm lacks, for weights that do not fit, and for options that
+    the model cannot have.
     """
 
     model: Any
@@ -186,7 +189,8 @@ class TimmEncoder(Encoder):
 
     def _take_blocks(self, found: Outline, in_channels: int, blocks: list[int], *, norm: bool) -> None:
         whole = self._load(in_chans=in_channels, **found.options)
-        # timm's getter removes the blocks behind the last one and checks the indices; its model is used directly.
+        # timm's getter removes the blocks behind the last one and checks the indices; its model is
+        # used directly.
         getter: Any = FeatureGetterNet(whole, out_indices=tuple(blocks), norm=norm)
         self.model, self._blocks, self._norm = getter.model, list(getter.out_indices), norm
         self.strides = (1, *getter.feature_info.reduction())

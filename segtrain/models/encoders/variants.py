@@ -1,7 +1,8 @@
 """Networks of segmentation_models_pytorch that timm lacks, built of timm's parts and registered with timm.
 
-``resnext101_32x48d`` is for general use. The ``smp_`` ones serve models that were trained there: its selective kernel
-networks have other widths than those of timm's weights, and its EfficientNets pad as for images of one size.
+``resnext101_32x48d`` is for general use. The ``smp_`` ones serve models that were trained there:
+its selective kernel networks have other widths than those of timm's weights, and its EfficientNets
+pad as for images of one size.
 """
 
 from typing import Any

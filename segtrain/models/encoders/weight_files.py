@@ -32,8 +32,9 @@ _POINTER = b"version https://git-lfs"
 def plain_weights(path: Path, names: Collection[str], *, encoder: str) -> Iterator[Path]:
     """Yield a file that timm can read: ``path``, or a temporary copy with the encoder's tensors under timm's names.
 
-    ``names`` are those of timm's model. Prefixes are removed: ``module.``, ``backbone.``, ``model.encoder.``. Raises
-    ``ConfigError`` for a file that holds no weights, and for a checkpoint of segtrain.
+    ``names`` are those of timm's model. Prefixes are removed: ``module.``, ``backbone.``,
+    ``model.encoder.``. Raises ``ConfigError`` for a file that holds no weights, and for a
+    checkpoint of segtrain.
     """
     container, state = read_state(path, encoder=encoder)
     prefix = find_prefix(state, names)

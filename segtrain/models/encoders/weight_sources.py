@@ -36,8 +36,9 @@ _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
 def obtain(cfg: Any, *, is_default: bool) -> Path:
     """Return the file of the weights that a timm ``PretrainedCfg`` describes, downloaded if it is not on this machine.
 
-    ``is_default`` accepts a file of the user's folder without a tag in its name, too. Raises ``ConfigError`` if they
-    cannot be fetched, and for a file whose checksum is not the published one.
+    ``is_default`` accepts a file of the user's folder without a tag in its name, too. Raises
+    ``ConfigError`` if they cannot be fetched, and for a file whose checksum is not the published
+    one.
     """
     path = find(cfg, is_default=is_default) or _download(cfg)
     _verify(path)
@@ -106,7 +107,8 @@ def _from_hub(cfg: Any, name: str) -> Path:
     repo, revision, filenames = _hub_location(cfg)
     for filename in filenames:
         try:
-            # Metadata first, because hf_hub_download retries for half a minute where there is no network.
+            # Metadata first, because hf_hub_download retries for half a minute where there is no
+            # network.
             url = hf_hub_url(repo, filename, revision=revision)
             size = get_hf_file_metadata(url, timeout=_CONNECT_SECONDS).size
         except EntryNotFoundError:

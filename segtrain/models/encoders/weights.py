@@ -37,7 +37,8 @@ def load_model(weights: str | None, *, arch: str, tag: str, in_chans: int = 3, *
     check_finite(model.state_dict(), path)
     if in_chans == 3:
         return model
-    # timm adapts what its config calls the first convolution, `adapt_stem` every tensor that sees the image.
+    # timm adapts what its config calls the first convolution, `adapt_stem` every tensor that sees
+    # the image.
     adapted: nn.Module = timm.create_model(name, in_chans=in_chans, **options)
     adapt_stem(model, adapted, encoder=arch)
     return adapted

@@ -1,6 +1,7 @@
 """Tensor names of segmentation_models_pytorch's own encoders, translated to timm's.
 
-Most encoders have timm's names already. EfficientNets and MobileNetV2 number their blocks through there, timm by stage.
+Most encoders have timm's names already. EfficientNets and MobileNetV2 number their blocks through
+there, timm by stage.
 """
 
 import re
@@ -38,7 +39,8 @@ _MOBILEONE = [
 def timm_key(encoder: str, key: str, blocks: Sequence[Block]) -> str:
     """Translate the name of a tensor of an encoder there to timm's.
 
-    ``blocks`` are those of timm's model, in order. Tensors behind the last of them may keep their names.
+    ``blocks`` are those of timm's model, in order. Tensors behind the last of them may keep their
+    names.
     """
     if encoder.startswith("efficientnet-"):
         return _efficientnet_key(key, blocks)

@@ -74,7 +74,8 @@ def _vggs() -> dict[str, Native]:
     natives = {}
     for name, counts in convolutions.items():
         for suffix, layers in (("", 2), ("_bn", 3)):  # layers for each convolution: with ReLU, and with batch norm
-            # Indices of the five poolings: maps end before each except the first, and one after the last.
+            # Indices of the five poolings: maps end before each except the first, and one after the
+            # last.
             pools = [layers * sum(counts[: i + 1]) + i for i in range(5)]
             ends = [*(pool - 1 for pool in pools[1:]), pools[-1]]
             natives[name + suffix] = Native(name + suffix, tuple(f"features.{end}" for end in ends))

@@ -14,9 +14,10 @@ from segtrain.suggest import did_you_mean
 class Recipe:
     """A model: ``arch`` is a choice of ``configs/arch``; options are those of its class and of ``TimmEncoder``.
 
-    ``their_encoder`` is the name of ``encoder`` there. ``mean`` and ``std`` are those of the images behind the
-    encoder's weights, on a scale from 0 to 1. ``classification`` are options of `ClassificationHead`, None without one.
-    ``notes`` are differences between the model there and ours.
+    ``their_encoder`` is the name of ``encoder`` there. ``mean`` and ``std`` are those of the images
+    behind the encoder's weights, on a scale from 0 to 1. ``classification`` are options of
+    `ClassificationHead`, None without one. ``notes`` are differences between the model there and
+    ours.
     """
 
     arch: str

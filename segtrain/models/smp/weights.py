@@ -70,7 +70,8 @@ def count_image_classes(state: Mapping[str, Tensor]) -> int:
 def translate(state: Mapping[str, Tensor], model: nn.Module, encoder: str) -> Translation:
     """Build the state dict of ``model`` from that of the model there, whose encoder has the name ``encoder``.
 
-    Raises ``CheckpointError`` if a tensor is missing or has another shape, or for tensors that we do not know.
+    Raises ``CheckpointError`` if a tensor is missing or has another shape, or for tensors that we
+    do not know.
     """
     own = model.state_dict()
     encoder_key = _encoder_renaming(encoder, own)
