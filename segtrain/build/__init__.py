@@ -1,1 +1,1 @@
-"""From a checked config to objects: the parts of a run, a whole training, a trained model."""
+"""Building objects from a config: the parts of a run, a whole training, a trained model."""

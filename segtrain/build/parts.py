@@ -1,4 +1,4 @@
-"""The parts of a run, built from a checked config; the only caller of Hydra's ``instantiate``."""
+"""Building the parts of a run from a checked config; the only caller of Hydra's ``instantiate``."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ from segtrain.training.objective import Objective
 
 
 def checked_config(job: Mapping[str, Any]) -> TrainConfig:
-    """Turn a composed job into a config in which everything can be built; raises ConfigError with every problem."""
+    """Convert a composed job to a config, leaves checked; raises `ConfigError` with every problem."""
     config = to_config(job, TrainConfig)
     problems = check_leaves(config)
     if problems:
@@ -46,17 +46,19 @@ def checked_config(job: Mapping[str, Any]) -> TrainConfig:
 
 
 def construct(node: Leaf, path: str, **provided: Any) -> Any:
-    """Build what a leaf describes; what the constructor refuses becomes a ConfigError of one line."""
+    """Build the object of a leaf; what its constructor refuses is raised as a `ConfigError` of one line."""
     try:
+        # partial, then called: Hydra would send ``provided`` through OmegaConf, which copies dicts and lists
         return instantiate({**node, "_partial_": True}, _convert_="all")(**provided)
     except (InstantiationException, ValueError, TypeError) as error:
         mistake = _mistake_within(error)
         if mistake is not None:
-            raise mistake from mistake.__cause__  # not from error, which it caused: the chain would be a ring
+            raise mistake from mistake.__cause__  # not from error, which it caused: the chain would be a cycle
         raise _explained(error, node, path) from error
 
 
 def _mistake_within(error: BaseException | None) -> SegtrainError | None:
+    """Find our own error among the causes of Hydra's, which wraps all."""
     while error is not None and not isinstance(error, SegtrainError):
         error = error.__cause__
     return error
@@ -70,7 +72,7 @@ def _explained(error: Exception, node: Leaf, path: str) -> ConfigError:
 
 
 def open_source(config: TrainConfig, split: Split) -> Source:
-    """Open one split of the dataset, without a look into its files; raises DataError where there are none."""
+    """Open one split of the dataset without checking its files; raises `DataError` where it is empty."""
     source = admit(construct(config.data.leaf, "data", split=split))
     if len(source) == 0:
         raise DataError(f"data.split={split}: holds no images; choose another split or check data.root")
@@ -78,7 +80,7 @@ def open_source(config: TrainConfig, split: Split) -> Source:
 
 
 def build_source(config: TrainConfig, split: Split) -> Source:
-    """Open one split of the dataset and verify it; raises DataError where it cannot be used."""
+    """Open one split of the dataset and verify its files; raises `DataError` where it cannot be used."""
     source = open_source(config, split)
     source.verify()
     return source
@@ -87,7 +89,7 @@ def build_source(config: TrainConfig, split: Split) -> Source:
 def build_feed(
     config: TrainConfig, source: Source, runtime: Runtime, *, training: bool, own_size: bool = False
 ) -> Feed:
-    """Join a split with its transforms and its loader; with ``own_size`` its masks stay as they are beside."""
+    """Combine a split with transforms and loader; ``own_size`` adds the original masks, to score at their size."""
     augment: Augment = construct(config.augment, "augment")
     pipeline = Pipeline(build_fitting(config), augment.transforms if training else ())
     seed, limit = config.seed, config.data.limit
@@ -116,9 +118,10 @@ def build_model(
     activation: Activation | None = None,
     pretrained: bool = True,
 ) -> Segmenter:
-    """Build the model; without ``pretrained`` no weights are looked for.
+    """Build the model; without ``pretrained``, no pretrained weights are loaded.
 
-    ``image_classes`` are what a head for labels of whole images predicts; raises ConfigError for such a head without.
+    ``image_classes`` are the classes of a head for labels of whole images; raises `ConfigError` if
+    there is such a head and they are empty.
     """
     if config.image_head and not image_classes:
         raise ConfigError(
@@ -144,11 +147,11 @@ def build_model(
 
 
 def build_objective(config: TrainConfig, task: Task, train: Source) -> Objective:
-    """Build the loss, of which every part of a sum is given the task, and weigh those of other heads beside it.
+    """Build the loss, each term of a sum with the task, and its weighted sum with those of other heads.
 
-    The pixels of each class are counted, or known from an earlier run, where a part makes weights from them.
+    Pixels of each class are counted, or read from the cache, if a term derives class weights from them.
     """
-    counts = cache(lambda: pixel_counts(train, len(task.label_names)))
+    counts = cache(lambda: pixel_counts(train, len(task.label_names)))  # once, and only if a term asks
     loss: nn.Module = construct(_with_task(config.loss.leaf, task, counts, shared={}), "loss")
     return Objective(
         loss, aux_weight=config.loss.aux_weight, label_weight=config.image_head.weight if config.image_head else 0.0
@@ -156,11 +159,11 @@ def build_objective(config: TrainConfig, task: Task, train: Source) -> Objective
 
 
 def _with_task(node: Any, task: Task, counts: Callable[[], PixelCounts], shared: Mapping[str, Any]) -> Any:
-    """Give each loss in a node the task and, where it says nothing itself, what is shared by the terms of its sum."""
+    """Add the task to each loss in a node, and the options of a sum to those of its terms that lack them."""
     if not isinstance(node, Mapping):
         return node
     if TARGET not in node:
-        left_out = node.get("weight") == 0  # what shared options give it would be logged in vain
+        left_out = node.get("weight") == 0  # an unused term: class weights would be logged in vain
         return {key: _with_task(value, task, counts, {} if left_out else shared) for key, value in node.items()}
     taken = signature(locate(node[TARGET], "loss")).parameters.keys() & shared.keys()
     own = {**node, **{key: shared[key] for key in taken if node.get(key) is None}}
@@ -184,5 +187,5 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, runtime: Runtime)
 
 
 def build_fitting(config: TrainConfig) -> Fitting:
-    """Make what brings images to the size of a run."""
+    """Build the resizing of a run."""
     return Fitting(config.data.fit, config.data.image_size)

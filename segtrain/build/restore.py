@@ -1,4 +1,4 @@
-"""A trained model, rebuilt from its checkpoint."""
+"""Rebuilding a trained model from its checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -39,7 +39,7 @@ def describe(
     palette: Sequence[Colour],
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Return what a checkpoint says beside the weights: enough to rebuild the model and its preprocessing.
+    """Return what a checkpoint holds besides the weights, to rebuild the model and its preprocessing.
 
     ``source`` are the images that the model was trained on: their typical height and width, and type of number.
     """
@@ -57,9 +57,9 @@ def describe(
 
 
 def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | None = None) -> tuple[Segmenter, Task]:
-    """Rebuild the trained model of a checkpoint on the CPU, in eval mode, and its task; looks for no other weights.
+    """Rebuild the model of a checkpoint on the CPU, in eval mode, and its task; loads no pretrained weights.
 
-    It comes without the heads that only training uses.
+    Auxiliary heads, which only training uses, are removed.
     """
     config = to_config(payload["config"], TrainConfig)
     point = OperatingPoint.of(payload)
@@ -74,7 +74,7 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
     )
     model.normalize = Normalize(**payload["normalize"])
     try:
-        model.load_state_dict(payload.get("ema") or payload["model"])
+        model.load_state_dict(payload.get("ema") or payload["model"])  # the EMA is what was validated
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path}: its weights do not fit its own config ({reason}...); take another") from error
@@ -108,16 +108,16 @@ def load_model(path: str | Path, *, activation: Activation | None = None, trust:
 
 
 def with_changed_range(normalize: Normalize, trained: Mapping[str, Any], job: Mapping[str, Any]) -> Normalize:
-    """Return a run's normalisation with the ``data.value_range`` of a job, where that is another one than the run's.
+    """Return a run's normalisation, with the ``data.value_range`` of a job if that differs from the run's.
 
-    Raises ConfigError where it does not ascend.
+    Raises `ConfigError` where it does not ascend.
     """
     before, now = (config["data"].get("value_range") for config in (trained, job))
     return normalize if before == now else Normalize(normalize.mean, normalize.std, input_range=checked_range(now))
 
 
 def training_scale(payload: Mapping[str, Any], config: TrainConfig) -> TrainingScale:
-    """Compare how much images are shrunk under a config with how much those of a checkpoint's training were."""
+    """Return the check for images that a config downscales far more than the training of a checkpoint did."""
     typical = payload.get("typical_size")
     trained = build_fitting(to_config(payload["config"], TrainConfig))
     return TrainingScale(build_fitting(config), None if typical is None else shrinkage(trained, typical))
@@ -126,7 +126,7 @@ def training_scale(payload: Mapping[str, Any], config: TrainConfig) -> TrainingS
 def make_predictor(
     payload: Mapping[str, Any], job: Mapping[str, Any], file: Path, *, device: str, precision: Precision
 ) -> ImagePredictor:
-    """Make what `segtrain predict` works with: the model of a checkpoint, and the fitting of its run's config."""
+    """Make the predictor of `segtrain predict`: the model of a checkpoint, with the resizing of its config."""
     config = checked_config(job)
     model, task = restore(payload, file)
     model.normalize = with_changed_range(model.normalize, payload["config"], job)

@@ -1,4 +1,4 @@
-"""Which data a checkpoint is scored on: the run's own or other, and the name under which its report is kept."""
+"""The data that a checkpoint is scored on, the run's own or other, and the name of its report."""
 
 import json
 import logging
@@ -19,22 +19,22 @@ from segtrain.errors import ConfigError, SegtrainError
 log = logging.getLogger(__name__)
 
 _SHARES = ("val_fraction", "test_fraction", "seed")
-"""Keys of data=folder that divide the images of one folder by chance."""
+"""Keys of data=folder that choose the held-out images of a folder without splits."""
 _ASIDE = {"image_labels", "check", "download"}
 """Keys of the data that change neither images nor masks."""
 TRAINING = "training"
-"""What is added to the name of a split whose scores are those of the validation while training."""
+"""Suffix for the name of a split whose scores are those of the validation during training."""
 
 
 def identity(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the keys of a job's data that say which images and masks there are, but for the split."""
+    """Return the keys of a job's data that determine its images and masks, except the split."""
     others = (DataConfig.__dataclass_fields__.keys() - {"limit"}) | _ASIDE
     chosen = {key: value for key, value in job["data"].items() if key not in others}
     return {**chosen, "root": _root(job["data"])}
 
 
 def is_foreign(job: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
-    """Say whether a job's data lies elsewhere than that of the run, or is of another kind."""
+    """Tell whether a job's data is in another folder than the run's, or of another format."""
     mine, theirs = (_place(each["data"]) for each in (job, trained))
     return mine != theirs
 
@@ -44,15 +44,15 @@ def _place(data: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _root(data: Mapping[str, Any]) -> str | None:
-    """Say where the data lies, whichever way leads there; None for data without a folder."""
+    """Return the folder of the data, links resolved; None for data without a folder."""
     root = data.get("root")
     return None if root is None else str(Path(str(root)).resolve())
 
 
 def choose_split(job: dict[str, Any], trained: Mapping[str, Any], changes: Overrides) -> dict[str, Any]:
-    """Choose what is scored of another folder than the run's, unless the user says which split.
+    """Choose the split to score of data that is not the run's, unless the user did.
 
-    That is the run's split where the folder has one, else its test images, else the whole of it.
+    That is the configured split if the folder has it, else its test images, else all.
     """
     if changes.values("data.split") or not is_foreign(job, trained):
         return job
@@ -66,17 +66,17 @@ def choose_split(job: dict[str, Any], trained: Mapping[str, Any], changes: Overr
 
 
 def _splits_of(data: Mapping[str, Any]) -> Collection[str] | None:
-    """Name the splits that a folder is divided into; None for data of other kinds, whose splits are their own."""
+    """Return the splits that data is divided into; None for formats with splits of their own."""
     kind = locate(str(data[TARGET]), "data")
     splits: Collection[str] | None = kind.splits_in(data) if hasattr(kind, "splits_in") else None
     return splits
 
 
 def report_name(reports: Path, job: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
-    """Choose the name of a report among those in a folder: one for each data set and split.
+    """Choose the name of a report in a folder of reports: one for each dataset and split.
 
-    The run's own data goes by the split alone, such as ``test``; other data by its folder too, ``photos-test``, and by
-    a number where another data set has that name already.
+    The run's own data is named by the split, ``test``; other data by its folder too, ``photos-test``,
+    with a number where another dataset has that name.
     """
     split = job["data"]["split"]
     if identity(job) == identity(trained):
@@ -87,7 +87,7 @@ def report_name(reports: Path, job: Mapping[str, Any], trained: Mapping[str, Any
 
 
 def _held(report: Path) -> dict[str, Any] | None:
-    """Read which data a report is of; None where there is none."""
+    """Return the identity of the data that a report is of; None where it cannot be read."""
     try:
         about = json.loads((report / "report.json").read_text(encoding="utf-8"))["about"]
         return identity(with_current_names(yaml.safe_load(about["config"])))
@@ -96,7 +96,7 @@ def _held(report: Path) -> dict[str, Any] | None:
 
 
 def keep_training_scores(folder: Path, reports: Path, split: str) -> None:
-    """Move what training wrote about a split aside, under a name of its own, before an evaluation takes its place."""
+    """Rename the report that training wrote of a split, before an evaluation replaces it."""
     from segtrain.run.log import command_of, move_scores
 
     if command_of(reports / split) == "train":
@@ -106,9 +106,9 @@ def keep_training_scores(folder: Path, reports: Path, split: str) -> None:
 
 
 def check_training_images(ids: Sequence[str], job: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
-    """Look for images that the run was trained on, in a split that other keys than the run's have chosen.
+    """Check for images that the run was trained on, in a split chosen by other keys than the run's.
 
-    Warns of them; raises ConfigError where the split is a share of the run's own folder, chosen anew.
+    Warns of them; raises `ConfigError` where the split was held out anew from the run's own folder.
     """
     split = job["data"]["split"]
     own = {**trained["data"], "split": split}
@@ -125,7 +125,7 @@ def check_training_images(ids: Sequence[str], job: Mapping[str, Any], trained: M
 
 
 def _training_images(trained: Mapping[str, Any]) -> set[str]:
-    """Name the images that a run was trained on; none where its data has been changed or gone since."""
+    """Return the ids of the images that a run was trained on; empty where its data is gone or changed."""
     from segtrain.build.parts import checked_config, open_source
 
     with suppress(SegtrainError):

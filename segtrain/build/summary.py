@@ -1,4 +1,4 @@
-"""``segtrain zoo <arch> <encoder>``: one model in detail, built without memory."""
+"""``segtrain zoo <arch> <encoder>``: one model in detail, built on the meta device."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from segtrain.models.encoders.weights import weights_of
 from segtrain.models.smp.natives import NATIVES
 from segtrain.task import Binary
 
-_SIDE = 256
+_SIDE = 256  # pixels of the image that MACs are stated for
 _PARTS = {"encoder": "encoder", "decoder": "decoder", "head": "segmentation_head"}
 
 
@@ -44,11 +44,12 @@ def describe(arch: str, encoder: str, overrides: Sequence[str], *, config_dir: P
 
 
 def _sizes(model: Segmenter) -> list[str]:
-    """Say how large the parts of a model on the meta device are."""
+    """Tabulate the parameters and MACs of a model's parts, on the meta device."""
     with FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, _SIDE, _SIDE, device="meta"))
     rows = [("", "parameters", f"MACs at {_SIDE}x{_SIDE}")]
     for part, name in _PARTS.items():
+        # the counter counts a multiply-accumulate as two operations
         macs = sum(counter.flop_counts[f"{type(model).__name__}.{name}"].values()) // 2
         params = sum(parameter.numel() for parameter in model.get_submodule(name).parameters())
         rows.append((part, quantity(params), quantity(macs)))
@@ -58,8 +59,8 @@ def _sizes(model: Segmenter) -> list[str]:
 
 
 def _maps(model: Segmenter) -> list[str]:
-    """Say what becomes of an image that has 256x256 pixels, or as many more as the encoder asks for."""
-    encoder, side = model.encoder, -(-_SIDE // model.size_multiple) * model.size_multiple
+    """Tabulate the feature maps for an image of 256x256, or the next size that the encoder takes."""
+    encoder, side = model.encoder, -(-_SIDE // model.size_multiple) * model.size_multiple  # rounded up
     names = ["image", *(f"map {i}" for i in range(1, len(encoder.strides)))]
     rows = [("", "stride", "channels", "pixels")]
     for name, stride, channels in zip(names, encoder.strides, encoder.out_channels, strict=True):
@@ -78,7 +79,7 @@ def _options(groups: Groups, arch: str) -> list[str]:
 
 
 def _weights(arch: str, tag: str) -> list[str]:
-    """List the weights of a timm model, those that ``imagenet`` means first."""
+    """Tabulate the pretrained weights of a timm model, those that ``imagenet`` means first."""
     cfg: Any = get_pretrained_cfg(f"{arch}.{tag}" if tag else arch)
     default = cfg.tag if cfg else ""
     tags = sorted(weights_of(arch), key=lambda name: name != default)
@@ -94,7 +95,7 @@ def _weights(arch: str, tag: str) -> list[str]:
 
 
 def _other_names(arch: str) -> list[str]:
-    """Say which names of segmentation_models_pytorch lead to this encoder."""
+    """List the names of this encoder in segmentation_models_pytorch, as a line or none."""
     names = {alias for alias in ALIASES if resolve(alias).partition(".")[0] == arch}
     names |= {name for name, native in NATIVES.items() if native.name == arch}
     if timm.model_entrypoint(arch).__module__.startswith("timm."):

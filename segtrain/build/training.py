@@ -1,4 +1,4 @@
-"""A whole training run, built from its config."""
+"""Building the trainer of a run from its config."""
 
 import logging
 from collections.abc import Mapping
@@ -42,14 +42,14 @@ log = logging.getLogger(__name__)
 
 
 def is_ours(config: TrainConfig) -> bool:
-    """Whether architecture and encoder are of this package, which can be built without memory."""
+    """Tell whether architecture and encoder are of this package, and can be built on the meta device."""
     return all(target.startswith("segtrain.") for target in (config.arch.leaf[TARGET], config.encoder[TARGET]))
 
 
 def refuse_impossible(config: TrainConfig) -> None:
-    """Build the model without memory: what cannot be combined is said before data is read or weights are fetched.
+    """Build the model on the meta device, to find incompatible parts before data is read or weights fetched.
 
-    Raises ConfigError; passes over parts that are not ours, which may not be made for that.
+    Raises `ConfigError`. Parts of other packages are skipped, as they may not support the meta device.
     """
     if is_ours(config):
         classes = ("any", "other") if config.image_head else ()
@@ -58,10 +58,10 @@ def refuse_impossible(config: TrainConfig) -> None:
 
 
 def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str, Any] | None = None) -> Trainer:
-    """Build all of a run; ``resumed`` is the checkpoint that it goes on from.
+    """Build the trainer of a run; ``resumed`` is the content of the checkpoint that it resumes.
 
-    Raises SegtrainError for whatever the user can fix, before the first step and the quickest first: what the config
-    says, the device, the data's folders, the weights, and only then what is in the files.
+    Raises `SegtrainError` for all that the user can fix, the quickest checks first: the config, the
+    device, the folders of the data, the weights, and only then the content of the files.
     """
     config = checked_config(job)
     refuse_impossible(config)
@@ -79,7 +79,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     model.normalize = model.normalize.with_range(train.value_range)
     runtime.place(model)
     optimizer, schedule = build_optimizer(config.optimizer, model, runtime), construct(config.scheduler, "scheduler")
-    for source in (train, val):  # now that nothing quick can fail any more: it may read every file
+    for source in (train, val):  # last, as it may read every file: nothing quick can fail any more
         source.verify()
     trainer = Trainer(
         Network(model, runtime),
@@ -101,10 +101,11 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
 
 
 def refuse_lonely_image(config: TrainConfig, images: int) -> None:
-    """Try the forward pass of training on a single image, where no batch holds more, on a model without memory.
+    """Try a forward pass on a single image, on the meta device, where batches have one image.
 
-    ``images`` is how many there are to train on. A batch normalisation of a map of 1x1 pixels has then one value a
-    channel. Raises ConfigError; passes over parts that are not ours, as `refuse_impossible` does.
+    Batch normalisation of a map of 1x1 pixels then has one value per channel, which torch refuses.
+    ``images`` is the number of training images. Raises `ConfigError`; parts of other packages are
+    skipped, as in `refuse_impossible`.
     """
     size = config.data.image_size
     if min(config.data.batch_size, images) > 1 or not is_ours(config):
@@ -115,7 +116,7 @@ def refuse_lonely_image(config: TrainConfig, images: int) -> None:
         model(torch.empty(2, 3, height, width))
         try:
             model(torch.empty(1, 3, height, width))
-        except ValueError as error:  # two images went through
+        except ValueError as error:  # and two images passed: it is the batch normalisation
             raise ConfigError(
                 f"data.batch_size={config.data.batch_size}: one image of {width}x{height} pixels leaves a batch "
                 "normalisation one value per channel, which has no variance; train on two images or more at a time: "
@@ -124,7 +125,7 @@ def refuse_lonely_image(config: TrainConfig, images: int) -> None:
 
 
 def start_from(model: Segmenter, path: Path) -> None:
-    """Give a model the weights and the normalisation of a checkpoint, but for heads of other classes; says which."""
+    """Load weights and normalisation of a checkpoint, except heads for other classes; logs what was loaded."""
     file = checkpoint.find(path, best=True)
     payload = checkpoint.read(file)
     log.info("init_from %s: %s", file, transfer_weights(model, payload.get("ema") or payload["model"]))

@@ -1,4 +1,4 @@
-"""The pictures of ``segtrain compare``: what both models made of the images that changed most."""
+"""The pictures of ``segtrain compare``: both models' predictions for the images that changed most."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -26,14 +26,14 @@ from segtrain.terminal.slow_imports import import_heavy
 log = logging.getLogger(__name__)
 
 View: TypeAlias = Callable[[str], Shown]
-"""Shows an image, by its id, as a report saw it."""
+"""Returns an image by its id, with truth and prediction, as a report saw it."""
 
 
 def draw_changes(
     file: Path, a: Report, b: Report, changes: Sequence[Change], config: CompareConfig, *, trusted: Sequence[str]
 ) -> None:
-    """Write the images that changed; where they are not to be had any more, a warning says so."""
-    file.unlink(missing_ok=True)  # that of another comparison
+    """Write a picture of the images that changed; warns where they are no longer available."""
+    file.unlink(missing_ok=True)  # the picture of an earlier comparison
     changed = [change for change in changes if change.difference]
     if not changed:
         return
@@ -53,7 +53,7 @@ def _view(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View
 
 
 def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
-    """Let the model predict again, as it did when it was scored."""
+    """Return a view that predicts again with the model, as when it was scored."""
     import_heavy("segtrain.build.restore")
     from segtrain.build.parts import checked_config, construct
     from segtrain.build.restore import make_predictor
@@ -78,7 +78,7 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
 
 
 def _view_of_masks(report: Report) -> View:
-    """Read the files that were scored."""
+    """Return a view that reads the mask files that were scored."""
     about, task = report.about, make_task(report.mode, report.class_names)
     pred, truth = Path(about["pred"]), Path(about["truth"])
     names = task.class_names if task.classes_overlap else ()

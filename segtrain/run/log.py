@@ -1,4 +1,4 @@
-"""What a run leaves behind: metrics.jsonl, scores.json, overview.png, and what it shows on the way."""
+"""Logging of a run: metrics.jsonl, scores.json, pictures, its logger and the terminal."""
 
 import json
 import logging
@@ -26,12 +26,12 @@ from segtrain.terminal.console import Display, out, score_notes, score_table
 log = logging.getLogger(__name__)
 
 KEPT = "val-training"
-"""Where the scores of the best validation are once an evaluation of the same images has taken their name."""
+"""The name of the best validation's scores after `segtrain eval` has scored the same images as ``val``."""
 T = TypeVar("T")
 
 
 class RunLog:
-    """Writes one run's numbers and pictures to its folder, its logger and the terminal."""
+    """Writes the numbers and pictures of a run to its folder, its logger and the terminal."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class RunLog:
         self.logger.finish(self.choices, {f"best/{name}": value for name, value in _numbers(best).items()})
 
     def restart_clock(self) -> None:
-        """Leave out of the speed whatever came since the last reading."""
+        """Exclude the time since the last reading from the speed, such as that of a validation."""
         self.clock.restart()
         self.steps = 0
 
@@ -90,7 +90,7 @@ class RunLog:
     def validation(
         self, step: int, epoch: int, scores: Mapping[str, Any], *, losses: Mapping[str, float | None], is_best: bool
     ) -> None:
-        """Write the scores of a validation, in a line for people; the best become the ``val`` entry of scores.json."""
+        """Write the scores of a validation; the best become the ``val`` entry of scores.json."""
         self._append({"split": "val", "step": step, "epoch": epoch, **losses, **scores})
         per_class = {f"val_iou/{name}": row["iou"] for name, row in scores["per_class"].items()}
         values = {f"val/{name}": value for name, value in _numbers({**scores, **losses}).items()}
@@ -102,12 +102,12 @@ class RunLog:
             write_scores(self.folder, "val", {**scores, "loss": losses["loss"], "epoch": epoch + 1, "step": step})
 
     def samples(self, step: int, pictures: Iterable[NDArray[np.uint8]]) -> None:
-        """Hand pictures of validation images to the logger."""
+        """Write pictures of validation images to the logger."""
         for number, picture in enumerate(pictures):
             self.logger.picture(step, f"val/{number}", picture)
 
     def _keep_evaluation(self) -> None:
-        """Move aside what `segtrain eval` wrote of the validation images, before a better epoch takes its place."""
+        """Rename a report that `segtrain eval` wrote as ``val``, before a better epoch replaces it."""
         reports = self.folder / SPLITS_FOLDER
         if command_of(reports / "val") == "eval":
             names = ("val-eval" if number == 1 else f"val-eval-{number}" for number in count(1))
@@ -120,7 +120,7 @@ class RunLog:
         write_picture(self.folder / "overview.png", picture)
 
     def report(self, step: int, report: Report, confusion: Tensor, task: Task) -> None:
-        """Write the report of the best validation, and hand its confusion matrix to the logger."""
+        """Write the report of the best validation, and its confusion matrix to the logger."""
         folder = self.folder / SPLITS_FOLDER / "val"
         folder.mkdir(parents=True, exist_ok=True)
         origin = {"ckpt": str(self.folder.resolve() / "checkpoints" / "best.pt"), "config": self.config}
@@ -128,7 +128,7 @@ class RunLog:
         self.logger.picture(step, "val/confusion", write_confusion(folder, confusion, task))
 
     def progress(self, items: Iterable[T], label: str, total: int) -> Iterator[T]:
-        """Pass items on under a progress bar."""
+        """Iterate over items with a progress bar."""
         return self.display.progress(items, label, total)
 
     def position(self) -> int:
@@ -136,20 +136,20 @@ class RunLog:
         return self.metrics.stat().st_size
 
     def rewind(self, position: int) -> None:
-        """Cut metrics.jsonl back to what a checkpoint knew of: the rest is about to be made again."""
+        """Truncate metrics.jsonl to its length at a checkpoint: a resumed run writes the rest again."""
         if position < self.position():
             with self.metrics.open("r+b") as file:
                 file.truncate(position)
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, allow_nan=False) + "\n")
+            file.write(json.dumps(entry, allow_nan=False) + "\n")  # NaN is no JSON
 
 
 def log_evaluation(
     logger: Logger, split: str, scores: Mapping[str, Any], pictures: Mapping[str, NDArray[np.uint8]], *, config: str
 ) -> None:
-    """Hand the scores and pictures of an evaluation to a logger of their own."""
+    """Write the scores and pictures of an evaluation to a logger of their own."""
     logger.start(0, config)
     for name, picture in pictures.items():
         logger.picture(0, f"{split}/{name}", picture)
@@ -157,7 +157,7 @@ def log_evaluation(
 
 
 def show_scores(title: str, scores: Mapping[str, Any], *, of: str = "") -> None:
-    """Print the table of a split, below the paths that it is ``of``, and log its line."""
+    """Print the table and notes of a split, below the paths ``of`` it, and log its headline scores."""
     if of:
         out.print(of, markup=False, soft_wrap=True)  # whole, where the title of a table is broken to its width
     out.print(score_table(title, scores))
@@ -167,7 +167,7 @@ def show_scores(title: str, scores: Mapping[str, Any], *, of: str = "") -> None:
 
 
 def headline(scores: Mapping[str, Any], monitor: str = "iou") -> str:
-    """Say the scores of a split in a line; what is monitored is one of them."""
+    """Write the headline scores of a split in a line, the monitored one included."""
     names = dict.fromkeys(("iou", "f1", "accuracy", "label_accuracy", "loss", monitor))
     named = [name for name in names if name in scores]
     return ", ".join(f"{name.replace('_', ' ')} {_short(scores[name])}" for name in named)
@@ -185,21 +185,22 @@ def read_scores(folder: Path) -> dict[str, Any]:
 
 
 def best_scores(folder: Path) -> dict[str, Any]:
-    """Return the scores of a run's best validation, wherever an evaluation of the same images left them; or nothing."""
+    """Return the scores of a run's best validation, under either name; empty without any."""
     found = read_scores(folder)
+    # only training writes a step: an evaluation may have taken the name val
     best: dict[str, Any] = next((found[name] for name in ("val", KEPT) if "step" in found.get(name, {})), {})
     return best
 
 
 def command_of(report: Path) -> str | None:
-    """Say which command wrote a report; None where there is none, or none that can be read."""
+    """Return the command that wrote a report; None where there is none that can be read."""
     with suppress(SegtrainError):
         return str(read_report(report).about.get("command"))
     return None
 
 
 def move_scores(folder: Path, split: str, name: str) -> None:
-    """Give the report of a split and its entry of scores.json another name, in place of what has it."""
+    """Rename the report of a split, and copy its entry of scores.json; replaces what has the name."""
     reports = folder / SPLITS_FOLDER
     shutil.rmtree(reports / name, ignore_errors=True)
     (reports / split).rename(reports / name)
@@ -214,4 +215,5 @@ def write_scores(folder: Path, split: str, scores: Mapping[str, Any]) -> Path:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Pick the finite numbers, which loggers take as scalars."""
     return {k: float(v) for k, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}

@@ -1,1 +1,1 @@
-"""The training loop and its state."""
+"""The training loop: objective, running loss, divergence checks, sample pictures, exact resume."""

@@ -1,6 +1,7 @@
-"""Going on with a run under another config: what of its state still holds, and what begins anew.
+"""Resuming a run under a changed config: which state is kept, converted or reset.
 
-What was not changed passes through untouched, so that a run that was only stopped goes on bit for bit.
+State that a change does not concern is loaded untouched, so that a run that was only stopped resumes
+exactly.
 """
 
 import logging
@@ -34,7 +35,7 @@ _STEP = (("data", "batch_size"), ("trainer", "grad_accum_steps"))
 def resume(
     trainer: Trainer, payload: Mapping[str, Any], build_optimizer: Callable[[OptimizerConfig, nn.Module], Optimizer]
 ) -> None:
-    """Put a trainer into the state of a checkpoint; raises CheckpointError where the two do not fit."""
+    """Load a checkpoint into a trainer; raises `CheckpointError` where the two do not fit."""
     before, now = payload["config"], trainer.description["config"]
     _refuse_other_classes(payload, trainer)
     try:
@@ -77,9 +78,9 @@ def _remember_alike(
     now: Mapping[str, Any],
     build_optimizer: Callable[[OptimizerConfig, nn.Module], Optimizer],
 ) -> bool:
-    """Whether the optimizers of two configs are of one kind and remember the same of each parameter.
+    """Tell whether the optimizers of two configs have one class and the same state per parameter.
 
-    A step over a model that does not matter shows what they remember: options such as ``amsgrad`` change it.
+    A step on a toy model shows that state: options such as ``amsgrad`` change it.
     """
     if before["optimizer"][TARGET] != now["optimizer"][TARGET]:
         return False
@@ -95,10 +96,11 @@ def _remember_alike(
 
 
 def adapted(payload: Mapping[str, Any], trainer: Trainer, *, keeps_optimizer: bool) -> dict[str, Any]:
-    """Return a checkpoint as `Trainer.load_state_dict` takes it, fitted to what the trainer was built with.
+    """Return a checkpoint for `Trainer.load_state_dict`, adapted to the trainer's config.
 
-    ``keeps_optimizer`` says whether the optimizer works with what the saved one remembers; if not it begins anew. A log
-    line tells whatever does not go on as it was. Raises ValueError where the saved optimizer had other parameters.
+    ``keeps_optimizer`` tells whether the saved state of the optimizer can be used; if not, it is
+    reset. Whatever is reset is logged. Raises ValueError where the saved optimizer had other
+    parameters.
     """
     before, now = payload["config"], trainer.description["config"]
     state = {**payload["state"], **_place(payload, trainer)}
@@ -123,7 +125,8 @@ def adapted(payload: Mapping[str, Any], trainer: Trainer, *, keeps_optimizer: bo
 
 
 def _optimizer(payload: Mapping[str, Any], trainer: Trainer) -> dict[str, Any]:
-    """Lay the saved state out for the groups of the optimizer, with the options that were changed for the run."""
+    """Return the saved optimizer state in the order of the new parameter groups, with changed options."""
+    # by name: freezing and other options move parameters between groups, and so their numbers
     saved, made = payload["optimizer"], trainer.optimizer.state_dict()
     names = parameter_names(trainer.model, trainer.optimizer.param_groups)
     saved_names = payload.get("parameters") or _names_of_old(payload, trainer)
@@ -144,13 +147,16 @@ def _optimizer(payload: Mapping[str, Any], trainer: Trainer) -> dict[str, Any]:
 
 
 def _changed_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
-    """Return the options of parameter groups that the config has changed."""
+    """Return the options of parameter groups that differ between two optimizer configs."""
     changed = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
     return changed | {"lr", "base_lr"} if changed & _LEARNING_RATE else changed
 
 
 def _names_of_old(payload: Mapping[str, Any], trainer: Trainer) -> Sequence[str]:
-    """Name the parameters of an optimizer whose checkpoint does not; those that were frozen had no place in it."""
+    """Return the parameter names of an optimizer from an old checkpoint, which lacks them.
+
+    Old versions left frozen parameters out of it: the number of parameters tells.
+    """
     options = payload["config"]["optimizer"]
     keys = ("lr", "weight_decay", "encoder_lr_factor")
     groups = parameter_groups(trainer.model, **{key: options[key] for key in keys})
@@ -164,9 +170,9 @@ def _names_of_old(payload: Mapping[str, Any], trainer: Trainer) -> Sequence[str]
 
 
 def _place(payload: Mapping[str, Any], trainer: Trainer) -> dict[str, int]:
-    """Say where in the epoch to go on: after as many images, or as large a part of the data, as are done.
+    """Return the batch to resume at: after as many images, or the same fraction of changed data.
 
-    It is the beginning of an optimizer step, so that less than one step's images come twice.
+    It is the first batch of an optimizer step, rounded down: less than a step's images come twice.
     """
     state, feed = payload["state"], trainer.train
     images = len(feed.dataset)
@@ -184,7 +190,7 @@ def _place(payload: Mapping[str, Any], trainer: Trainer) -> dict[str, int]:
 
 
 def _scored_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """Name the key by which the validations to come are scored otherwise than those before, if there is one."""
+    """Return the changed key that makes new validation scores incomparable with old ones, or None."""
     monitors = [config["trainer"]["monitor"] for config in (before, now)]
     if monitors[0] != monitors[1]:
         return f"trainer.monitor={monitors[1]} (was {monitors[0]})"

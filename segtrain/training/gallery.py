@@ -1,4 +1,4 @@
-"""Validation images with truth and prediction: a fixed few over time, and the best and the worst of the moment."""
+"""Pictures of validation images with truth and prediction: a fixed few, and the best and the worst."""
 
 from collections.abc import Sequence
 
@@ -19,19 +19,19 @@ _EXTREMES = 4  # images at each end of the overview
 
 
 class Gallery:
-    """Draws samples of one split as a model sees them."""
+    """Draws samples of one split at the size that the model sees, with its predictions."""
 
     def __init__(self, feed: Feed, *, task: Task) -> None:
         self.dataset, self.task = feed.dataset, task
 
     def draw_fixed(self, network: Network, count: int) -> list[NDArray[np.uint8]]:
-        """Draw so many samples, always the same, spread evenly over the split."""
+        """Draw ``count`` samples, evenly spread over the split, always the same ones."""
         count = min(count, len(self.dataset))
         return self.draw(network, [number * len(self.dataset) // count for number in range(count)])
 
     def draw_extremes(self, network: Network, evaluation: Evaluation) -> NDArray[np.uint8] | None:
-        """Draw the images with the highest and the lowest mean IoU of their classes; None where none has one."""
-        values = iou(evaluation.counts).nanmean(1)
+        """Draw the images with the highest and lowest mean IoU over their classes; None if none has one."""
+        values = iou(evaluation.counts).nanmean(1)  # (N,), NaN for images without any class
         scored = torch.nonzero(~values.isnan()).flatten()
         order = scored[values[scored].argsort(descending=True)].tolist()
         if not order:
@@ -52,7 +52,7 @@ class Gallery:
         batch = collate([self.dataset[0, index] for index in indices])
         with network.evaluating():
             labels = self.task.predict(network(batch["image"]).logits).cpu().numpy()
-        images, truths = batch["image"].permute(0, 2, 3, 1).numpy(), batch["mask"].numpy()
+        images, truths = batch["image"].permute(0, 2, 3, 1).numpy(), batch["mask"].numpy()  # (N, H, W, C)
         colours, value_range = self.dataset.source.palette, network.model.normalize.value_range
         return [
             side_by_side(image, truth, label, colours, name=name, score=note, value_range=value_range)

@@ -1,4 +1,4 @@
-"""What training minimises: the loss of the segmentation, and those of the heads beside it."""
+"""The training objective: segmentation loss, deep supervision and loss of whole-image labels."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from segtrain.models import Outputs
 
 
 class Share(NamedTuple):
-    """What part of the valid pixels, and of the images, of an optimizer step one batch has."""
+    """A batch's fraction of the valid pixels and of the images of an optimizer step."""
 
     pixels: Tensor | float = 1.0
     images: float = 1.0
@@ -20,12 +20,13 @@ WHOLE = Share()
 
 
 class Objective(nn.Module):
-    """The segmentation loss, plus those of a model's other heads where it has any.
+    """The segmentation loss, plus the weighted losses of a model's other heads.
 
-    Each auxiliary head adds ``aux_weight`` times the segmentation loss of its logits (Zhao et al. 2017, section 3.3),
-    the classification head ``label_weight`` times the cross-entropy of the labels of whole images. After a forward
-    pass ``last_terms`` holds every loss's own value, before its weight but in the batch's share, detached and on its
-    device: summed over the batches of an optimizer step they are the terms of its loss.
+    Each auxiliary head adds ``aux_weight`` times the segmentation loss of its logits (Zhao et al.
+    2017, section 3.3), the classification head ``label_weight`` times the cross-entropy of labels of
+    whole images. After a forward pass, ``last_terms`` holds the value of each loss before its weight,
+    times the batch's share, detached and on the device: summed over the batches of an optimizer step
+    they are the terms of its loss.
     """
 
     def __init__(self, loss: nn.Module, *, aux_weight: float, label_weight: float) -> None:
@@ -41,9 +42,9 @@ class Objective(nn.Module):
         labels: Tensor | None = None,
         share: Share = WHOLE,
     ) -> Tensor:
-        """Score what a model returned against masks and, ``(N,)`` of int64, labels of whole images; a scalar.
+        """Return the scalar loss of a model's output for masks and labels of whole images, ``(N,)`` of int64.
 
-        The mean over a batch's pixels and the one over its images count as much as the batch's share of them.
+        Means over pixels and over images are weighted by the batch's share of those of the step.
         """
         outputs = Outputs.of(answer)
         total = self.loss(outputs.logits, target)
@@ -54,7 +55,7 @@ class Objective(nn.Module):
         total = total * share.pixels
         terms = {name: share.pixels * term.detach() for name, term in terms.items()}
         if outputs.labels is not None and labels is not None:
-            entropy = F.cross_entropy(outputs.labels.float(), labels)
+            entropy = F.cross_entropy(outputs.labels.float(), labels)  # in float32: logits may be half precision
             total = total + self.label_weight * share.images * entropy
             terms["labels"] = share.images * entropy.detach()
         self.last_terms = terms

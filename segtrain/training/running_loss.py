@@ -1,4 +1,4 @@
-"""The training loss and its terms, summed on the device and read from there only when they are logged."""
+"""Running sums of the training loss and its terms on the device, read only when they are logged."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_NEVER = 2**62
+_NEVER = 2**62  # a step beyond all: no loss was bad
 
 
 class RunningLoss:
-    """Sums losses since the last log line and since the start of the epoch, and remembers the first that is not finite.
+    """Sums of losses since the last log line and since the start of the epoch, and the first bad step.
 
-    Of the terms of the loss it keeps the sums since the last log line. `add` works on the device alone; the ``read``
-    methods and `first_bad_step` wait for it.
+    Terms of the loss are summed since the last log line. `add` does not wait for the device; the
+    ``read`` methods and `first_bad_step` do.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,17 +27,17 @@ class RunningLoss:
         self.sums += loss
         self.terms = add_by_name(self.terms, terms)
         self.steps = [steps + 1 for steps in self.steps]
-        self.bad = torch.where(torch.isfinite(loss), self.bad, self.bad.clamp(max=step))
+        self.bad = torch.where(torch.isfinite(loss), self.bad, self.bad.clamp(max=step))  # without a sync
 
     def read_interval(self) -> dict[str, float]:
-        """Return the means since the last call, of the ``loss`` and of each term as ``loss/<name>``, and start anew."""
+        """Return and reset the means since the last call: ``loss``, and each term as ``loss/<name>``."""
         steps = max(1, self.steps[0])
         terms = {f"loss/{name}": float(total) / steps for name, total in self.terms.items()}
         self.terms = {}
         return {"loss": self._read(0), **terms}
 
     def read_epoch(self) -> float:
-        """Return the mean loss since the last call, and start anew."""
+        """Return and reset the mean loss since the last call."""
         return self._read(1)
 
     def _read(self, which: int) -> float:
@@ -47,7 +47,7 @@ class RunningLoss:
         return mean
 
     def first_bad_step(self) -> int | None:
-        """Return the first step whose loss was not finite, or None."""
+        """Return the first step whose loss was not finite, or None; waits for the device."""
         step = int(self.bad)
         return None if step == _NEVER else step
 
@@ -56,7 +56,7 @@ class RunningLoss:
         return {"sums": self.sums, "terms": dict(self.terms), "steps": list(self.steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the sums up again; where terms were not kept yet, the interval of all starts anew."""
+        """Restore the sums; where an old checkpoint has no terms, the log interval is reset."""
         self.sums.copy_(state["sums"])
         self.steps = list(state["steps"])
         if "terms" in state:

@@ -1,4 +1,4 @@
-"""Values that are not finite: found without a read from the device in every step, and told with what led to them."""
+"""Detection of divergence: losses, weights or statistics that are not finite, with the images that led to it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,24 +15,27 @@ _LONGEST = 120  # characters
 
 
 class Soundness:
-    """Refuses losses, weights and statistics that are not finite; remembers the images of the steps since it looked."""
+    """Checks losses, weights and running statistics; keeps the image ids of the steps since the last check.
+
+    The check waits for the device, and so is not made in every step.
+    """
 
     def __init__(self, model: nn.Module, running: RunningLoss, last_good: Path) -> None:
         self.model, self.running, self.last_good = model, running, last_good
         self.recent_ids: dict[int, list[str]] = {}
 
     def stepped(self, step: int, ids: list[str]) -> None:
-        """Remember the images of a step (0-based)."""
+        """Record the images of a step (0-based)."""
         self.recent_ids[step] = ids
 
     def check(self, steps: int) -> None:
-        """Raise DivergedError where a loss since the last check, a weight or a running statistic is not finite.
+        """Raise `DivergedError` if a loss since the last check, a weight or a running statistic is not finite.
 
-        ``steps`` are those that are done. Waits for the device.
+        ``steps`` is the number of steps done. Waits for the device.
         """
         bad = self.running.first_bad_step()
         tensors = [*self.model.parameters(), *(buffer for buffer in self.model.buffers() if buffer.is_floating_point())]
-        is_finite = torch.stack([tensor.detach().isfinite().all() for tensor in tensors])
+        is_finite = torch.stack([tensor.detach().isfinite().all() for tensor in tensors])  # one sync for all
         if bad is None and bool(is_finite.all()):
             self.recent_ids.clear()
             return
@@ -41,7 +44,7 @@ class Soundness:
         self._refuse(f"step {step + 1}: {what} not finite; images {name_some(self.recent_ids.get(step, []))}")
 
     def check_validation(self, steps: int, evaluation: Evaluation) -> None:
-        """Raise DivergedError where a validation image has a loss that is not finite: its logits are not, either."""
+        """Raise `DivergedError` if a validation loss is not finite: then neither are its logits."""
         if evaluation.unsound:
             images = name_some(evaluation.unsound)
             self._refuse(f"step {steps}: the loss is not finite in validation; images {images}")
@@ -52,7 +55,7 @@ class Soundness:
 
 
 def name_some(ids: Sequence[str]) -> str:
-    """List the first few of many names, at least one."""
+    """List the first few of many names, at least one, and count the rest."""
     named: list[str] = []
     for name in ids[:_NAMED]:
         if named and len(", ".join([*named, name])) > _LONGEST:

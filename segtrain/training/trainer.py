@@ -35,20 +35,20 @@ from segtrain.training.soundness import Soundness
 
 @dataclass
 class TrainState:
-    """Where the run stands; everything a resume needs beside weights, optimizer and random numbers."""
+    """The position of a run, and what else a resume needs besides weights, optimizer and random state."""
 
     epoch: int = 0
     batch: int = 0  # batches of this epoch that are done
     step: int = 0  # optimizer steps that are done
     best: float | None = None
-    waited: int = 0  # validations since the best one
+    waited: int = 0  # validations since the best one, for early stopping
     kept: list[tuple[float, int]] = field(default_factory=list)  # scores and numbers of the k best epochs
     log_bytes: int = 0  # length of metrics.jsonl
     images: int = 0  # in an epoch, whole batches or not
 
 
 class Trainer:
-    """Trains a model that is already on its device; holds what it is given and decides nothing about it."""
+    """The training loop of a model on its device: steps, validation, checkpoints, early stopping."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Trainer:
         self.options, self.saving = options, saving
         self.steps_per_epoch = math.ceil(len(train) / options.grad_accum_steps)
         self.total_steps = options.max_steps or options.epochs * self.steps_per_epoch
-        # where it goes; `description` is what a checkpoint says of the model beside its weights
+        # where it goes; `description` is what a checkpoint says of the model besides its weights
         self.checkpoints, self.log, self.description = checkpoints, log, description
         self.gallery = Gallery(val, task=task)
         self.stop = StopRequest()
@@ -89,7 +89,7 @@ class Trainer:
 
     @property
     def place(self) -> int:
-        """How many of ``total_steps`` are done: the steps, or what they would be had the epochs always been as long."""
+        """The number of ``total_steps`` done; by epochs, as a changed batch size changes their steps."""
         if self.options.max_steps:
             return self.state.step
         in_epoch = math.ceil(self.state.batch / self.options.grad_accum_steps)
@@ -97,24 +97,24 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are done, or too many validations brought nothing better."""
+        """Whether all steps are done, or early stopping ends the run."""
         return self.place >= self.total_steps or self.out_of_patience
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether too many validations brought nothing better."""
+        """Whether early stopping ends the run: ``patience`` validations without improvement."""
         return self.options.patience is not None and self.state.waited >= self.options.patience
 
     @property
     def scored(self) -> Network:
-        """What is validated: the moving average of the weights where there is one, else the model as it is."""
+        """The network to validate: the EMA of the weights if there is one, else the current model."""
         return Network(self.ema.module, self.runtime) if self.ema else self.network
 
     def fit(self) -> None:
-        """Train to the end; Interrupted, with everything saved, when a signal asks to stop."""
+        """Train to the end; raises `Interrupted` after saving when a signal asks to stop."""
         with self.stop.listening(), self.log.running(self.state.step, self.state.step + self.total_steps - self.place):
             if self.state.step == 0:
-                self.save()  # a run that is killed early can be resumed too, and an unwritable disk shows at once
+                self.save()  # so that a run killed early can be resumed, and an unwritable disk shows at once
             while not self.finished:
                 self.train_epoch()
                 is_best = self.validation_is_due() and self.validate()
@@ -122,7 +122,7 @@ class Trainer:
                 self.save(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
 
     def train_epoch(self) -> None:
-        """Run what is left of the epoch, or of ``max_steps``."""
+        """Run the rest of the epoch, or of ``max_steps``."""
         self.model.start_epoch(self.state.epoch)
         self.network.module.train()
         batches = self.log.clock.waiting(self.train.batches(self.state.epoch, self.state.batch))
@@ -135,10 +135,10 @@ class Trainer:
                     return
 
     def train_step(self, group: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Make one optimizer step from a group of batches; returns loss and terms, on the device.
+        """Make one optimizer step with gradient accumulation over batches; returns loss and terms, on the device.
 
-        Each batch weighs as many pixels as it has to learn from, so that a mean over pixels is the mean over the
-        group; a mean over images likewise. Nothing here waits for the device.
+        Batches are weighted by their valid pixels, so that a mean over pixels is that over the group; means over
+        images likewise. Nothing here waits for the device.
         """
         set_learning_rate(self.optimizer, self.schedule(self.place, self.total_steps))
         targets = [self.runtime.masks(batch["mask"]) for batch in group]
@@ -146,14 +146,14 @@ class Trainer:
         for batch, target, share in zip(group, targets, self.shares(targets), strict=True):
             outputs = self.network(batch["image"])
             loss = self.loss(outputs, target, self.runtime.labels(batch.get("label")), share)
-            self.scaler.scale(loss).backward()
+            self.scaler.scale(loss).backward()  # batch by batch: one graph at a time is in memory
             total += loss.detach()
             terms = add_by_name(terms, self.loss.last_terms)
         self.update_weights()
         return total, terms
 
     def shares(self, targets: list[Tensor]) -> list[Share]:
-        """Return each batch's share of the group's valid pixels, and of its images."""
+        """Return each batch's fraction of the group's valid pixels, and of its images."""
         if len(targets) == 1:
             return [WHOLE]
         valid = torch.stack([self.task.valid(target).count_nonzero() for target in targets])
@@ -162,9 +162,9 @@ class Trainer:
         return [Share(part, len(target) / images) for part, target in zip(parts, targets, strict=True)]
 
     def update_weights(self) -> None:
-        """Clip the gradients in their true scale, step, and let the average follow."""
+        """Clip the gradients, step the optimizer, and update the EMA."""
         if self.options.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
+            self.scaler.unscale_(self.optimizer)  # before clipping, or the norm would be that of scaled gradients
             nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -186,7 +186,7 @@ class Trainer:
             self.save()
 
     def log_training(self) -> None:
-        """Read the losses from the device and write them down."""
+        """Read the losses from the device and log them."""
         self.soundness.check(self.state.step)
         lr = max(group["lr"] for group in self.optimizer.param_groups)
         self.log.training(self.state.step, self.state.epoch, {**self.running.read_interval(), "lr": lr})
@@ -196,7 +196,7 @@ class Trainer:
         return self.finished or (self.state.epoch + 1) % self.options.val_every == 0
 
     def validate(self) -> bool:
-        """Score the validation split and write it down; returns whether it is the best so far."""
+        """Score the validation split and log it; returns whether it is the best so far."""
         self.soundness.check(self.state.step)
         evaluation = evaluate(
             self.scored,
@@ -213,7 +213,7 @@ class Trainer:
         return is_best
 
     def show(self, evaluation: Evaluation, *, is_best: bool) -> None:
-        """Hand pictures of a validation to the log, and what is kept of the best one."""
+        """Log pictures of a validation, and the overview and report of the best one."""
         step = self.state.step
         self.log.samples(step, self.gallery.draw_fixed(self.scored, self.log.logger.images))
         if is_best:
@@ -222,10 +222,10 @@ class Trainer:
                 self.log.overview(overview)
             report = evaluation.report(self.task, command="train", split="val", step=step)
             self.log.report(step, report, evaluation.confusion, self.task)
-        self.log.restart_clock()
+        self.log.restart_clock()  # validation does not count as training time
 
     def rank(self, evaluation: Evaluation) -> bool:
-        """Compare with the best validation so far; a score that does not exist (no such class) is the worst."""
+        """Compare with the best validation so far; an undefined score (no class present) is the worst."""
         name = self.options.monitor.removeprefix("val/")
         value = evaluation.scores[name] if name != "loss" else -(evaluation.loss or 0.0)
         score = -math.inf if value is None or math.isnan(value) else value
@@ -238,32 +238,32 @@ class Trainer:
         return is_best
 
     def end_epoch(self) -> None:
-        """Move on to the next epoch if this one is complete (``max_steps`` can end within one)."""
+        """Advance to the next epoch if this one is complete (``max_steps`` can end within one)."""
         if self.state.batch >= len(self.train):
             self.state.epoch, self.state.batch = self.state.epoch + 1, 0
 
     def saving_is_due(self) -> bool:
-        """Whether the user's steps or minutes since the last save are over."""
+        """Whether ``every_steps`` or ``every_minutes`` asks for a checkpoint now."""
         steps, minutes = self.saving.every_steps, self.saving.every_minutes
         by_steps = steps is not None and self.state.step % steps == 0
         return by_steps or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes)
 
     def save(self, *, best: bool = False, epochs: Sequence[int] | None = None) -> None:
-        """Write ``last.pt`` and the copies that are due; refuses to replace it by weights that are not finite."""
+        """Write ``last.pt`` and its copies; raises `DivergedError` instead if weights are not finite."""
         self.soundness.check(self.state.step)
         self.state.log_bytes = self.log.position()
         self.checkpoints.save(self.state_dict(), best=best, epochs=epochs)
         self.saved_at = time.monotonic()
 
     def leave_if_asked(self, _images: int = 0) -> None:
-        """Save and raise Interrupted if a signal asked to stop."""
+        """Save and raise `Interrupted` if a signal asked to stop."""
         if self.stop.signal_number is not None:
             self.save()
             resume = f"segtrain resume {shlex.quote(str(self.log.folder))}"
             raise Interrupted(f"stopped at step {self.state.step}; go on with: {resume}", self.stop.signal_number)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that a run needs to go on as if never stopped, and a model to be used without it."""
+        """Return a checkpoint: everything for an exact resume, and for using the model without the run."""
         return {
             "format": FORMAT,
             **self.description,
@@ -278,9 +278,9 @@ class Trainer:
         }
 
     def load_state_dict(self, payload: Mapping[str, Any]) -> None:
-        """Take up a state; call it last, as it puts the random generators back."""
+        """Load a checkpoint; call it last, as it restores the random generators."""
         self.model.load_state_dict(payload["model"])
-        if self.ema:
+        if self.ema:  # switched on for the resume: it starts from the current weights
             self.ema.load_state_dict(payload["ema"] or payload["model"])
         self.optimizer.load_state_dict(payload["optimizer"])
         self.scaler.load_state_dict(payload["scaler"])
@@ -291,7 +291,7 @@ class Trainer:
 
 
 def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """Group batches for gradient accumulation, so many to an optimizer step; the last group may be smaller."""
+    """Group batches for gradient accumulation, ``size`` to an optimizer step; the last group may be smaller."""
     iterator = iter(batches)
     while group := list(islice(iterator, size)):
         yield group
