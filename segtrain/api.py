@@ -1,4 +1,4 @@
-"""What ``import segtrain`` offers for trained models: apply one to arrays and files, save one made in Python."""
+"""The Python API for trained models: prediction on arrays and files, and saving a model."""
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -21,7 +21,7 @@ from segtrain.task import Mode, make_task
 
 
 class Predictor:
-    """Predicts labels as `segtrain predict` does, bit for bit: ``labels = Predictor("outputs/<name>/<time>")(image)``.
+    """Predicts labels exactly as `segtrain predict` does: ``labels = Predictor("outputs/<name>/<time>")(image)``.
 
     Opens a run folder (its best checkpoint) or a checkpoint file. ``device`` and ``precision`` are those of the command
     line; ``trust`` names classes of your own that the checkpoint may build, as in `load_model`. ``class_names`` and
@@ -97,7 +97,7 @@ def _names(model: Segmenter, given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _job(config: Mapping[str, Any], image_size: int | Sequence[int] | None, fit: Fit) -> dict[str, Any]:
-    """Lay what a model was built from over the config of a run."""
+    """Complete the config that a model was built from to that of a run, with defaults for the rest."""
     job = {**compose("train", ["augment=none"]).job, **config}
     if image_size is not None:
         size = image_size if isinstance(image_size, int) else list(image_size)

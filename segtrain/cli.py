@@ -1,4 +1,4 @@
-"""The command line: the first word is a command, the rest goes to Hydra."""
+"""The command line: parses flags and the command, and runs the command with its overrides."""
 
 import argparse
 import os
@@ -32,6 +32,7 @@ SWEEP = "segtrain.commands.sweep"  # `train -m`
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        # argparse would print its usage and exit: our errors have one line and a remedy
         raise ConfigError(f"{message}; `segtrain --help` lists the flags")
 
 
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _split_command(words: list[str]) -> tuple[str | None, list[str]]:
-    """Take the command off the words; None where the first word is an override already."""
+    """Split the command from the words; None where the first word is an override."""
     if not words or "=" in words[0] or words[0].startswith("~"):
         return None, words
     if words[0] not in COMMANDS:
@@ -56,13 +57,13 @@ def _split_command(words: list[str]) -> tuple[str | None, list[str]]:
 
 
 def let_import_from(folder: Path) -> None:
-    """Let a user's own ``my_package.MyDecoder`` be found there, after everything that is installed."""
+    """Make a folder importable, for a user's own ``my_package.MyDecoder``."""
     if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+        sys.path.append(str(folder))  # last: its files must not hide installed packages
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; raises SegtrainError for what the user can fix."""
+    """Run one command line; raises `SegtrainError` for what the user can fix."""
     parser = _parser()
     found, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
@@ -86,14 +87,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit code: 0, 2 for a mistake of the user's, 130 or 143 when stopped."""
+    """Run one command line; returns the exit code: 0, 2 for a user's mistake, 130 or 143 when stopped."""
     try:
         return run(arguments)
     except SegtrainError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"segtrain: {line}\n")
         return error.exit_code
-    except BrokenPipeError:  # the reader of a pipe, such as `| head`, has seen enough
+    except BrokenPipeError:  # the reader of the pipe has ended, such as `| head`
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
@@ -108,20 +109,20 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def entry_point() -> NoReturn:
-    """Run the command line of this process; a script lacks the current folder, which ``python -m`` can import from."""
-    let_import_from(Path.cwd())
+    """Run the command line of this process and exit."""
+    let_import_from(Path.cwd())  # as ``python -m`` does: the installed script cannot import from there
     _start_over_in_utf8()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # of names that the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")  # for file names that the terminal cannot show
     sys.exit(main(sys.argv[1:]))
 
 
 def _start_over_in_utf8() -> None:
-    """Run this command line again in Python's UTF-8 mode, where the locale is another.
+    """Restart in Python's UTF-8 mode if the locale has another encoding.
 
-    Words and names of files beyond its characters could not be read otherwise; what is printed stays in that of the
-    terminal.
+    Words and file names with other characters could not be read otherwise. Output stays in the
+    encoding of the terminal.
     """
     if sys.getfilesystemencoding().lower() != "utf-8":
         os.environ["PYTHONUTF8"] = "1"

@@ -1,1 +1,1 @@
-"""One module for each command, imported only when it is chosen."""
+"""The commands, one module each, imported only when called."""

@@ -1,4 +1,4 @@
-"""``segtrain compare``: two models on the same images, how much they differ, and how sure that is."""
+"""``segtrain compare``: paired comparison of two models over the same images."""
 
 import json
 import logging
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 _LISTED = 8  # images in the table of those that changed most
 SUMMARY = "comparison.json"
-"""Says which reports were compared, over which split and at which size."""
+"""The file that names the compared reports, their split and size."""
 
 
 def run(arguments: Arguments) -> int:
-    """Compare, or print the config."""
+    """Run the command; with ``--cfg``, print its config instead."""
     job = compose("compare", arguments.overrides, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
@@ -41,7 +41,7 @@ def run(arguments: Arguments) -> int:
 
 
 def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
-    """Show tables and verdict; write comparison.csv, images.csv, changed.png, and a summary of what was compared."""
+    """Show tables and verdict; write comparison.csv, images.csv, changed.png and a summary."""
     import_heavy("segtrain.evaluation.differences")
     from segtrain.build.views import draw_changes
     from segtrain.evaluation import differences as comparison
@@ -84,9 +84,9 @@ def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
 
 
 def default_folder(reports: Sequence[Path]) -> Path:
-    """Name a folder below the current one after the last two folders of both runs, and what they were scored on.
+    """Return ``compare/<a>_<b>-<split>``, named after the last two folders of both runs.
 
-    Where another comparison is there, of runs whose folders are called alike, it gets a number.
+    Where that holds a comparison of other runs with the same names, a number is added.
     """
     from segtrain.evaluation.reports import SPLITS_FOLDER
 
@@ -100,7 +100,7 @@ def default_folder(reports: Sequence[Path]) -> Path:
 
 
 def _compared_in(folder: Path) -> list[str] | None:
-    """Read which reports were compared in a folder; None where there is nothing to lose."""
+    """Return the reports compared in a folder, [] if not known; None where it holds no comparison."""
     if not (folder / "comparison.csv").exists():
         return None
     try:
@@ -111,7 +111,7 @@ def _compared_in(folder: Path) -> list[str] | None:
 
 
 def tell_what_is_replaced(folder: Path) -> None:
-    """Say so where a comparison is in a folder already."""
+    """Log that a comparison in a folder is replaced, if there is one."""
     before = _compared_in(folder)
     if before is not None:
         of = f" of {before[0]} and {before[1]}" if before else ""
@@ -119,7 +119,7 @@ def tell_what_is_replaced(folder: Path) -> None:
 
 
 def refuse_report_folder(folder: Path) -> None:
-    """Raise ConfigError for a report, whose images.csv would be lost."""
+    """Raise `ConfigError` for a folder with a report: its images.csv would be overwritten."""
     from segtrain.evaluation.reports import REPORT
 
     if (folder / REPORT).exists():
@@ -127,7 +127,7 @@ def refuse_report_folder(folder: Path) -> None:
 
 
 def _difference_table(rows: "Sequence[Difference]", config: CompareConfig) -> Table:
-    """Lay out the headline numbers and each class's IoU."""
+    """Lay out the headline scores and the IoU of each class."""
     table = _table("", "A", "B", "B - A", f"{config.confidence:.0%} interval", "p")
     shown = [row for row in rows if not row.class_name or row.metric == "iou"]
     for row, following in zip_longest(shown, shown[1:]):
@@ -142,7 +142,7 @@ def _difference_table(rows: "Sequence[Difference]", config: CompareConfig) -> Ta
 
 
 def _note(images: int, config: CompareConfig) -> str:
-    """Say what the table of differences means."""
+    """Explain the table of differences in two lines."""
     by_chance = round(1 / (1 - config.confidence))
     return (
         f"Intervals: {images} images drawn {config.bootstrap} times, the same ones for A and B; they speak of other "

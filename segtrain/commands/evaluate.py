@@ -1,4 +1,4 @@
-"""``segtrain eval``: score a checkpoint over a split."""
+"""``segtrain eval``: score a checkpoint on a split."""
 
 import logging
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def run(arguments: Arguments) -> int:
-    """Evaluate; keys that eval.yaml does not have change the run's own config."""
+    """Run the command; keys that eval.yaml lacks change the run's own config."""
     own, changes = arguments.overrides.split((*EvalConfig.__dataclass_fields__, "hydra"))
     check_changes("eval", changes, config_dir=arguments.config_dir)
     job = compose("eval", own, config_dir=arguments.config_dir).job
@@ -108,7 +108,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path
 def write_results(
     config: "TrainConfig", result: "Evaluation", measures: "Measures", folder: Path, name: str, about: dict[str, Any]
 ) -> None:
-    """Write the report ``name`` in a run folder, its entry of scores.json and its log, and show the table."""
+    """Write the report ``name`` in a run folder, its entry of scores.json and its logger's files; show the table."""
     from segtrain.build.parts import construct
     from segtrain.evaluation.reports import SPLITS_FOLDER, write_confusion, write_report
     from segtrain.run.log import log_evaluation, show_scores, write_scores
@@ -124,7 +124,7 @@ def write_results(
 
 
 def warn_of_few(images: int) -> None:
-    """Say so where a split has few images."""
+    """Warn where a split has few images."""
     from segtrain.metrics.bootstrap import FEW
 
     if images < FEW:
@@ -132,7 +132,7 @@ def warn_of_few(images: int) -> None:
 
 
 def warn_of_sizes(result: "Evaluation", scale: "TrainingScale") -> None:
-    """Say so where few images hold most of the pixels, and where images are shrunk far more than in training."""
+    """Warn of few images that hold most of the pixels, and of images downscaled far more than in training."""
     from segtrain.data.loading.scale import warn_of_shrunk
     from segtrain.evaluation.reports import uneven_sizes
 
@@ -142,7 +142,7 @@ def warn_of_sizes(result: "Evaluation", scale: "TrainingScale") -> None:
 
 
 def tell_what_was_kept(point: "OperatingPoint", file: Path) -> None:
-    """Say which thresholds and temperature of an earlier ``eval.calibrate`` are in use."""
+    """Log that thresholds or a temperature of an earlier ``eval.calibrate`` are in use."""
     if point.thresholds:
         log.info("%s decides at thresholds that eval.calibrate kept in it", file.name)
     if point.temperature != 1:
@@ -151,7 +151,7 @@ def tell_what_was_kept(point: "OperatingPoint", file: Path) -> None:
 
 
 def look_into(source: "Source") -> None:
-    """Let the data look into its files; where images have other channels, it is the checkpoint that expects them."""
+    """Verify the files of a source; an error about channels says that the checkpoint expects them."""
     from segtrain.data.files.images import ChannelsError
 
     try:
@@ -161,7 +161,7 @@ def look_into(source: "Source") -> None:
 
 
 def refuse_other_data(source: "Source", model: "Segmenter", task: "Task") -> None:
-    """Raise ConfigError where the data has other classes than the model, or images of other channels."""
+    """Raise `ConfigError` where classes or channels of the data differ from the model's."""
     if source.channels != model.in_channels:
         raise ConfigError(
             f"data: images of {source.channels} channels, the checkpoint takes {model.in_channels}; set "
@@ -178,7 +178,7 @@ def refuse_other_data(source: "Source", model: "Segmenter", task: "Task") -> Non
 
 
 def keep_operating_point(point: "OperatingPoint", payload: Mapping[str, Any], file: Path, split: str) -> None:
-    """Write thresholds and temperature into the checkpoint; everything else in it stays."""
+    """Write thresholds and temperature into the checkpoint, and leave the rest of it as it is."""
     from segtrain.run import checkpoint
 
     if split == "test":

@@ -1,4 +1,4 @@
-"""``segtrain import``: a model of segmentation_models_pytorch as a checkpoint of ours."""
+"""``segtrain import``: convert a model of segmentation_models_pytorch to a checkpoint."""
 
 import json
 import logging
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _THEIRS = ("arch", "encoder")
-"""Keys that name a group elsewhere, and here a model and an encoder there."""
+"""Keys that are groups in other commands; here they name the model and encoder in SMP."""
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 _WRAPPINGS = ("state_dict", "model_state_dict", "model")
-"""The keys under which training tools keep the weights."""
+"""Keys under which training tools store the weights in a file."""
 _SIZES = ("data.image_size=", "data.fit=", "data=")
-"""How changes begin that say to which size images are brought."""
+"""Beginnings of overrides that set the image size."""
 _LISTED = 6
 
 
 def run(arguments: Arguments) -> int:
-    """Import; keys that import.yaml does not have go into the config of the checkpoint."""
+    """Run the command; keys that import.yaml lacks go into the config of the checkpoint."""
     theirs, words = arguments.overrides.split(_THEIRS)
     own, changes = words.split(ImportConfig.__dataclass_fields__)
     check_changes("import", changes, config_dir=arguments.config_dir)
@@ -54,7 +54,7 @@ def run(arguments: Arguments) -> int:
 
 
 def import_model(config: ImportConfig, changes: Overrides, config_dir: Path | None) -> None:
-    """Write the checkpoint and report what became of every tensor."""
+    """Convert the weights, write the checkpoint, and report renamed and unused tensors."""
     from segtrain.build.parts import build_model, checked_config
     from segtrain.build.restore import describe
     from segtrain.data.palette import colours_of
@@ -89,7 +89,10 @@ def import_model(config: ImportConfig, changes: Overrides, config_dir: Path | No
 
 
 def _find(path: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the file of the weights, and what config.json beside it says; raises CheckpointError for neither."""
+    """Return the file of the weights, and the content of config.json next to it, if any.
+
+    Raises `CheckpointError` where there are no weights, or config.json is damaged.
+    """
     folder = path if path.is_dir() else path.parent
     files = [folder / name for name in _WEIGHTS] if path.is_dir() else [path]
     file = next((file for file in files if file.is_file()), None)
@@ -112,7 +115,7 @@ def _find(path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _read(file: Path) -> "dict[str, Tensor]":
-    """Read tensors by name without running code; raises CheckpointError for anything else."""
+    """Read tensors by name without running code from the file; raises `CheckpointError` if it cannot be read."""
     import torch
     from safetensors.torch import load_file
 
@@ -120,7 +123,7 @@ def _read(file: Path) -> "dict[str, Tensor]":
         if file.suffix == ".safetensors":
             return load_file(file)
         held = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is none can raise anything
+    except Exception as error:  # a file of another kind can raise anything
         reason = (
             "holds pickled objects, which could run any code"
             if isinstance(error, pickle.UnpicklingError)
@@ -168,7 +171,7 @@ def _class_names(given: Sequence[str] | None, count: int) -> list[str]:
 
 
 def _image_classes(given: Sequence[str] | None, recipe: "Recipe", count: int) -> list[str]:
-    """Name the labels of whole images: as given, or by their numbers, as nothing beside the weights names them."""
+    """Return the class names of whole images: as given, else numbers, as SMP stores no names."""
     if recipe.classification and not count:
         raise CheckpointError(
             "holds no classification_head, which aux_params speaks of; leave it out with 'model={aux_params:null}'"
@@ -187,7 +190,7 @@ def _image_classes(given: Sequence[str] | None, recipe: "Recipe", count: int) ->
 
 
 def _job(recipe: "Recipe", changes: Overrides, config_dir: Path | None) -> dict[str, Any]:
-    """Compose the config of a training run with that model, as if the model came from one."""
+    """Compose the config of a training run with that model, for the checkpoint to hold."""
     words = [f"arch={recipe.arch}", "encoder=timm", f"encoder.name={recipe.encoder}", "encoder.weights=null"]
     if recipe.classification:
         words.append("image_head=classification")
@@ -200,7 +203,7 @@ def _job(recipe: "Recipe", changes: Overrides, config_dir: Path | None) -> dict[
 
 
 def _report(config: ImportConfig, recipe: "Recipe", translation: "Translation", model: "Segmenter") -> None:
-    """Say what became of every tensor, and what is to be known of the model."""
+    """Log renamed and unused tensors, notes on the model, and the next command."""
     count = len(translation.state)
     log.info("%s %s: %d tensors, %d of them renamed", recipe.arch, recipe.their_encoder, count, translation.renamed)
     unused = translation.unused

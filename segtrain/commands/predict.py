@@ -1,4 +1,4 @@
-"""``segtrain predict``: masks and overlays for images, at their own size."""
+"""``segtrain predict``: write masks and overlays for images, at their own size."""
 
 import logging
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def run(arguments: Arguments) -> int:
-    """Predict, or print the config; keys that predict.yaml does not have change the run's own."""
+    """Run the command; keys that predict.yaml lacks change the run's own config."""
     from segtrain.terminal.console import start_logging
 
     own, changes = arguments.overrides.split((*PredictConfig.__dataclass_fields__, "hydra"))
@@ -46,7 +46,7 @@ def run(arguments: Arguments) -> int:
 
 
 def list_images(path: Path) -> list[Path]:
-    """Return the image, or the images of a folder and its sub-folders, sorted; raises DataError for none."""
+    """Return an image, or the images of a folder and its sub-folders, sorted; raises `DataError` for none."""
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -60,7 +60,7 @@ def list_images(path: Path) -> list[Path]:
 
 
 def without_output(images: list[Path], config: PredictConfig) -> list[Path]:
-    """Leave out what lies in an output folder within the input: masks and overlays of an earlier call are no photos."""
+    """Leave out images in an output folder inside the input: masks and overlays of an earlier call."""
     output = Path(config.output).resolve()
     if not output.is_relative_to(Path(config.input).resolve()):
         return images
@@ -75,7 +75,7 @@ def without_output(images: list[Path], config: PredictConfig) -> list[Path]:
 
 
 def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) -> list[str]:
-    """Write a mask and an overlay for each image by its name; returns the reasons of those that could not be read."""
+    """Write a mask and an overlay for each image; returns the errors of images that could not be read."""
     from segtrain.terminal.console import counting
 
     import_heavy("segtrain.build.restore")
@@ -130,7 +130,7 @@ def plan_output(config: PredictConfig) -> tuple[PredictConfig, dict[str, Path]]:
 
 
 def name_images(config: PredictConfig) -> dict[str, Path]:
-    """Find the images by the names that their masks get; raises SegtrainError for none, or two of one name."""
+    """Find the images, by the names of their masks; raises `SegtrainError` for none, or for equal names."""
     if Path(config.output).resolve() == Path(config.input).resolve():
         raise ConfigError(f"output={config.output}: is the input; choose another output=...")
     images = without_output(list_images(Path(config.input)), config)
@@ -148,7 +148,7 @@ def name_images(config: PredictConfig) -> dict[str, Path]:
 
 
 def _refuse_overwriting(config: PredictConfig, names: Mapping[str, Path]) -> None:
-    """Raise ConfigError where a mask or an overlay would take the place of an image that is to be predicted."""
+    """Raise `ConfigError` where a mask or an overlay would overwrite an input."""
     photos = {image.resolve(): image for image in names.values()}
     folder = Path(config.output)
     for name in names:

@@ -1,4 +1,4 @@
-"""``segtrain score``: score masks that any tool wrote, by our definitions or by those of another."""
+"""``segtrain score``: score mask files of any tool, by our definitions of metrics or another library's."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def run(arguments: Arguments) -> int:
-    """Score, or print the config."""
+    """Run the command; with ``--cfg``, print its config instead."""
     job = compose("score", arguments.overrides, config_dir=arguments.config_dir).job
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
@@ -41,7 +41,7 @@ def run(arguments: Arguments) -> int:
 
 
 def score(config: ScoreConfig) -> None:
-    """Score all pairs, show each number with its definition, and write the report where one is asked for."""
+    """Score all pairs, show each number with its definition, and write the report if asked to."""
     import_heavy("segtrain.evaluation.mask_files", "segtrain.run.log")
     from segtrain.evaluation.mask_files import score_masks
     from segtrain.evaluation.reports import uneven_sizes
@@ -75,7 +75,7 @@ def score(config: ScoreConfig) -> None:
 
 
 def prepare(config: ScoreConfig) -> "tuple[Scorer, list[MaskPair]]":
-    """Pair the files, and find out what the values in them stand for."""
+    """Pair the files, and determine classes and label maps."""
     from segtrain.data.files.mask_pairs import class_folders, pair_class_masks, pair_masks
 
     refuse_contradictions(config)
@@ -96,7 +96,7 @@ def prepare(config: ScoreConfig) -> "tuple[Scorer, list[MaskPair]]":
 
 
 def warn_of_class_folders(pairs: "Sequence[MaskPair]", truth: Path) -> None:
-    """Say so where all masks have namesakes in other folders, as folders of classes that overlap do."""
+    """Warn where every file name occurs in several folders: they may be folders of multilabel classes."""
     folders: dict[str, list[str]] = {}
     for pair in pairs:
         folder, _, name = pair.id.rpartition("/")
@@ -107,7 +107,7 @@ def warn_of_class_folders(pairs: "Sequence[MaskPair]", truth: Path) -> None:
 
 
 def refuse_contradictions(config: ScoreConfig) -> None:
-    """Raise for keys that have no meaning in this mode, and for masks that are of the other one."""
+    """Raise for keys without meaning in this mode, and for masks of the other mode."""
     if config.mode == "multilabel":
         if config.as_ in ("mmseg", "torchvision"):
             raise ConfigError(f"as={config.as_}: has no numbers for classes that overlap; set as=segtrain or as=smp")
@@ -123,7 +123,7 @@ def refuse_contradictions(config: ScoreConfig) -> None:
 
 
 def refuse_output(config: ScoreConfig, folder: Path) -> None:
-    """Raise ConfigError for the report of a model, which would be lost, and for a place among the masks."""
+    """Raise `ConfigError` for an output among the masks, or over the report of a model."""
     from segtrain.evaluation.reports import REPORT, read_report
 
     for key, masks in (("pred", Path(config.pred)), ("truth", Path(config.truth))):
@@ -134,7 +134,7 @@ def refuse_output(config: ScoreConfig, folder: Path) -> None:
 
 
 def make_scorer(config: ScoreConfig, names: Sequence[str], class_map: "ClassMap | None") -> "Scorer":
-    """Say what the values in the files stand for."""
+    """Build the scorer: the task, and the label maps of truth and predictions."""
     from segtrain.data.formats.folder import STANDS_FOR
     from segtrain.evaluation.mask_files import Scorer
     from segtrain.task import IGNORE_INDEX, make_task
@@ -172,7 +172,7 @@ def _ignored(config: ScoreConfig) -> list[int]:
 
 
 def classes_found(config: ScoreConfig, pairs: "Sequence[MaskPair]") -> "tuple[list[str], ClassMap]":
-    """Name classes by number: the labels of the class map, or else the values that the truth holds, in order."""
+    """Return class names and class map where no names are given: labels of the map, or values of the truth."""
     from segtrain.data.files.class_map import IGNORE
     from segtrain.data.files.labels import UNKNOWN
     from segtrain.evaluation.mask_files import find_values
@@ -215,7 +215,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def summarize(config: ScoreConfig, task: "Task", scored: "Scored") -> dict[str, Any]:
-    """Give the scores by our definitions: as `segtrain eval` has them."""
+    """Return the scores by our definitions, as `segtrain eval` has them."""
     from segtrain.evaluation.contours import intervals
     from segtrain.metrics import scores
 
@@ -227,7 +227,7 @@ def summarize(config: ScoreConfig, task: "Task", scored: "Scored") -> dict[str, 
 
 
 def numbers_of(config: ScoreConfig, task: "Task", scored: "Scored", scores: dict[str, Any]) -> "list[Number]":
-    """Give the numbers as that tool defines them, and those of contours, which are ours alone."""
+    """Return the numbers by the definitions of ``as``, and those of contours, which are only ours."""
     from segtrain.metrics import conventions
 
     matrix = scored.confusion[0]
@@ -241,7 +241,7 @@ def numbers_of(config: ScoreConfig, task: "Task", scored: "Scored", scores: dict
 
 
 def number_table(title: str, numbers: "Sequence[Number]", intervals: Mapping[str, Any]) -> "Table":
-    """Lay out each number beside its definition, and its interval where any has one."""
+    """Lay out each number with its definition, and its interval where any has one."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -268,7 +268,7 @@ def write(
     scores: dict[str, Any],
     numbers: "Sequence[Number]",
 ) -> None:
-    """Write the report folder; what another tool would print goes beside our scores."""
+    """Write the report folder; the numbers of another library's definitions go into ``about``."""
     from segtrain.evaluation.reports import Report, write_confusion, write_report
 
     folder, task = Path(str(config.output)), scorer.task

@@ -1,4 +1,4 @@
-"""``segtrain -m``: run every combination of the given values in this process, and rank them."""
+"""``segtrain -m``: a sweep over all combinations of values, one job after the other, with a leaderboard."""
 
 import gc
 import logging
@@ -36,7 +36,7 @@ _SCORES = ("iou", "iou_imagewise", "f1", "accuracy", "loss")
 
 @dataclass
 class Job:
-    """One combination, numbered from 1: the words that vary in it, its plan, and how it ended."""
+    """One job of a sweep, numbered from 1: the words that vary, its plan, and its result."""
 
     number: int
     varied: tuple[str, ...]
@@ -47,7 +47,7 @@ class Job:
     error: str = ""
 
     def rank(self, monitor: str) -> float:
-        """Return what to sort by: the best first, jobs without a score last."""
+        """Return the sort key: the best job first, jobs without a score last."""
         value = self.scores.get(monitor)
         if value is None:
             return math.inf
@@ -81,7 +81,7 @@ def run(arguments: Arguments) -> int:
 
 
 def plan_jobs(arguments: Arguments) -> list[Job]:
-    """Expand the grid; mistakes in any job are reported before the first one starts."""
+    """Expand the grid to jobs; raises `ConfigError` with the mistakes in all of them."""
     expanded = arguments.overrides.jobs()
     folder = sweep_folder(*expanded[0], arguments.config_dir)
     jobs = []
@@ -99,14 +99,14 @@ def plan_jobs(arguments: Arguments) -> list[Job]:
 
 
 def in_folder(plan: Plan, folder: Path) -> Plan:
-    """Give a job of a sweep its folder, and the word that says so."""
+    """Return the plan with that folder, and the override that sets it."""
     _, others = plan.overrides.split(["hydra"])
     overrides = others + Overrides.of([f"hydra.run.dir={quote(str(folder))}"])
     return replace(plan, folder=folder, overrides=overrides, folder_is_chosen=True)
 
 
 def sweep_folder(overrides: Overrides, varied: Sequence[str], config_dir: Path | None) -> Path:
-    """Return the folder of all jobs, by the first one's words: where one name is given to all, it goes by that name."""
+    """Return the folder of the sweep, from its first job: the folder of its name if all jobs share one."""
     composed = compose("train", overrides, config_dir=config_dir)
     is_named = any(word.startswith("name=") and word not in varied for word in overrides.words)
     has_folder = overrides.last("hydra.sweep.dir") is not None
@@ -114,20 +114,20 @@ def sweep_folder(overrides: Overrides, varied: Sequence[str], config_dir: Path |
 
 
 def make_sweep_folder(folder: Path, *, is_chosen: bool) -> Path:
-    """Make the folder of a sweep; unless the user chose it, one that no other sweep of the same second has."""
+    """Create the folder of a sweep; if automatic, with a number where a sweep of the same second has it."""
     if is_chosen:
         make_folder(folder, key="hydra.sweep.dir")
         return folder
     make_folder(folder.parent, key="hydra.sweep.dir")
     for free in numbered(folder):
         with suppress(FileExistsError):
-            free.mkdir()
+            free.mkdir()  # atomic: of two sweeps at once, one gets it
             break
     return free
 
 
 def check_jobs(jobs: Sequence[Job]) -> list[TrainConfig]:
-    """Return the configs of all jobs; raises ConfigError with the mistakes that only signatures show, in any job."""
+    """Return the configs of all jobs, leaves checked; raises `ConfigError` with the mistakes in all of them."""
     configs = [to_config(job.plan.job, TrainConfig) for job in jobs]
     problems = dict.fromkeys(problem for config in configs for problem in check_leaves(config))
     if problems:
@@ -136,7 +136,7 @@ def check_jobs(jobs: Sequence[Job]) -> list[TrainConfig]:
 
 
 def run_job(job: Job) -> None:
-    """Train one job; a failure is reported at once and does not stop the others, a signal does."""
+    """Train one job; a failure is logged and does not stop the sweep, a signal does."""
     started = time.monotonic()
     try:
         job.scores, job.parameters = train(job.plan)
@@ -152,7 +152,7 @@ def run_job(job: Job) -> None:
 
 
 def leaderboard(jobs: Sequence[Job], monitor: str, file: Path, *, has_one_loss: bool) -> None:
-    """Print the jobs from best to worst, and write them as CSV; losses only where they are of one kind."""
+    """Print the jobs from best to worst, and write them as CSV; with losses only if all jobs have the same."""
     columns = [name for name in dict.fromkeys((monitor, *_SCORES)) if has_one_loss or name != "loss"]
     table = Table(title=f"{len(jobs)} jobs by val/{monitor}", title_justify="left")
     for name in ("rank", "job", "varied", *columns, "parameters", "time"):

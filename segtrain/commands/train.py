@@ -1,4 +1,4 @@
-"""``segtrain [train]``: train a model, or go on with a run."""
+"""``segtrain [train]``: train a model, or resume a run."""
 
 import logging
 import re
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def run(arguments: Arguments) -> int:
-    """Train, or print the config."""
+    """Run the command; with ``--cfg``, print the config instead."""
     plan = make_plan(arguments.overrides, arguments.config_dir)
     if arguments.cfg:
         show(yaml.safe_dump(plan.job, sort_keys=False))
@@ -36,14 +36,14 @@ def run(arguments: Arguments) -> int:
 
 
 class Trained(NamedTuple):
-    """How a run ended: the scores of its best validation, and how many parameters the model has."""
+    """The result of a run: scores of the best validation, and the number of parameters."""
 
     scores: dict[str, Any]
     parameters: int
 
 
 def train(plan: Plan) -> Trained:
-    """Train in this process."""
+    """Train in this process, with the run folder locked."""
     with claimed(plan) as (taken, made), telling_what_is_kept(taken.folder, made):
         return _train(taken, made)
 
@@ -80,7 +80,7 @@ def _train(plan: Plan, made: Sequence[Path]) -> Trained:
 
 
 def warn_of_freezing(job: Mapping[str, Any]) -> None:
-    """Say where what is set of the encoder's freezing cannot be meant."""
+    """Warn of settings of encoder freezing that make no sense."""
     encoder = job["encoder"]
     is_frozen, thaws = encoder.get("freeze"), encoder.get("unfreeze_at_epoch")
     has_weights = encoder.get("weights", MISSING) is not None or job["init_from"] or job["resume"]
@@ -93,7 +93,7 @@ def warn_of_freezing(job: Mapping[str, Any]) -> None:
 
 
 def tell_what_trains(trainer: "Trainer") -> None:
-    """Say what is trained, where and how, on what, and for how long."""
+    """Log device, precision, parameters, data, image size and number of steps."""
     parameters = list(trainer.model.parameters())
     total, trained = (sum(p.numel() for p in some) for some in (parameters, filter(_learns, parameters)))
     runtime = trainer.runtime
@@ -116,7 +116,7 @@ def _learns(parameter: "nn.Parameter") -> bool:
 
 
 def tell_what_is_next(trainer: "Trainer") -> None:
-    """Say why a run has ended, where it did before its last step, and what can be done with it."""
+    """Log the reason of an early stop, and the next commands."""
     if trainer.out_of_patience:
         waited, steps = trainer.state.waited, (trainer.place, trainer.total_steps)
         log.info("stopped at step %d of %d: %d validations brought nothing better (trainer.patience)", *steps, waited)
@@ -126,7 +126,8 @@ def tell_what_is_next(trainer: "Trainer") -> None:
 
 
 def write_request(plan: Plan) -> None:
-    """Write down what was asked for, once all of it could be built."""
+    """Write config.yaml, and append to overrides.txt, once all of the run could be built."""
     write_text(plan.folder / "config.yaml", yaml.safe_dump(plan.job, sort_keys=False))
     with (plan.folder / "overrides.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(" ".join(re.sub(r"^(.*\s.*)$", r"'\1'", word) for word in plan.overrides.words) + "\n")
+        words = [re.sub(r"^(.*\s.*)$", r"'\1'", word) for word in plan.overrides.words]  # quoted if with spaces
+        file.write(" ".join(words) + "\n")

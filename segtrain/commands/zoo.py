@@ -14,7 +14,7 @@ from segtrain.errors import ConfigError
 from segtrain.suggest import did_you_mean
 from segtrain.terminal.arguments import Arguments, show
 
-_FILE_WIDTH = 200  # columns, where the output is no terminal
+_FILE_WIDTH = 200  # columns where the output is no terminal
 
 
 def run(arguments: Arguments) -> int:
