@@ -151,7 +151,8 @@ def damaged(path):
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (64, 48, 3), np.uint8)).save(path)
     data = path.read_bytes()
-    path.write_bytes(data[:3000] + data[3200:])
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + data[middle + 200 :])
 
 
 def test_photos_that_are_damaged_in_the_official_archive_train_and_no_others(root):
@@ -184,7 +185,7 @@ def test_a_trimap_of_another_size_or_of_other_values_is_found_before_training(ro
 def test_a_trimap_of_other_values_is_an_error(root):
     path = root / "oxford-iiit-pet" / "annotations" / "trimaps" / "Abyssinian_trainval_0.png"
     Image.fromarray(TRIMAP * 50).save(path)
-    with pytest.raises(DataError, match=r"Abyssinian_trainval_0\.png: not a trimap of 1, 2 and 3"):
+    with pytest.raises(DataError, match=r"Abyssinian_trainval_0\.png: mask holds 50, 100, 150, expected 1 \(pet\)"):
         open_pets(root)[0]
 
 
