@@ -81,6 +81,7 @@ def run(arguments: Sequence[str]) -> int:
     command = command or "train"
     if found.multirun and command != "train":
         raise ConfigError(f"-m: sweeps are for training, not for {command}")
+    # only the module of the command: help and zoo answer without torch
     module = import_module(SWEEP if found.multirun else COMMANDS[command])
     code: int = module.run(Arguments(command, tuple(words), found.config_dir, found.multirun, found.cfg))
     return code

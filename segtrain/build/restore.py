@@ -63,7 +63,7 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
     """
     config = to_config(payload["config"], TrainConfig)
     point = OperatingPoint.of(payload)
-    task = make_task(payload["mode"], payload["class_names"], cuts=point.cuts())
+    task = make_task(payload["mode"], payload["class_names"], cuts=point.cuts())  # thresholds as logits
     model = build_model(
         config,
         task,
@@ -78,7 +78,7 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path}: its weights do not fit its own config ({reason}...); take another") from error
-    model.aux_heads.clear()
+    model.aux_heads.clear()  # after loading: the checkpoint has their weights
     model.thresholds = point.thresholds
     model.config = dict(payload["config"])
     model.preprocess = Preprocess(build_fitting(config), model.normalize, trained_on=payload.get("trained_on"))

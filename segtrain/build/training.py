@@ -72,7 +72,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
         log.warning("data.image_labels: nothing learns the labels of whole images; add image_head=classification")
     refuse_lonely_image(config, min(len(train), config.data.limit or len(train)))
     task = make_task(train.mode, train.class_names)
-    pretrained = resumed is None and config.init_from is None
+    pretrained = resumed is None and config.init_from is None  # else the weights are replaced anyway
     model = build_model(config, task, channels=train.channels, image_classes=train.image_classes, pretrained=pretrained)
     if resumed is None and config.init_from is not None:
         start_from(model, Path(config.init_from))
@@ -96,7 +96,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
         description=describe(job, model, task, palette=train.palette, source=train),
     )
     if resumed is not None:
-        resume(trainer, resumed, partial(build_optimizer, runtime=runtime))
+        resume(trainer, resumed, partial(build_optimizer, runtime=runtime))  # last: it restores random generators
     return trainer
 
 

@@ -55,7 +55,7 @@ def compare(config: CompareConfig, config_dir: Path | None = None) -> None:
     a, b = (read_report(folder) for folder in folders)
     if problem := comparison.mismatch(a, b):
         raise DataError(f"{folders[1]}: {problem} ({folders[0]})")
-    b = comparison.in_order_of(a, b)
+    b = comparison.in_order_of(a, b)  # all that follows compares row by row
     scored = comparison.scored_how(a, b)
     folder = Path(config.output) if config.output else default_folder(folders)
     refuse_report_folder(folder)

@@ -97,7 +97,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path
     if own_size:
         warn_of_sizes(result, training_scale(payload, run_config))
     about = {"command": "eval", "split": split, "ckpt": str(file.resolve()), "config": yaml.safe_dump(job)}
-    scored_data.keep_training_scores(folder, reports, name)
+    scored_data.keep_training_scores(folder, reports, name)  # before the report takes their name
     write_results(run_config, result, measures, folder, name, about)
     if config.eval.calibrate:
         keep_operating_point(measures.operating_point(), payload, file, split)
@@ -181,7 +181,7 @@ def keep_operating_point(point: "OperatingPoint", payload: Mapping[str, Any], fi
     """Write thresholds and temperature into the checkpoint, and leave the rest of it as it is."""
     from segtrain.run import checkpoint
 
-    if split == "test":
+    if split == "test":  # allowed, but the test scores are no longer of unseen data
         log.warning("eval.calibrate: thresholds chosen on the test split flatter the scores on it; take data.split=val")
     kept = {"temperature": point.temperature, "thresholds": point.thresholds and list(point.thresholds), "split": split}
     checkpoint.write({**payload, "operating_point": kept}, file)

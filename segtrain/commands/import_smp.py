@@ -132,7 +132,7 @@ def _read(file: Path) -> "dict[str, Tensor]":
         raise CheckpointError(
             f"{reason}; save it with torch.save(model.state_dict(), ...) or save_pretrained"
         ) from None
-    for key in _WRAPPINGS:
+    for key in _WRAPPINGS:  # may be nested: {"state_dict": {"model": ...}}
         if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
             held = held[key]
     tensors = held.items() if isinstance(held, Mapping) else ()

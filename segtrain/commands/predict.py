@@ -94,7 +94,7 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
             try:
                 image = predictor.preprocess.pixels(image_path)
             except DataError as error:
-                failed.append(str(error))
+                failed.append(str(error))  # reported at the end too: one bad file does not stop the others
                 continue
             if problem := predictor.scale.problem(image.shape[:2]):
                 shrunk[name] = problem

@@ -49,7 +49,7 @@ def score(config: ScoreConfig) -> None:
     from segtrain.terminal.console import counting, out, start_logging
 
     start_logging()
-    if config.output:
+    if config.output:  # before all masks are read
         refuse_output(config, Path(config.output))
     scorer, pairs = prepare(config)
     if config.output:

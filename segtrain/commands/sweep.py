@@ -141,7 +141,7 @@ def run_job(job: Job) -> None:
     try:
         job.scores, job.parameters = train(job.plan)
         job.seconds = time.monotonic() - started
-    except Interrupted:
+    except Interrupted:  # a SegtrainError too: Ctrl-C ends the whole sweep
         raise
     except SegtrainError as error:
         job.error = str(error).splitlines()[0]

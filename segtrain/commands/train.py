@@ -62,7 +62,7 @@ def _train(plan: Plan, made: Sequence[Path]) -> Trained:
         warn_of_freezing(plan.job)
         try:
             trainer = build_trainer(plan.job, plan.folder, resumed=plan.resumed)
-        except SegtrainError:
+        except SegtrainError:  # the user's to fix: no empty run folder stays behind
             take_back(plan.folder, made)
             raise
         write_request(plan)

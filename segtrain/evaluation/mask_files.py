@@ -1,4 +1,4 @@
-"""Score files of masks against files of masks: read by threads, counted pair by pair, never all in memory."""
+"""Scoring of predicted mask files against true ones, in threads, a pair at a time."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What all pairs gave, in their order; ``confusion`` is ``(groups, L, L)``, summed over them."""
+    """Scores of one or more pairs, in their order; ``confusion`` is ``(groups, L, L)``, summed over them."""
 
     counts: Counts
     confusion: Tensor
@@ -38,7 +38,7 @@ class Scored:
 
 
 class StrangeValuesError(DataError):
-    """A mask that holds values without a label: which of the two it is, and all of its values."""
+    """A predicted or true mask that holds values without a label; ``values`` are all that it holds."""
 
     def __init__(self, kind: Literal["truth", "pred"], file: Path, values: tuple[int, ...]) -> None:
         super().__init__(f"{file}: mask holds {listing(values)}, not all of which have a label")
@@ -47,10 +47,10 @@ class StrangeValuesError(DataError):
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """Scores files against each other: what their values stand for, and what is measured beside the counts.
+    """Scores pairs of mask files: their label maps, and what is measured besides the counts.
 
-    ``missing`` is the label of a whole mask that has no file. ``palettes`` collects the colours of the values in
-    indexed files, as they are read.
+    ``missing`` is the label of every pixel of a true mask without a file. ``palettes`` collects the
+    palette's colours of values in indexed files, as they are read.
     """
 
     task: Task
@@ -63,18 +63,18 @@ class Scorer:
     palettes: dict[Path, dict[int, RGB]] = field(default_factory=dict)
 
     def __call__(self, pair: MaskPair) -> Scored:
-        """Score one pair; raises as `read`."""
-        prediction, target = (torch.from_numpy(labels)[None] for labels in self.read(pair))
-        table = confusion(prediction, target, self.task)
+        """Score one pair; raises as `read` does."""
+        prediction, target = (torch.from_numpy(labels)[None] for labels in self.read(pair))  # (1, [C,] H, W)
+        table = confusion(prediction, target, self.task)  # (1, groups, L, L)
         contours = self.contours()
         contours.measure(prediction, target)
         return Scored(Counts.from_confusion(table, self.task), table.sum(0), contours)
 
     def read(self, pair: MaskPair) -> tuple[Labels, Labels]:
-        """Read prediction and truth as labels ``(H, W)``, or of classes that overlap ``(C, H, W)``.
+        """Read prediction and truth as labels ``(H, W)``, or ``(C, H, W)`` if multilabel.
 
-        Raises DataError where a file cannot be read, sizes differ, or, as StrangeValuesError, values have no label.
-        What is predicted at ignored pixels does not matter.
+        Raises `DataError` where a file cannot be read or sizes differ, `StrangeValuesError` where
+        values have no label; predictions at ignored pixels may have any value.
         """
         maps = [self._read_files(*files) for files in zip(pair.preds, pair.truths, strict=True)]
         first = maps[0][0]
@@ -87,11 +87,11 @@ class Scorer:
         return np.stack(predictions), np.stack(targets)
 
     def contours(self) -> Contours:
-        """Make the measure of contours, which measures nothing unless asked to."""
+        """Return a new accumulator of contour measures; it measures what the options ask for, or nothing."""
         return Contours(self.task, boundary=self.boundary, surface=self.surface, absent=self.absent)
 
     def _read_files(self, pred_file: Path, truth_file: Path | None) -> tuple[Labels, Labels]:
-        """Read the labels of a prediction and its truth, ``(H, W)``."""
+        """Read the labels of a prediction and its truth, both ``(H, W)``."""
         pred = self._read_file(pred_file, self.pred_labels)
         prediction = self.pred_labels(pred)
         if truth_file is None:
@@ -103,6 +103,7 @@ class Scorer:
             target = self.truth_labels(truth)
             if (target == UNKNOWN).any():
                 raise StrangeValuesError("truth", truth_file, held_values(truth))
+        # UNKNOWN and ignored values are above all labels; where the truth is ignored, they do not matter
         counted = target != IGNORE_INDEX
         if (counted & (prediction >= self.task.num_labels)).any():
             raise StrangeValuesError("pred", pred_file, held_values(pred[counted]))
@@ -117,19 +118,18 @@ class Scorer:
 
 
 def find_values(files: Iterable[Path], on_image: Callable[[], None] = lambda: None) -> set[int]:
-    """Collect the values that mask files hold."""
-    return {
-        value
-        for values in _each(lambda file: held_values(read_mask(file, max_pixels=ANY_SIZE)), files, on_image)
-        for value in values
-    }
+    """Return the set of values in mask files; ``on_image`` is called after each."""
+    found: set[int] = set()
+    for values in _each(lambda file: held_values(read_mask(file, max_pixels=ANY_SIZE)), files, on_image):
+        found.update(values)
+    return found
 
 
 def score_masks(pairs: Sequence[MaskPair], scorer: Scorer, *, on_image: Callable[[], None] = lambda: None) -> Scored:
     """Score every pair; ``on_image`` is called after each.
 
-    Raises one DataError, after all were looked at, with a line for each file that cannot be used, and one for all
-    masks of a folder whose values have no label.
+    Raises one `DataError` after all pairs, with a line for each file that cannot be used, and one for
+    all masks of a folder with values without a label.
     """
     counts: list[Counts] = []
     matrix = torch.zeros((), dtype=torch.int64)
@@ -151,7 +151,7 @@ def score_masks(pairs: Sequence[MaskPair], scorer: Scorer, *, on_image: Callable
 
 
 def _reporting(scorer: Scorer) -> Callable[[MaskPair], Scored | DataError]:
-    """Return what is wrong with a pair instead of raising it, so that all others are looked at too."""
+    """Wrap a scorer to return a `DataError` instead of raising it, so that the other pairs are scored too."""
 
     def compare(pair: MaskPair) -> Scored | DataError:
         try:
@@ -163,9 +163,9 @@ def _reporting(scorer: Scorer) -> Callable[[MaskPair], Scored | DataError]:
 
 
 def _each(function: Callable[[T], R], items: Iterable[T], on_image: Callable[[], None]) -> Iterator[R]:
-    """Apply a function to every item, with a thread for every core; results come in order."""
+    """Apply a function to every item, in a thread per core; yields the results in order."""
     threads = torch.get_num_threads()
-    try:  # each of ours works alone: torch's own would multiply with them
+    try:  # one torch thread in each of ours, or there would be cores x cores of them
         with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for result in pool.map(function, items):
                 on_image()
@@ -197,7 +197,7 @@ def _palettes_that_differ(pairs: Sequence[MaskPair], scorer: Scorer) -> list[str
 
 
 def _refuse(problems: Sequence[str], strange: Sequence[StrangeValuesError], scorer: Scorer) -> None:
-    """Raise what is wrong, if anything is."""
+    """Raise one `DataError` with all problems, if there are any."""
     lines = first_few(problems)
     labels = {"truth": scorer.truth_labels, "pred": scorer.pred_labels}
     for kind, label_map in labels.items():
@@ -211,8 +211,9 @@ def _refuse(problems: Sequence[str], strange: Sequence[StrangeValuesError], scor
 
 
 def _remedy(kind: str, values: Collection[int], labels: LabelMap, task: Task) -> str:
-    """Say what to type when the masks of a folder hold these values."""
+    """Suggest options that give a label to every value in the masks of a folder."""
     if kind == "truth" or len(values) > max(MANY, 2 * task.num_labels):
+        # `LabelMap` writes the keys of training, data.class_map; score has them at the top level
         return labels.remedy(dict.fromkeys(values, 1), task.class_names).replace("data.", "")
     held = sorted(values)
     if len(held) == task.num_labels:
@@ -223,5 +224,6 @@ def _remedy(kind: str, values: Collection[int], labels: LabelMap, task: Task) ->
 
 
 def _as_map(values: Iterable[int], labels: Iterable[object]) -> str:
-    """Write the key that translates the values of predictions, as it is typed."""
-    return f"'pred_map={{{', '.join(f'{value}: {label}' for value, label in zip(values, labels, strict=True))}}}'"
+    """Write the override that translates the values of predictions, quoted for a shell."""
+    pairs = ", ".join(f"{value}: {label}" for value, label in zip(values, labels, strict=True))
+    return f"'pred_map={{{pairs}}}'"

@@ -40,7 +40,7 @@ def open_checkpoint(path: Path, changes: Overrides = _NONE, *, config_dir: Path 
 
 
 def _as_trained(job: dict[str, Any], payload: Mapping[str, Any], changes: Overrides) -> dict[str, Any]:
-    """Let data that is chosen anew, such as ``data=folder``, have the size and the classes of the checkpoint.
+    """Set image size and classes of the checkpoint in data that is chosen anew, such as ``data=folder``.
 
     They are what the model was trained with, unless the command line names others.
     """

@@ -121,7 +121,7 @@ def _plan_resume(path: Path, overrides: Overrides, config_dir: Path | None) -> P
 
 
 def _other_model(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """Say that a run which goes on was given another architecture or encoder; None where it was not."""
+    """Describe a resume with another architecture or encoder; None where they are the same."""
     had, has = (_model_words(config, Overrides()) for config in (before, now))
     for group in _MODEL:
         if had[group] != has[group]:

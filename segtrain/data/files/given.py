@@ -1,4 +1,4 @@
-"""Images as Python hands them over: arrays, tensors, Pillow's images and paths become the pixels of a file."""
+"""Converting images given in Python (arrays, tensors, Pillow images, paths) to pixels as a file holds them."""
 
 from os import PathLike
 from pathlib import Path
@@ -15,17 +15,17 @@ from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 
 Given: TypeAlias = NDArray[Any] | Tensor | Image.Image | str | PathLike[str]
-"""What stands for one image."""
+"""One image: an array, a tensor, a Pillow image, or the path of a file."""
 
 _DTYPES = (np.uint8, np.uint16, np.float32)
 
 
 def pixels_of(image: Given, *, channels: int, max_pixels: int = ANY_SIZE) -> Pixels:
-    """Give one image as ``(H, W, channels)`` of uint8, uint16 or float32, as `read_image` gives a file.
+    """Return one image as ``(H, W, channels)`` of uint8, uint16 or float32, as `read_image` does for a file.
 
-    An array or tensor is ``(H, W, channels)``, RGB where that is 3, or gray, ``(H, W)``; an image of Pillow is turned
-    and converted as its file would be; a path is read, and damage looked for. Raises `DataError` for another shape,
-    type of number or number of channels, for NaN, and for a file that cannot be read.
+    An array or tensor is ``(H, W, channels)``, RGB for 3, or gray ``(H, W)``. A Pillow image is turned
+    upright and converted as its file would be; a path is checked for damage and read. Raises
+    `DataError` for another shape, dtype or number of channels, for NaN, and for an unreadable file.
     """
     try:
         if isinstance(image, str | PathLike):
@@ -54,7 +54,7 @@ def _with_axis(pixels: Pixels, channels: int, *, colours: int | None) -> Pixels:
 
 
 def _remedy(found: NDArray[Any], channels: int) -> str:
-    """Say what to call where the array is another layout of an image, or of another type."""
+    """Return the end of an error line: what to call for an array of another layout or dtype."""
     if found.ndim == 4 and len(found) == 1:
         return "; it is a batch of one: give image[0]"
     if found.ndim == 4:

@@ -99,7 +99,7 @@ def _refuse_missing(root: Path, images: str, masks: str) -> None:
 
 
 def _too_deep(root: Path, images: str, masks: str) -> str | None:
-    """Say which folder around the root to take, where that one has the two that are missing."""
+    """Suggest a folder around the root that has both missing folders; None without one."""
     for around in list(root.absolute().parents)[:_LEVELS]:
         if (around / images).is_dir() and (around / masks).is_dir():
             better = around.parent if len(_divided(around.parent, images)) > 1 else around
@@ -108,7 +108,7 @@ def _too_deep(root: Path, images: str, masks: str) -> str | None:
 
 
 def whole_of_part(root: Path, images: str) -> str | None:
-    """Describe a root that is the folder of one split, such as ``photos/train`` with ``photos/val`` beside it.
+    """Describe a root that is the folder of one split, such as ``photos/train`` next to ``photos/val``.
 
     None for others. Its images are shared out by chance, though the validation images are there.
     """

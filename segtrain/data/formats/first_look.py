@@ -1,4 +1,4 @@
-"""What a few masks of a folder hold, for a user who has not named the classes yet."""
+"""The values in a few masks of a folder, to show a user who has not named the classes yet."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -20,7 +20,7 @@ _MISSING = "data.classes: missing; "
 
 
 def with_values(problems: list[str], data: Mapping[str, Any]) -> list[str]:
-    """Say more where the classes of a folder are missing: an example, and what its masks hold where that is quick."""
+    """Extend the problem of missing ``data.classes`` with an example and the values in a few masks."""
     if data.get(TARGET) != _FOLDER:
         return problems
     example = "give the names of the mask values 0, 1, ..., such as 'data.classes=[background,cat]'"
@@ -29,6 +29,7 @@ def with_values(problems: list[str], data: Mapping[str, Any]) -> list[str]:
 
 
 def _found(data: Mapping[str, Any]) -> str:
+    """Describe the values in the first few masks, or the class folders; empty where they cannot be read."""
     root, images, masks = (str(data.get(key)) for key in ("root", "images", "masks"))
     try:
         places = [place.masks for place in find_splits(Path(root), images, masks).values()] or [Path(root) / masks]
