@@ -9,6 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
+from segtrain.commands import COMMANDS, SWEEP
 from segtrain.config.groups import Groups
 from segtrain.errors import ConfigError, SegtrainError, StorageError
 from segtrain.storage import refusal
@@ -16,18 +17,6 @@ from segtrain.terminal import manual
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.other_tools import flag_problem, remedy
 from segtrain.version import __version__
-
-COMMANDS = {
-    "train": "segtrain.commands.train",
-    "eval": "segtrain.commands.evaluate",
-    "resume": "segtrain.commands.resume",
-    "predict": "segtrain.commands.predict",
-    "score": "segtrain.commands.score",
-    "compare": "segtrain.commands.compare",
-    "import": "segtrain.commands.import_smp",
-    "zoo": "segtrain.commands.zoo",
-}
-SWEEP = "segtrain.commands.sweep"  # `train -m`
 
 
 class _Parser(argparse.ArgumentParser):

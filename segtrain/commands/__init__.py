@@ -1,1 +1,16 @@
 """The commands, one module each, imported only when called."""
+
+COMMANDS = {
+    "train": "segtrain.commands.train",
+    "eval": "segtrain.commands.evaluate",
+    "resume": "segtrain.commands.resume",
+    "predict": "segtrain.commands.predict",
+    "score": "segtrain.commands.score",
+    "compare": "segtrain.commands.compare",
+    "import": "segtrain.commands.import_smp",
+    "zoo": "segtrain.commands.zoo",
+    "help": "segtrain.commands.help",
+}
+"""The module of each command, whose ``run`` is called with the words of the command line."""
+SWEEP = "segtrain.commands.sweep"
+"""That of `train -m`."""

@@ -20,6 +20,7 @@ commands (`segtrain <command> --help` shows its keys)
   compare  two runs, and how sure it is:  segtrain compare outputs/<name>/<time> outputs/<name>/<time>
   import   a model of segmentation_models_pytorch:   segtrain import saved_folder model.pt
   zoo      the encoders and architectures there are: segtrain zoo effic; one model: segtrain zoo unet resnet34
+  help     pages on topics: segtrain help, segtrain help data; segtrain help eval is that of the command
 
 examples
   segtrain                                                       train the offline default
@@ -58,6 +59,11 @@ RUN                  a run folder, outputs/<name>/<time>, or a checkpoint in one
 key=value            changes the run's own config from then on, such as trainer.epochs=20
 hydra.run.dir=...    another folder to write to
 """
+_HELP = """\
+usage: segtrain help              the topics
+       segtrain help <topic>      a page on it
+       segtrain help <command>    the same as segtrain <command> --help
+"""
 _ENCODER_NOTE = "..., or any encoder that `segtrain zoo` lists"
 
 
@@ -65,10 +71,9 @@ def page(command: str | None, groups: Groups) -> str:
     """Return the help page of a command, or the overview without one."""
     if command is None:
         return _overview(groups)
-    if command == "zoo":
-        return _ZOO
-    if command == "resume":
-        return _RESUME
+    written = {"zoo": _ZOO, "resume": _RESUME, "help": _HELP}
+    if command in written:
+        return written[command]
     return f"usage: {_usage(command)}\n\n{_primary(config_root() / f'{command}.yaml')}"
 
 

@@ -19,7 +19,6 @@ _COMMANDS = {
     "continue": "segtrain resume outputs/<name>/<time>",
     "models": "segtrain zoo",
     "list": "segtrain zoo",
-    "help": "segtrain --help",
     "version": "segtrain --version",
     "sweep": "segtrain -m arch=unet,fpn",
     "multirun": "segtrain -m arch=unet,fpn",

@@ -15,7 +15,10 @@ from segtrain.terminal import other_tools
         ("fit", "write segtrain train"),
         ("export", "segtrain.load_model(...) gives a module"),
         ("evl", "did you mean 'eval'?"),
-        ("somewhere", "choose from train, eval, resume, predict, score, compare, import, zoo, or write somewhere=..."),
+        (
+            "somewhere",
+            "choose from train, eval, resume, predict, score, compare, import, zoo, help, or write somewhere=...",
+        ),
         ("--epochs 5", "--epochs: no such flag, as options are key=value; write trainer.epochs=..."),
         ("--lr=0.1", "write optimizer.lr=0.1"),
         ("--batch-size 4", "write data.batch_size=..."),

@@ -1,0 +1,77 @@
+"""``segtrain help``: topics, pages, commands, and what is answered where there is none."""
+
+import subprocess
+import sys
+
+import pytest
+
+from segtrain.cli import main
+from segtrain.terminal import guide
+
+
+def shown(capsys, *words):
+    assert main(["help", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_topics_are_listed_with_their_titles_and_the_commands(capsys):
+    text = shown(capsys)
+    assert next(iter(guide.topics())) == "data"
+    assert {file.stem for file in guide.FOLDER.glob("*.md")} == set(guide.topics())
+    for name, title in guide.topics().items():
+        assert f"  {name} " in text
+        assert title in text
+    assert "train, eval, resume, predict" in text
+
+
+@pytest.mark.parametrize("topic", list(guide.topics()))
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_page_keeps_to_the_terminal_and_piped_it_is_plain_text(topic, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = shown(capsys, topic)
+    assert "\x1b" not in text
+    assert len(text.splitlines()) > 40
+    assert max(map(len, text.splitlines())) <= min(width, 120)
+
+
+def test_a_page_has_the_words_of_its_file(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    text = shown(capsys, "data")
+    assert text.splitlines()[0].strip().startswith("Data: your own images")
+    assert "segtrain data=folder data.root=my_photos 'data.classes=[background,cat,dog]'" in text
+    assert "1073741824" in text
+
+
+def test_words_that_people_look_for_lead_to_a_page(capsys):
+    assert all(page in guide.topics() for page in guide.ALSO.values())
+    assert shown(capsys, "metrics") == shown(capsys, "losses")
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "resume", "zoo", "help"])
+def test_the_help_of_a_command_is_the_same_as_its_flag(command, capsys):
+    text = shown(capsys, command)
+    assert main([command, "--help"]) == 0
+    assert capsys.readouterr().out == text
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("dta", "help dta: no such topic, did you mean 'data'?"),
+        ("evalution", "help evalution: no such topic, did you mean 'evaluation'?"),
+        ("xyzzy", "help xyzzy: no such topic; choose from data, models, losses"),
+        ("data models", "help data models: expected one topic; write segtrain help data"),
+    ],
+)
+def test_what_is_no_topic_is_answered(words, answer, refused):
+    (line,) = refused("help", *words.split())
+    assert line.startswith(f"segtrain: {answer}")
+
+
+def test_help_needs_neither_torch_nor_hydra():
+    program = (
+        "import sys; from segtrain.cli import main; main(['help', 'data']); "
+        "print(sorted({'torch', 'timm', 'numpy', 'hydra'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
