@@ -52,6 +52,7 @@ TESTED_ELSEWHERE = {
     "run/opening.py": "`segtrain eval` opens its checkpoint with it: tests/commands/test_evaluate.py.",
     "runtime/device.py": "tests/inference/test_network.py",
     "task/door.py": "tests/losses/test_door.py",
+    "terminal/guide.py": "tests/commands/test_help.py",
     "training/changed_config.py": "What a resumed run makes of changes: tests/commands/test_resume_changes.py.",
     "training/gallery.py": "The overview that a run leaves behind is looked at in tests/test_cli.py.",
     "training/running_loss.py": "tests/training/test_soundness.py",
