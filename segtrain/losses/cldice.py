@@ -97,7 +97,7 @@ class CLDiceLoss(ClasswiseLoss):
             task, mode, per_image=per_image, classes=classes, class_weights=class_weights, pixel_counts=pixel_counts
         )
         check_range("alpha", alpha, 0, 1, including_high=True)
-        check_range("iterations", iterations, 0)
+        check_range("iterations", iterations, 0, whole=True)
         check_range("smooth", smooth, 0, including_low=False)  # a wide structure has no centre line: 0/0
         self.alpha = alpha
         self.iterations = iterations

@@ -11,10 +11,12 @@ def check_range(
     *,
     including_low: bool = True,
     including_high: bool = False,
+    whole: bool = False,
 ) -> None:
-    """Raise ConfigError unless low <= value < high, or as the two flags say."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"loss.{option}: expected a number, got {value!r}; set loss.{option}=1")
+    """Raise ConfigError unless low <= value < high, or as the flags say."""
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        kind = "a whole number" if whole else "a number"
+        raise ConfigError(f"loss.{option}: expected {kind}, got {value!r}; set loss.{option}=1")
     above = low <= value if including_low else low < value
     below = value <= high if including_high else value < high
     if above and below:

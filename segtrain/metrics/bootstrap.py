@@ -134,7 +134,12 @@ class _Scorer:
 
 
 def _resample(images: int, replicates: int, seed: int) -> Iterator[Tensor]:
-    """Yield how often each image is drawn, float64 ``(B, images)``, in blocks of replicates."""
+    """Yield how often each image is drawn, float64 ``(B, images)``, in blocks of replicates.
+
+    Raises ValueError where there is nothing to draw.
+    """
+    if images < 1 or replicates < 1:
+        raise ValueError(f"{replicates} replicates of {images} images, expected at least one of each")
     generator = torch.Generator().manual_seed(seed)
     at_once = max(1, _AT_ONCE // images)
     for start in range(0, replicates, at_once):
@@ -146,7 +151,12 @@ def _resample(images: int, replicates: int, seed: int) -> Iterator[Tensor]:
 
 
 def _intervals(drawn: Tensor, confidence: float) -> list[list[float] | None]:
-    """Percentile interval of each column of ``(B, columns)``, None where no replicate has a value."""
+    """Percentile interval of each column of ``(B, columns)``, None where no replicate has a value.
+
+    Raises ValueError for a ``confidence`` that is no share between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}, expected a number between 0 and 1, such as 0.95")
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     # column by column: torch's quantile refuses tensors of more than 16 million
     ends = [column.nanquantile(tails) for column in drawn.unbind(1)]

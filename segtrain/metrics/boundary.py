@@ -25,8 +25,11 @@ def count_boundary(
     `iou` of these counts is Boundary IoU, in any reduction (Cheng et al. 2021, section 4). The band
     is ``width`` times the image's diagonal wide, at least one pixel, along rows, columns and
     diagonals. The image's border is part of the contour, and so is a border to ignored pixels, for
-    truth and prediction alike. ``correct`` and ``decided`` pool the decisions of all classes.
+    truth and prediction alike. ``correct`` and ``decided`` pool the decisions of all classes. Raises
+    ValueError for a width that is no share.
     """
+    if not 0 < width < 1:
+        raise ValueError(f"width is {width}, expected a share of the image's diagonal between 0 and 1, such as 0.02")
     task = complete_task(task, mode, num_classes=num_classes)
     reach = max(1, round(width * math.hypot(*target.shape[-2:])))
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)

@@ -86,6 +86,8 @@ class Calibration:
         pixels_per_image: int = 2048,
         seed: int = 0,
     ) -> None:
+        if not isinstance(bins, int) or bins < 1:
+            raise ValueError(f"bins is {bins}, expected a whole number of at least 1")
         self.task = complete_task(task, mode, num_classes=num_classes)
         self.bins = bins
         self.pixels_per_image = pixels_per_image
@@ -195,6 +197,8 @@ class Calibration:
         The error sums absolute gaps, which noise only widens: with few images the interval is
         biased upwards.
         """
+        if not self.by_image:
+            return None
         decisions, right, sureness = torch.cat(self.by_image).cpu().double().unbind(-1)  # (N, bins) each
         gaps = right - sureness / _UNIT
 

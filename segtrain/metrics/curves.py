@@ -150,6 +150,8 @@ class Curves:
         Replicates are scored on the coarse histograms and shifted by their offset to `result`:
         where logits crowd into a few bins, coarse bins give another value.
         """
+        if not self.by_image:
+            return [None] * (1 + len(self.task.class_names))
         by_class = torch.stack(self.by_image, 1).cpu().double()  # (C, N, 2, bins)
         offset = _area(self.histogram.cpu().double()) - _area(by_class.sum(1))
 

@@ -49,8 +49,14 @@ def surface_distances(
 
     A class that truth and prediction both lack has no distance, NaN. Where only one of them lacks
     it, both distances are the image's diagonal: finite, so that means stay finite, and no less than
-    any distance that could have been measured.
+    any distance that could have been measured. Raises ValueError for a spacing or a percentile that
+    cannot be.
     """
+    if len(spacing) != 2 or not all(side > 0 for side in spacing) or not 0 <= percentile <= 100:
+        raise ValueError(
+            f"spacing is {spacing}, percentile {percentile}, expected the height and width of a pixel, above 0, and "
+            "a percentile from 0 to 100"
+        )
     task = complete_task(task, mode, num_classes=num_classes)
     rows = [
         [_distances(regions, spacing, percentile) for regions in image]

@@ -4,6 +4,7 @@ import math
 from typing import Annotated, Protocol
 
 from segtrain.config.signature import Range
+from segtrain.errors import ConfigError
 
 Warmup = Annotated[float, Range(low=0)]
 
@@ -22,6 +23,11 @@ class Constant:
     """Linear warm-up, then a factor of 1."""
 
     def __init__(self, *, warmup: Warmup = 0.0) -> None:
+        if warmup >= 1 and warmup != int(warmup):
+            raise ConfigError(
+                f"scheduler.warmup: {warmup:g} is neither a fraction of the steps below 1 nor a whole number of steps; "
+                f"set scheduler.warmup={round(warmup)}"
+            )
         self.warmup = warmup
 
     def __call__(self, step: int, total_steps: int) -> float:

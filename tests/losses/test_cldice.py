@@ -81,3 +81,8 @@ def test_module_and_function_agree(case, options):
 def test_options_out_of_range_are_refused(option, value):
     with pytest.raises(ConfigError, match=rf"loss\.{option}: {value:g} is out of range"):
         CLDiceLoss(Binary(), **{option: value})
+
+
+def test_iterations_are_a_whole_number():
+    with pytest.raises(ConfigError, match=r"loss\.iterations: expected a whole number, got 1\.5"):
+        CLDiceLoss(Binary(), iterations=1.5)

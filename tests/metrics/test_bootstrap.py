@@ -198,3 +198,12 @@ def test_a_pair_without_a_score_is_none():
 def test_a_pair_of_other_images_is_refused():
     with pytest.raises(ValueError, match="expected the same images"):
         paired_differences(random_counts(0, images=3), random_counts(0, images=4), NAMES)
+
+
+def test_what_cannot_be_drawn_or_be_an_interval_is_refused():
+    counts = random_counts(3, images=4, classes=2)
+    for options in ({"replicates": 0}, {"confidence": 2.0}, {"confidence": 0.0}):
+        with pytest.raises(ValueError, match="expected"):
+            score_intervals(counts, ["a", "b"], **options)
+    with pytest.raises(ValueError, match="replicates of 0 images, expected at least one"):
+        score_intervals(random_counts(3, images=0, classes=2), ["a", "b"])

@@ -103,3 +103,10 @@ def test_the_width_is_two_percent_of_the_diagonal_and_at_least_a_pixel():
 def test_a_wrong_label_is_refused():
     with pytest.raises(DataError, match="target holds 9"):
         count_boundary(square(3), square(3) * 9, Binary())
+
+
+@pytest.mark.parametrize("width", [-1, 0, 1.5])
+def test_a_width_that_is_no_share_of_the_diagonal_is_refused(width):
+    mask = torch.zeros(1, 4, 4, dtype=torch.int64)
+    with pytest.raises(ValueError, match="expected a share of the image's diagonal"):
+        count_boundary(mask, mask, Binary(), width=width)

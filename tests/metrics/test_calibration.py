@@ -263,3 +263,13 @@ def test_a_gpu_finds_the_same_and_is_not_waited_for(mode):
     torch.cuda.set_sync_debug_mode("default")
     expected = calibration_of(task, logits, target, pixels_per_image=100).result()
     assert as_numbers(calibration.result()) == pytest.approx(as_numbers(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize("bins", [0, -1, 1.5])
+def test_bins_that_are_no_number_of_bins_are_refused(bins):
+    with pytest.raises(ValueError, match="expected a whole number of at least 1"):
+        Calibration(Binary(), bins=bins)
+
+
+def test_there_is_no_interval_before_the_first_image():
+    assert Calibration(Binary()).interval(replicates=10, confidence=0.95) is None

@@ -275,3 +275,7 @@ def test_a_gpu_counts_alike_and_is_not_waited_for(mode):
     curves.update(*on_gpu)
     torch.cuda.set_sync_debug_mode("default")
     assert torch.equal(curves.histogram.cpu(), curves_of(task, logits, target, bins=10).histogram)
+
+
+def test_there_are_no_intervals_before_the_first_image():
+    assert Curves(Multiclass(["a", "b"])).intervals(replicates=10, confidence=0.95) == [None] * 3

@@ -116,3 +116,10 @@ def test_a_region_amid_ignored_pixels_is_measured_to_its_edge():
 def test_a_wrong_label_is_refused():
     with pytest.raises(DataError, match="target holds 9"):
         surface_distances(one_map(), one_map((1, 1)) * 9, Binary())
+
+
+@pytest.mark.parametrize("options", [{"spacing": (0, 1)}, {"spacing": (1, -1)}, {"spacing": (1,)}, {"percentile": 300}])
+def test_a_spacing_or_a_percentile_that_cannot_be_is_refused(options):
+    mask = torch.zeros(1, 4, 4, dtype=torch.int64)
+    with pytest.raises(ValueError, match="expected the height and width of a pixel"):
+        surface_distances(mask, mask, Binary(), **options)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from segtrain.errors import ConfigError
 from segtrain.optim.schedules import Constant, Cosine, Poly
 
 
@@ -26,3 +27,9 @@ def test_cosine_is_half_way_in_the_middle():
 
 def test_warm_up_from_one_on_counts_steps():
     assert [Constant(warmup=3)(step, 1000) for step in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+
+
+def test_a_warm_up_of_a_part_of_a_step_is_refused():
+    assert Constant(warmup=2.0).warmup_steps(100) == 2
+    with pytest.raises(ConfigError, match=r"scheduler\.warmup: 2\.7 is neither .*; set scheduler\.warmup=3"):
+        Constant(warmup=2.7)
