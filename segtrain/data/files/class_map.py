@@ -46,7 +46,20 @@ def parse(class_map: ClassMap, label_names: Sequence[str]) -> ParsedMap:
             other = label
         else:
             entries.append(Entry(*_ends(key, by_colour=by_colour), label))
+    _refuse_overlaps(entries)
     return ParsedMap(tuple(entries), other, by_colour)
+
+
+def _refuse_overlaps(entries: Sequence[Entry]) -> None:
+    """Raise `ConfigError` for ranges that cross, as the label of the values that they share is open."""
+    ordered = sorted(entries)
+    for number, one in enumerate(ordered):
+        for other in ordered[number + 1 :]:
+            if one.first < other.first <= one.last < other.last:
+                raise ConfigError(
+                    f"data.class_map: {one.first}-{one.last} and {other.first}-{other.last} share values, expected "
+                    "ranges apart, or one within the other, which then has its own label; correct the ends"
+                )
 
 
 def _label(key: int | str, word: int | str, label_names: Sequence[str]) -> int:

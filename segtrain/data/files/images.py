@@ -178,7 +178,7 @@ def decode_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     _refuse_cut_webp(path, data)
     orientation = orientation_of(data)
     # OpenCV fills the missing part of a truncated JPEG with gray, silently
-    if data.endswith(ENDINGS.get(data[:2], b"")):
+    if _has_end(data):
         pixels = _decode_with_opencv(data)
         if pixels is not None:
             refuse_size(path, pixels.shape[:2], max_pixels)
@@ -187,6 +187,12 @@ def decode_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         refuse_corrupt_jpeg(path, data)
     pixels, _ = _decode_with_pillow(path, data, max_pixels, palette=False)
     return _coloured(_as_supported(pixels, path), orientation)
+
+
+def _has_end(data: bytes) -> bool:
+    """Whether a JPEG ends as it should, and a PNG holds its last chunk, whatever follows it; True for other files."""
+    ending = ENDINGS.get(data[:2], b"")
+    return ending in data if data[:2] == PNG else data.endswith(ending)
 
 
 def _coloured(pixels: Pixels, orientation: int) -> Decoded:

@@ -49,7 +49,8 @@ class LabelMap:
         self.table = np.full(COLOURS if self.by_colour else VALUES, UNKNOWN, np.uint8)
         if parsed.other is not None:
             self.table[:] = parsed.other
-        for (first, last), label in self._named.items():  # in order: where they overlap, later ones win
+        # widest first: within a range, a value or a narrower range has a label of its own
+        for (first, last), label in sorted(self._named.items(), key=lambda entry: entry[0][0] - entry[0][1]):
             self.table[first : last + 1] = label
 
     @property

@@ -210,3 +210,14 @@ def test_pillow_neither_warns_of_large_images_nor_refuses_them(tmp_path):
 def test_a_mask_of_colours_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(DataError, match=r"m\.png: the mask holds colours, .* save it as 8-bit gray or indexed"):
         read_mask(save(tmp_path / "m.png", PHOTO))
+
+
+def test_bytes_after_the_end_of_a_png_of_16_bits_change_nothing(tmp_path):
+    wide = np.arange(4 * 5 * 3, dtype=np.uint16).reshape(4, 5, 3) * 1000
+    cv2.imwrite(str(tmp_path / "a.png"), wide)
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(whole + b"more")
+    assert np.array_equal(read_image(tmp_path / "b.png"), wide[..., ::-1])
+    (tmp_path / "c.png").write_bytes(whole[:-20])
+    with pytest.raises(DataError):
+        read_image(tmp_path / "c.png")

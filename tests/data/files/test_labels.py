@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from segtrain.data.files.labels import LabelMap
+from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
 from tests.data.files.test_verify import indexed
 from tests.data.formats.test_folder import SIZE, make_root, open_folder, problem
@@ -122,3 +123,20 @@ def test_of_one_soft_mask_among_hard_ones_the_soft_one_is_named(tmp_path):
 
 def test_ignored_values_come_after_the_map():
     assert translated({"0-255": 1}, [3, 255], ignore=[255]) == [1, IGNORE_INDEX]
+
+
+@pytest.mark.parametrize("class_map", [{8: 1, "0-127": 0, "100-110": 1}, {"0-127": 0, "100-110": 1, 8: 1}])
+def test_a_value_or_a_range_within_a_range_has_its_own_label_in_any_order(class_map):
+    labels = LabelMap(["background", "cat"], class_map=class_map)
+    assert labels(np.uint8([[0, 8, 99, 100, 110, 111, 127]])).tolist() == [[0, 1, 0, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("class_map", [{8: 1, "0-127": 0}, {"0-127": 0, 8: 1}, {"0-127": 0}])
+def test_a_value_that_is_ignored_is_so_whatever_the_map_says(class_map):
+    labels = LabelMap(["background", "cat"], class_map=class_map, ignore=[8])
+    assert labels(np.uint8([[0, 8]])).tolist() == [[0, 255]]
+
+
+def test_ranges_that_cross_are_refused():
+    with pytest.raises(ConfigError, match=r"0-127 and 100-255 share values, expected ranges apart"):
+        LabelMap(["background", "cat"], class_map={"0-127": 0, "100-255": 1})
