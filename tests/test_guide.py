@@ -136,7 +136,7 @@ def test_all_that_a_page_says_can_be_done(page, workspace, tmp_path, monkeypatch
     shutil.copytree(workspace, here)
     monkeypatch.chdir(here)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # checkpoints that are read at once need not be on the disk
-    monkeypatch.syspath_prepend(str(here))
+    monkeypatch.setattr(sys, "path", list(sys.path))  # --config-dir adds to it
     before = set(sys.modules)
     reader = Reader(monkeypatch, capsys)
     for block in blocks(page):

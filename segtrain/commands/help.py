@@ -27,5 +27,5 @@ def run(arguments: Arguments) -> int:
 def _contents() -> str:
     titles = guide.topics()
     longest = max(map(len, titles))
-    lines = [f"  {name:<{longest}}  {title}" for name, title in titles.items()]
+    lines = [f"  {name:<{longest}}  {title.partition(': ')[2]}" for name, title in titles.items()]
     return "\n".join([_INTRODUCTION, *lines, "", f"commands\n  {', '.join(COMMANDS)}"])

@@ -1,12 +1,14 @@
 """The topic pages of ``segtrain help``: Markdown files in ``segtrain/guide``, laid out for a terminal or a pipe."""
 
+import re
 import shutil
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from segtrain.errors import ConfigError
 from segtrain.suggest import did_you_mean
+from segtrain.terminal.arguments import show
 
 FOLDER = Path(__file__).resolve().parents[1] / "guide"
 ALSO: Mapping[str, str] = {"weights": "models", "metrics": "losses", "resuming": "sweeps"}
@@ -14,6 +16,9 @@ ALSO: Mapping[str, str] = {"weights": "models", "metrics": "losses", "resuming":
 _ORDER = ("data", "models", "losses", "evaluation", "sweeps", "python", "extending", "troubleshooting")
 _WIDEST = 120  # columns; longer lines of prose are hard to read
 _PIPED = 100  # columns, where the output is no terminal
+_INDENT = 4  # columns before code
+_COMMAND = re.compile(r"([A-Z_]+=\S+ )?segtrain ")
+_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
 
 
 def topics() -> dict[str, str]:
@@ -36,17 +41,52 @@ def read(topic: str, *, commands: Collection[str] = ()) -> str:
 def show_page(text: str) -> None:
     """Print Markdown: with colours on a terminal, as plain text of a readable width elsewhere."""
     from rich.console import Console
-    from rich.markdown import Markdown
+    from rich.markdown import CodeBlock, Heading, Markdown
+    from rich.padding import Padding
+    from rich.syntax import Syntax
+    from rich.text import Text
     from rich.theme import Theme
 
     width = min(shutil.get_terminal_size((_PIPED, 0)).columns, _WIDEST)
-    # rich's own theme puts a black box behind code, which a light terminal shows
+
+    class Code(CodeBlock):
+        def __rich_console__(self, *_: object) -> Iterator[Padding]:
+            lines = [part for line in str(self.text).rstrip().splitlines() for part in fold(line, width - _INDENT)]
+            # a theme of the terminal's own colours, as others bring a dark background to a light terminal
+            coloured = Syntax("", self.lexer_name, theme="ansi_dark").highlight("\n".join(lines))
+            coloured.no_wrap = False  # what is too wide would be cut off
+            yield Padding(coloured, (0, 0, 0, _INDENT))
+
+    class LeftHeading(Heading):
+        def __rich_console__(self, *_: object) -> Iterator[Text]:
+            yield self.text
+
+    class Page(Markdown):
+        elements = {**Markdown.elements, "fence": Code, "heading_open": LeftHeading}  # noqa: RUF012 - as in rich
+
     theme = Theme({"markdown.code": "cyan", "markdown.h1": "bold underline", "markdown.h2": "bold magenta"})
     console = Console(file=sys.stdout, width=width, theme=theme)
-    page = Markdown(text, code_theme="ansi_dark", hyperlinks=False)
     with console.capture() as captured:
-        console.print(page)
-    sys.stdout.write("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
+        console.print(Page(text, hyperlinks=False))
+    lines = [line.rstrip() for line in captured.get().strip("\n").splitlines()]
+    show(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)))
+
+
+def fold(line: str, width: int) -> list[str]:
+    """Break a command that is too long at spaces outside quotes, in a way that a shell takes when it is pasted.
+
+    Its comment gets a line of its own before it. Other lines, which are not commands, stay.
+    """
+    if len(line) <= width or not _COMMAND.match(line):
+        return [line]
+    command, _, comment = line.partition("  # ")
+    lines = [""]
+    for word in _WORD.findall(command):
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > width:  # a space before it, " \\" after it
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return [f"# {comment}", *lines] if comment else lines
 
 
 def _title(file: Path) -> str:
