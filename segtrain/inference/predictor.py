@@ -87,7 +87,7 @@ class ImagePredictor:
     """Applies a model to images with the preprocessing of validation.
 
     Logits are resized to the image's own size before labels are predicted. ``scale`` finds images that
-    are downscaled too much; files of more than ``max_pixels`` are refused.
+    are downscaled too much.
     """
 
     def __init__(

@@ -81,7 +81,8 @@ def test_preprocessing_gives_a_batch_of_one_and_fitting_keeps_the_type(thirds):
 
 def test_a_file_of_too_many_pixels_is_refused(tmp_path, thirds):
     Image.fromarray(thirds).save(tmp_path / "rgb.png")
-    predictor = make_predictor(Binary(), max_pixels=96)
-    assert np.array_equal(predictor.read(tmp_path / "rgb.png"), thirds)
+    fitting, normalize = Fitting("none", 8), Normalize([0.5] * 3, [0.5] * 3)
+    preprocess = Preprocess(fitting, normalize, max_pixels=96)
+    assert np.array_equal(preprocess.pixels(tmp_path / "rgb.png"), thirds)
     with pytest.raises(DataError, match=r"rgb\.png: 12x8 pixels, expected at most 95"):
-        make_predictor(Binary(), max_pixels=95).read(tmp_path / "rgb.png")
+        Preprocess(fitting, normalize, max_pixels=95).pixels(tmp_path / "rgb.png")
