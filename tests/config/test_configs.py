@@ -1,6 +1,7 @@
 """YAML is the visible menu of the signatures: every choice composes, and lists every keyword with its default."""
 
 import inspect
+import re
 from dataclasses import fields
 from importlib import import_module
 
@@ -28,10 +29,8 @@ from segtrain.config.spine import PROVIDED, check_spine
 CHOICES = [(group, choice) for group in GROUPS for choice in Groups.find().choices(group)]
 MIXED = {"arch": ArchConfig, "loss": LossConfig, "image_head": ImageHeadConfig, "data": DataConfig}
 SPINE_KEYS = {group: {field.name for field in fields(schema)} for group, schema in MIXED.items()}
-MUST_BE_NAMED = {
-    "data=folder": ["data.root=here", "data.classes=[a,b]"],
-    "encoder=timm": ["encoder.name=resnet18", "data=oxford_pets"],  # shapes would set encoder.weights
-}
+VALUES = {"classes": "[a,b]", "name": "resnet18"}
+"""Of keys that a choice leaves to the user, ``key: ???``; others are a path."""
 
 
 def targets_in(node):
@@ -48,7 +47,11 @@ TARGETS = sorted({target for file in FILES for target in targets_in(yaml.safe_lo
 
 
 def overrides_for(group, choice):
-    return [f"{group}={choice}", *MUST_BE_NAMED.get(f"{group}={choice}", [])]
+    text = (config_root() / group / f"{choice}.yaml").read_text(encoding="utf-8")
+    left_open = re.findall(r"^\s*(\w+): \?\?\?", text, re.MULTILINE)
+    named = [f"{group}.{key}={VALUES.get(key, 'here')}" for key in left_open]
+    data = ["data=oxford_pets"] if group == "encoder" else []  # as shapes would set encoder.weights
+    return [f"{group}={choice}", *data, *named]
 
 
 def test_every_group_has_choices():

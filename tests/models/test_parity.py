@@ -74,7 +74,7 @@ def twins(arch, encoder, **options):
 
 
 def test_every_architecture_meets_eight_families():
-    assert len(ARCHS) == 12
+    assert len(ARCHS) >= 12
     counts = {arch: sum(case[0] == arch for case in CASES) for arch in ARCHS if arch != "dpt"}
     assert min(counts.values()) >= 8
     assert len(TRANSFORMERS) == 8
