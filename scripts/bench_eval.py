@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segtrain import create_model
-from segtrain.build.parts import build_feed, build_source, checked_config
+from segtrain.build.parts import build_feed, checked_config, open_source
 from segtrain.config.compose import compose
 from segtrain.config.schema import EvalOptions
 from segtrain.evaluation.evaluator import evaluate
@@ -90,7 +90,8 @@ def segtrain(root: str, options: EvalOptions) -> Turn:
     runtime.place(model)
     network = Network(model, runtime)
     own_size = options.at == "original"
-    source = build_source(config, "test")
+    source = open_source(config, "test")
+    source.verify()
     feed = build_feed(config, source, runtime, training=False, own_size=own_size)
     feed.dataset.cache = None
 

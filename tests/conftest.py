@@ -48,6 +48,13 @@ def _cache_of_the_tests(tmp_path_factory):
 
 
 @pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def refused(capsys):
     """Run a command line that must be refused, and return its lines on stderr."""
     from segtrain.cli import main

@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 from segtrain.config.schema import Leaf, OptimizerConfig, Split, TrainConfig
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
-from segtrain.data.formats.first_look import with_values
 from segtrain.data.loading.dataset import AugmentedDataset, OwnSizeDataset
 from segtrain.data.loading.feed import Feed
 from segtrain.data.loading.transforms import Augment, Fitting, Pipeline
@@ -41,7 +40,7 @@ def checked_config(job: Mapping[str, Any]) -> TrainConfig:
     config = to_config(job, TrainConfig)
     problems = check_leaves(config)
     if problems:
-        raise ConfigError("\n".join(with_values(problems, config.data.leaf)))
+        raise ConfigError("\n".join(problems))
     return leaves_with_texts(config)
 
 
@@ -76,13 +75,6 @@ def open_source(config: TrainConfig, split: Split) -> Source:
     source = admit(construct(config.data.leaf, "data", split=split))
     if len(source) == 0:
         raise DataError(f"data.split={split}: holds no images; choose another split or check data.root")
-    return source
-
-
-def build_source(config: TrainConfig, split: Split) -> Source:
-    """Open one split of the dataset and verify its files; raises `DataError` where it cannot be used."""
-    source = open_source(config, split)
-    source.verify()
     return source
 
 

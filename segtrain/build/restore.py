@@ -81,11 +81,21 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
     model.aux_heads.clear()  # after loading: the checkpoint has their weights
     model.thresholds = point.thresholds
     model.config = dict(payload["config"])
-    model.preprocess = Preprocess(build_fitting(config), model.normalize, trained_on=payload.get("trained_on"))
+    model.preprocess = build_preprocess(payload, config, model.normalize)
     if activation is not None:
         assert isinstance(model.segmentation_head, SegmentationHead)
         model.segmentation_head.cool(point.temperature)
     return model.eval(), task
+
+
+def build_preprocess(payload: Mapping[str, Any], config: TrainConfig, normalize: Normalize) -> Preprocess:
+    """Build the preprocessing of a checkpoint's model, with the size and the limits of a config."""
+    return Preprocess(
+        build_fitting(config),
+        normalize,
+        trained_on=payload.get("trained_on"),
+        max_pixels=config.data.leaf.get("max_pixels", ANY_SIZE),
+    )
 
 
 def load_model(path: str | Path, *, activation: Activation | None = None, trust: Sequence[str] = ()) -> Segmenter:
@@ -135,12 +145,7 @@ def make_predictor(
     return ImagePredictor(
         Network(model, runtime),
         task=task,
-        preprocess=Preprocess(
-            build_fitting(config),
-            model.normalize,
-            trained_on=payload.get("trained_on"),
-            max_pixels=config.data.leaf.get("max_pixels", ANY_SIZE),
-        ),
+        preprocess=build_preprocess(payload, config, model.normalize),
         palette=[tuple(colour) for colour in payload["palette"]],
         scale=training_scale(payload, config),
     )

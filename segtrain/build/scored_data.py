@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from segtrain.config.renamed import with_current_names
 from segtrain.config.schema import DataConfig
 from segtrain.config.signature import TARGET, locate
 from segtrain.errors import ConfigError, SegtrainError
+from segtrain.run.folders import numbered
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +22,6 @@ _SHARES = ("val_fraction", "test_fraction", "seed")
 """Keys of data=folder that choose the held-out images of a folder without splits."""
 _ASIDE = {"image_labels", "check", "download"}
 """Keys of the data that change neither images nor masks."""
-TRAINING = "training"
-"""Suffix for the name of a split whose scores are those of the validation during training."""
 
 
 def identity(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,8 +80,9 @@ def report_name(reports: Path, job: Mapping[str, Any], trained: Mapping[str, Any
     if identity(job) == identity(trained):
         return str(split)
     name = f"{Path(str(job['data'].get('root', 'data'))).name}-{split}" if is_foreign(job, trained) else str(split)
-    numbered = (name if number == 1 else f"{name}-{number}" for number in count(1 if name != split else 2))
-    return next(each for each in numbered if _held(reports / each) in (None, identity(job)))
+    # the plain name of a split is for the run's own data
+    free = (each for each in numbered(reports / name) if each.name != split)
+    return next(each.name for each in free if _held(each) in (None, identity(job)))
 
 
 def _held(report: Path) -> dict[str, Any] | None:
@@ -97,7 +96,7 @@ def _held(report: Path) -> dict[str, Any] | None:
 
 def keep_training_scores(folder: Path, reports: Path, split: str) -> None:
     """Rename the report that training wrote of a split, before an evaluation replaces it."""
-    from segtrain.run.log import command_of, move_scores
+    from segtrain.run.log import TRAINING, command_of, move_scores
 
     if command_of(reports / split) == "train":
         name = f"{split}-{TRAINING}"

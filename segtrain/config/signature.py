@@ -85,7 +85,7 @@ def check_call(
         if key not in tunable:
             problems += [] if open_ended else [f"{where}: unknown key{did_you_mean(str(key), tunable)}"]
         elif value == MISSING:
-            problems.append(f"{where}: missing; add {where}=...")
+            problems.append(f"{where}: missing; {_remedy(target, key, node) or f'add {where}=...'}")
         else:
             problems += check_value(value, hints.get(key, Any), where, provided=provided)
     for name in tunable:
@@ -94,6 +94,12 @@ def check_call(
         if name not in node and parameter.default is parameter.empty and not variadic:
             problems.append(f"{path}.{name}: missing; add {path}.{name}=...")
     return problems
+
+
+def _remedy(target: Callable[..., Any], key: str, node: Mapping[str, Any]) -> str | None:
+    """Return what a class says of a key that is left open, if it has anything to say: `remedy_for_missing`."""
+    ask = getattr(target, "remedy_for_missing", None)
+    return ask(key, node) if ask else None
 
 
 def require_call(

@@ -108,6 +108,12 @@ class Source:
         del options
         return None
 
+    @classmethod
+    def remedy_for_missing(cls, key: str, options: Mapping[str, Any]) -> str | None:
+        """Return what to write for a key that is missing in these options; None: to add it."""
+        del key, options
+        return None
+
     def verify(self) -> None:
         """Check the files, once, before training; raise `DataError` with the remedy for bad ones."""
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from segtrain.errors import SegtrainError
 from segtrain.evaluation.reports import SPLITS_FOLDER, Report, read_report, write_confusion, write_report
 from segtrain.loggers.base import Logger
+from segtrain.run.folders import numbered
 from segtrain.run.profiling import Clock
 from segtrain.storage import read_text, write_picture, write_text
 from segtrain.task import Task
@@ -25,8 +25,8 @@ from segtrain.terminal.console import Display, out, score_notes, score_table
 
 log = logging.getLogger(__name__)
 
-KEPT = "val-training"
-"""The name of the best validation's scores after `segtrain eval` has scored the same images as ``val``."""
+TRAINING = "training"
+"""Suffix for the name of a split whose scores are those of the validation during training."""
 T = TypeVar("T")
 
 
@@ -110,10 +110,9 @@ class RunLog:
         """Rename a report that `segtrain eval` wrote as ``val``, before a better epoch replaces it."""
         reports = self.folder / SPLITS_FOLDER
         if command_of(reports / "val") == "eval":
-            names = ("val-eval" if number == 1 else f"val-eval-{number}" for number in count(1))
-            name = next(each for each in names if not (reports / each).exists())
-            move_scores(self.folder, "val", name)
-            log.info("the scores that segtrain eval gave an earlier checkpoint are kept as %s", name)
+            free = next(each for each in numbered(reports / "val-eval") if not each.exists())
+            move_scores(self.folder, "val", free.name)
+            log.info("the scores that segtrain eval gave an earlier checkpoint are kept as %s", free.name)
 
     def overview(self, picture: NDArray[np.uint8]) -> None:
         """Write overview.png."""
@@ -188,7 +187,9 @@ def best_scores(folder: Path) -> dict[str, Any]:
     """Return the scores of a run's best validation, under either name; empty without any."""
     found = read_scores(folder)
     # only training writes a step: an evaluation may have taken the name val
-    best: dict[str, Any] = next((found[name] for name in ("val", KEPT) if "step" in found.get(name, {})), {})
+    best: dict[str, Any] = next(
+        (found[name] for name in ("val", f"val-{TRAINING}") if "step" in found.get(name, {})), {}
+    )
     return best
 
 

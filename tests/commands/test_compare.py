@@ -24,9 +24,7 @@ NAMES = ("cat", "dog")
 LEGEND = 14 + 4  # pixels of the line that names the colours
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def rows_of(file):

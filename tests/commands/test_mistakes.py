@@ -32,9 +32,7 @@ SHAPES = f"{RUN} data.size=32 data.train=8 data.val=4 data.test=4"
 FOLDER = f"data=folder {RUN} data.root=photos data.val_fraction=0.25"
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +81,14 @@ def test_classes_that_are_not_named_are_asked_for_with_what_the_masks_hold(mode,
     assert line.startswith("segtrain: data.classes: missing; give the names of the mask values 0, 1, ..., such as ")
     assert "'data.classes=[background,cat]'" in line
     assert line.endswith(said)
+
+
+def test_a_sweep_asks_for_the_classes_of_its_jobs_once_and_with_what_the_masks_hold(refused):
+    for name in ("a", "b"):
+        write_pair(Path("photos"), name, (0, 1))
+    (line,) = refused(f"-m {FOLDER} seed=1,2")
+    assert line.startswith("segtrain: data.classes: missing; give the names of the mask values 0, 1, ..., such as ")
+    assert line.endswith("; the first 2 masks hold 0, 1")
 
 
 def test_classes_of_a_folder_that_is_not_there_are_asked_for_without_values(refused):

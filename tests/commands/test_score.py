@@ -41,9 +41,7 @@ def write_masks(pairs, *, values=lambda labels: labels):
         write_labels(values(truth), (), Path("truth"), name)
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture

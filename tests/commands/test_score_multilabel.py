@@ -23,9 +23,7 @@ KNOWN = ["ignore_index=255", "bootstrap=50"]
 SCORE = ["score", "pred=masks", "truth=truth", "mode=multilabel"]
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def random_pair(seed, size):

@@ -4,8 +4,6 @@ import os
 import signal
 import time
 
-import pytest
-
 from segtrain.cli import main
 from segtrain.commands import train
 from segtrain.run.folders import Lock
@@ -14,12 +12,6 @@ from tests import processes
 from tests.conftest import TINY
 
 RUN = (*TINY, "data.train=8", "trainer.max_steps=2")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_two_runs_of_the_same_second_get_two_folders(here):

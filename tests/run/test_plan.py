@@ -13,12 +13,6 @@ from tests.conftest import TINY
 RUN = (*TINY, "data.train=8", "trainer.max_steps=1")
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_a_plan_makes_nothing_and_names_a_folder_without_a_run(here):
     plan = make_plan(RUN)
     assert (plan.job["seed"], plan.resumed, plan.folder_is_chosen) == (0, None, False)

@@ -17,9 +17,7 @@ from tests.conftest import TINY
 NAMES = ["run", "my run", "a,b", "lr=0.1", "it's", "Läufe", "2024", 'say "hi"', "[x]"]
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from segtrain.config.signature import TARGET
 from segtrain.data.files.images import ColourMaskError
 from segtrain.data.files.inspection import look_into_mask
 from segtrain.data.files.labels import MANY, listing
@@ -14,18 +13,12 @@ from segtrain.data.files.splits import find_splits
 from segtrain.data.files.walk import folders_in
 from segtrain.errors import DataError
 
-_FOLDER = "segtrain.data.Folder"
 _FEW = 5  # masks that are read
-_MISSING = "data.classes: missing; "
 
 
-def with_values(problems: list[str], data: Mapping[str, Any]) -> list[str]:
-    """Extend the problem of missing ``data.classes`` with an example and the values in a few masks."""
-    if data.get(TARGET) != _FOLDER:
-        return problems
-    example = "give the names of the mask values 0, 1, ..., such as 'data.classes=[background,cat]'"
-    found = _found(data) if any(problem.startswith(_MISSING) for problem in problems) else ""
-    return [f"{_MISSING}{example}{found}" if problem.startswith(_MISSING) else problem for problem in problems]
+def name_classes(data: Mapping[str, Any]) -> str:
+    """Return the remedy for missing ``data.classes``: an example, and the values in a few masks."""
+    return f"give the names of the mask values 0, 1, ..., such as 'data.classes=[background,cat]'{_found(data)}"
 
 
 def _found(data: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from segtrain.data.files.name_patterns import SHARED, NamePatterns, check_patter
 from segtrain.data.files.pairs import Pair, find_class_pairs, find_pairs, stem
 from segtrain.data.files.splits import Place, find_splits, whole_of_part
 from segtrain.data.files.walk import find_images
+from segtrain.data.formats.first_look import name_classes
 from segtrain.data.formats.paired import PairedSource
 from segtrain.data.sample import Split
 from segtrain.errors import ConfigError, DataError
@@ -103,6 +104,11 @@ class Folder(PairedSource):
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split]:
         """Return the splits that have folders of their own."""
         return find_splits(Path(options["root"]), options.get("images", "images"), options.get("masks", "masks"))
+
+    @classmethod
+    def remedy_for_missing(cls, key: str, options: Mapping[str, Any]) -> str | None:
+        """Return an example of ``classes``, and what the masks hold."""
+        return name_classes(options) if key == "classes" else None
 
     def verify(self) -> None:
         """Check every file, unless ``check`` is off; raise one `DataError` with all problems."""

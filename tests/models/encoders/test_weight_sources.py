@@ -16,6 +16,7 @@ from segtrain.catalog.names import resolve
 from segtrain.errors import ConfigError
 from segtrain.models.encoders import TimmEncoder, weight_sources
 from segtrain.models.encoders import weights as weight_files
+from tests.models.encoders.refusals import refusal
 from tests.newer_timm import newer_timm
 
 LIGHT, DARK = {"mean": (0.7, 0.7, 0.7)}, {"mean": (0.2, 0.2, 0.2)}
@@ -97,14 +98,6 @@ def hub(server, tmp_path, monkeypatch):
     return root / "timm" / "resnet_of_tomorrow.a" / "resolve" / "main" / "model.safetensors"
 
 
-def _message(name, **options):
-    with pytest.raises(ConfigError) as caught:
-        TimmEncoder(name, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
 @pytest.mark.parametrize(("weights", "tag", "mean"), [("imagenet", "a", 0.7), ("a", "a", 0.7), ("b", "b", 0.2)])
 def test_a_folder_of_files_is_looked_at_first_and_the_tag_sets_mean_and_std(
     no_network, folder, tiny, weights, tag, mean, caplog
@@ -120,7 +113,7 @@ def test_a_file_without_a_tag_in_its_name_stands_for_the_default_alone(no_networ
         shutil.copy(tiny, folder / f"{name}.pth")
         assert TimmEncoder(name).mean == (0.7,) * 3
         assert TimmEncoder(f"{name}.b").mean == (0.2,) * 3  # the default of that name
-        assert f"{name}.b is not on this machine" in _message(name, weights="b")
+        assert f"{name}.b is not on this machine" in refusal(name, weights="b")
 
 
 def test_a_file_in_the_folder_may_keep_the_name_that_it_is_published_under(no_network, folder, tiny):
@@ -138,13 +131,13 @@ def test_a_local_file_named_after_its_tag_brings_the_mean_of_that_tag(tmp_path, 
 
 def test_a_folder_that_does_not_exist_is_named(monkeypatch):
     monkeypatch.setenv("SEGTRAIN_WEIGHTS", "/no/such/folder")
-    assert "SEGTRAIN_WEIGHTS: no such folder /no/such/folder" in _message("resnet18")
+    assert "SEGTRAIN_WEIGHTS: no such folder /no/such/folder" in refusal("resnet18")
 
 
 def test_a_folder_for_a_file_is_told_from_one(tmp_path):
     assert (
         f"is a folder, expected a .safetensors/.pth/.pt/.bin file; for a folder of files set the environment "
-        f"variable SEGTRAIN_WEIGHTS={tmp_path}" in _message("resnet18", weights=f"{tmp_path}")
+        f"variable SEGTRAIN_WEIGHTS={tmp_path}" in refusal("resnet18", weights=f"{tmp_path}")
     )
 
 
@@ -164,7 +157,7 @@ def test_a_download_with_a_wrong_checksum_is_refused_and_not_kept(server, tiny, 
     root, address = server
     shutil.copy(tiny, root / "tiny-0123abcd.pth")
     with newer_timm(a={"url": f"{address}/tiny-0123abcd.pth"}) as name:
-        assert 'invalid hash value (expected "0123abcd"' in _message(name)
+        assert 'invalid hash value (expected "0123abcd"' in refusal(name)
     assert list((tmp_path / "hub" / "checkpoints").iterdir()) == []
 
 
@@ -173,7 +166,7 @@ def test_a_cached_file_with_a_wrong_checksum_is_refused_with_a_remedy(server, ti
     cached.parent.mkdir(parents=True)
     shutil.copy(tiny, cached)
     with newer_timm(a={"url": f"{server[1]}/tiny-0123abcd.pth"}) as name:
-        message = _message(name)
+        message = refusal(name)
         assert f"{cached}: damaged, its sha256 begins with {_sha256(tiny)[:8]} where 0123abcd was published" in message
         assert "delete it to have it fetched again" in message
         TimmEncoder(name, weights=str(cached))  # the user's word counts
@@ -197,7 +190,7 @@ def test_a_damaged_file_in_the_cache_of_the_hub_is_refused(hub, tiny, tmp_path):
         TimmEncoder(name)
         (blob,) = (tmp_path / "hf").glob("models--*/blobs/*")
         blob.write_bytes(blob.read_bytes()[:-1] + b"x")
-        assert "damaged, its sha256 begins with" in _message(name)
+        assert "damaged, its sha256 begins with" in refusal(name)
 
 
 def test_what_the_hub_has_not_is_fetched_from_the_other_address(hub, server, tiny):
@@ -210,7 +203,7 @@ def test_what_the_hub_has_not_is_fetched_from_the_other_address(hub, server, tin
 def test_where_all_addresses_fail_both_are_named(hub, server, caplog):
     _, address = server
     with newer_timm(a={"hf_hub_id": "timm/", "url": f"{address}/gone.pth"}) as name:
-        message = _message(name)
+        message = refusal(name)
     assert f"could not be fetched (127.0.0.1: timm/{name}.a holds none of" in message
     assert f"cannot fetch {address}/timm/{name}.a: FileNotFoundError" in caplog.text
     assert f"cannot fetch {address}/gone.pth: HTTPError" in caplog.text

@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from segtrain.catalog.names import resolve
-from segtrain.errors import ConfigError
 from segtrain.models.encoders import TimmEncoder
 from segtrain.models.encoders import weights as weight_files
+from tests.models.encoders.refusals import refusal
 
 NAME = "mobilenetv3_small_050"
 LITE0 = Path(__file__).parents[4] / "shared" / "weights" / "tf_efficientnet_lite0.safetensors"
@@ -30,14 +30,6 @@ def saved(timm_model, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _no_folder(monkeypatch):
     monkeypatch.delenv("SEGTRAIN_WEIGHTS", raising=False)
-
-
-def _message(name, **options):
-    with pytest.raises(ConfigError) as caught:
-        TimmEncoder(name, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def _features(timm_model, image):
@@ -83,25 +75,25 @@ def test_the_stem_is_adapted_to_the_number_of_channels(timm_model, saved, channe
 
 
 def test_the_weights_of_another_model_are_refused_with_counts_and_examples(saved):
-    message = _message("resnet18", weights=str(saved))
+    message = refusal("resnet18", weights=str(saved))
     assert str(saved) in message
     assert "not the weights of resnet18: 100 missing tensors (such as conv1.weight, bn1.weight)" in message
     assert "unexpected tensors (such as" in message
 
 
 def test_the_weights_of_a_wider_sibling_are_refused(saved):
-    assert "not the weights of mobilenetv3_small_100" in _message("mobilenetv3_small_100", weights=str(saved))
+    assert "not the weights of mobilenetv3_small_100" in refusal("mobilenetv3_small_100", weights=str(saved))
 
 
 def test_a_missing_file_is_named():
-    assert "no such file nowhere/x.pth" in _message(NAME, weights="nowhere/x.pth")
+    assert "no such file nowhere/x.pth" in refusal(NAME, weights="nowhere/x.pth")
 
 
 def test_a_truncated_file_is_named(saved, tmp_path):
     for suffix in (".safetensors", ".pth"):
         path = tmp_path / f"short{suffix}"
         path.write_bytes(saved.read_bytes()[:5000])
-        assert f"{path}: cannot be read as weights of {NAME}" in _message(NAME, weights=str(path))
+        assert f"{path}: cannot be read as weights of {NAME}" in refusal(NAME, weights=str(path))
 
 
 def test_a_pickle_with_a_payload_is_not_run(tmp_path):
@@ -110,17 +102,17 @@ def test_a_pickle_with_a_payload_is_not_run(tmp_path):
             return Path.touch, (tmp_path / "harm",)
 
     torch.save({"state_dict": Payload()}, tmp_path / "evil.pth")
-    assert "cannot be read as weights" in _message(NAME, weights=str(tmp_path / "evil.pth"))
+    assert "cannot be read as weights" in refusal(NAME, weights=str(tmp_path / "evil.pth"))
     assert not (tmp_path / "harm").exists()
 
 
 def test_a_file_that_holds_no_weights_is_named(tmp_path):
     torch.save([1, 2, 3], tmp_path / "list.pth")
-    assert "cannot be read as weights" in _message(NAME, weights=str(tmp_path / "list.pth"))
+    assert "cannot be read as weights" in refusal(NAME, weights=str(tmp_path / "list.pth"))
 
 
 def test_unknown_weights_list_once_those_there_are():
-    message = _message("resnet34", weights="a1_in1")
+    message = refusal("resnet34", weights="a1_in1")
     assert "'a1_in1' is neither a file nor weights of resnet34, did you mean 'a1_in1k'?" in message
     assert message.count("tv_in1k") == 1
     assert message.count(".safetensors") == 1
@@ -152,7 +144,7 @@ def test_weights_go_by_the_names_of_smp_and_of_timm(name, weights, tag):
 
 @pytest.mark.parametrize(("name", "weights"), [("dpn68", "imagenet+5k"), ("resnet34", "ssl"), ("resnet18", "advprop")])
 def test_weights_that_smp_has_for_others_only_are_unknown(name, weights):
-    assert f"{weights!r} is neither a file nor weights of {name}" in _message(name, weights=weights)
+    assert f"{weights!r} is neither a file nor weights of {name}" in refusal(name, weights=weights)
 
 
 def test_every_name_that_smp_has_for_weights_leads_to_some():
@@ -170,13 +162,13 @@ def test_every_name_that_smp_has_for_weights_leads_to_some():
 
 def test_a_name_with_an_unknown_tag_is_refused_with_and_without_weights():
     for weights in ("imagenet", None):
-        assert "resnet34 has no weights 'tv_in2k', did you mean 'tv_in1k'?" in _message(
+        assert "resnet34 has no weights 'tv_in2k', did you mean 'tv_in1k'?" in refusal(
             "resnet34.tv_in2k", weights=weights
         )
 
 
 def test_a_model_without_weights_says_so():
-    assert "timm has no weights for efficientnet_b6" in _message("efficientnet_b6")
+    assert "timm has no weights for efficientnet_b6" in refusal("efficientnet_b6")
 
 
 def test_loading_leaves_torch_as_it_was(saved):
