@@ -1,6 +1,7 @@
 """The encoders that SMP has of its own: ours, with its weights, compute the same maps."""
 
 import copy
+import gc
 import pickle
 
 import pytest
@@ -62,6 +63,7 @@ def in_double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+    gc.collect()  # models refer to themselves: without it those of several tests are in memory at once
 
 
 def build_pair(name, *, depth=5, output_stride=32, in_channels=3):
