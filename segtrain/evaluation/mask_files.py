@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segtrain.data.doctor.finding import first_few
+from segtrain.data.doctor.mask_checks import RGB, palettes_that_differ, strange_values
 from segtrain.data.files.images import ANY_SIZE, decode_mask, read_mask
 from segtrain.data.files.inspection import colours_in
 from segtrain.data.files.labels import MANY, UNKNOWN, LabelMap, listing
 from segtrain.data.files.mask_pairs import MaskPair
-from segtrain.data.files.verify import RGB, first_few, held_values, palettes_that_differ, strange_values
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 from segtrain.evaluation.contours import Contours
@@ -125,6 +126,11 @@ def find_values(files: Iterable[Path], on_image: Callable[[], None] = lambda: No
     return found
 
 
+def held_values(mask: Pixels) -> tuple[int, ...]:
+    """List the values that a mask ``(H, W)`` holds, ascending."""
+    return tuple(np.flatnonzero(np.bincount(mask.ravel())).tolist())
+
+
 def score_masks(pairs: Sequence[MaskPair], scorer: Scorer, *, on_image: Callable[[], None] = lambda: None) -> Scored:
     """Score every pair; ``on_image`` is called after each.
 
@@ -192,7 +198,7 @@ def _palettes_that_differ(pairs: Sequence[MaskPair], scorer: Scorer) -> list[str
         )
         for key, labels, files in sides:
             palettes = {file: scorer.palettes[file] for file in files if file in scorer.palettes}
-            problems += [line.replace("data.class_map", key) for line in palettes_that_differ(palettes, labels)]
+            problems += [str(each).replace("data.class_map", key) for each in palettes_that_differ(palettes, labels)]
     return problems
 
 
@@ -205,7 +211,8 @@ def _refuse(problems: Sequence[str], strange: Sequence[StrangeValuesError], scor
         if found:
             values = {value for mask in found for value in mask.values}
             remedy = _remedy(kind, values, label_map, scorer.task)
-            lines.append(strange_values(found[0].file, found[0].values, label_map, remedy, masks=len(found)))
+            files = [mask.file for mask in found]
+            lines.append(str(strange_values(files, found[0].values, label_map, remedy)))
     if lines:
         raise DataError("\n".join(lines))
 

@@ -52,7 +52,7 @@ class ChannelsError(DataError):
     """An image with another number of channels than asked for."""
 
     def __init__(self, path: Path, found: int, expected: int, remedy: str) -> None:
-        super().__init__(f"{path}: the image has {found} channels, expected {expected}; {remedy}")
+        super().__init__(f"{path}: the image has {found} channels, expected {expected}; {remedy}", kind="channels")
         self.path, self.found, self.expected = path, found, expected
 
     def of_checkpoint(self) -> DataError:
@@ -327,7 +327,8 @@ def refuse_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
     if width * height > max_pixels:
         raise DataError(
             f"{path}: {width}x{height} pixels, expected at most {max_pixels} in all; cut it into tiles, or set "
-            f"data.max_pixels={width * height}"
+            f"data.max_pixels={width * height}",
+            kind="too large",
         )
 
 
@@ -347,7 +348,8 @@ def _as_supported(pixels: Pixels, path: Path) -> Pixels:
         pixels = pixels.astype(np.float32, copy=False)
     bad = pixels.size - np.count_nonzero(np.isfinite(pixels))
     if bad:
-        raise DataError(f"{path}: {bad} of {pixels.size} pixel values are NaN or infinite; fill them in, or remove it")
+        text = f"{path}: {bad} of {pixels.size} pixel values are NaN or infinite; fill them in, or remove it"
+        raise DataError(text, kind="not finite")
     return pixels
 
 
@@ -359,7 +361,8 @@ def _as_labels(pixels: Pixels, path: Path) -> Pixels:
     if not whole or pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
         raise DataError(
             f"{path}: the mask holds {pixels.dtype} from {pixels.min()} to {pixels.max()}, expected whole numbers "
-            "0..65535 as label values; save it as 8-bit or 16-bit gray"
+            "0..65535 as label values; save it as 8-bit or 16-bit gray",
+            kind="mask values",
         )
     return pixels.astype(np.uint8 if pixels.max() < 2**8 else np.uint16, copy=False)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segtrain.data.doctor.looking import wrong_size
 from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_mask
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.pairs import Pair
-from segtrain.data.files.verify import verify_pairs, wrong_size
+from segtrain.data.files.verify import verify_pairs
 from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
 from segtrain.data.sample import RawSample, Source, Split
@@ -115,7 +116,7 @@ class PairedSource(Source):
         """
         for file, mask in zip(pair.masks, masks, strict=True):
             if file is not None and mask is not None and size is not None and mask.shape != size:
-                raise DataError(wrong_size(file, mask.shape, pair.image, size))
+                raise DataError(str(wrong_size(file, mask.shape, pair.image, size)))
         if not self._by_class:
             assert masks[0] is not None
             return masks[0]

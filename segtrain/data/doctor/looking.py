@@ -1,0 +1,81 @@
+"""Looking into the files of all pairs, in threads: facts of each, and what makes one unusable."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from segtrain.data.doctor.finding import Finding
+from segtrain.data.files.images import ColourMaskError
+from segtrain.data.files.inspection import ImageFacts, Inspector, MaskFacts
+from segtrain.data.files.pairs import Pair
+from segtrain.errors import DataError
+
+
+class Looked(NamedTuple):
+    """What was seen in a pair: facts of its files, None for one that cannot be used, and findings on these.
+
+    ``coloured`` are the masks that hold colours where values were expected: those are judged together.
+    """
+
+    pair: Pair
+    image: ImageFacts | None = None
+    masks: tuple[MaskFacts | None, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    coloured: tuple[Path, ...] = ()
+
+    def mask_files(self) -> list[tuple[Path, MaskFacts]]:
+        """List the masks that can be judged."""
+        each = zip(self.pair.masks, self.masks, strict=False)
+        return [(file, facts) for file, facts in each if file is not None and facts is not None]
+
+
+def look_at_pairs(
+    pairs: Sequence[Pair], inspector: Inspector, *, by_colour: bool, on_pair: Callable[[], None] = lambda: None
+) -> list[Looked]:
+    """Look into the files of every pair, in their order; ``on_pair`` is called after each."""
+
+    def look(pair: Pair) -> Looked:
+        looked = _look(pair, inspector, by_colour=by_colour)
+        on_pair()
+        return looked
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads do: decoding releases the GIL
+        return list(pool.map(look, pairs))
+
+
+def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
+    """Inspect the files of a pair; collects problems instead of raising them."""
+    findings: list[Finding] = []
+    coloured: list[Path] = []
+    masks: list[MaskFacts | None] = []
+    for file in pair.masks:
+        try:
+            masks.append(None if file is None else inspector.mask(file, by_colour=by_colour))
+        except ColourMaskError:
+            coloured += [file] if file else []
+            masks.append(None)
+        except DataError as error:
+            findings += [Finding.of_error(error, file)] if file else []
+            masks.append(None)
+    try:
+        image = inspector.image(pair.image)
+    except DataError as error:
+        damaged = Finding.of_error(error, pair.image)
+        return Looked(pair, None, tuple(masks), (damaged, *findings), tuple(coloured))
+    # the first mask decides for all of them whether the EXIF orientation applies, as in reading
+    size = image.size(next((mask.shape for mask in masks if mask), None))
+    for number, (file, mask) in enumerate(zip(pair.masks, masks, strict=True)):
+        if file is not None and mask is not None and mask.shape != size:
+            findings.append(wrong_size(file, mask.shape, pair.image, size))
+            masks[number] = None  # its values are not judged: it may be the mask of another image
+    return Looked(pair, image, tuple(masks), tuple(findings), tuple(coloured))
+
+
+def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> Finding:
+    """Describe a mask that does not fit its image; sizes are ``(H, W)``."""
+    turned = image_size == mask_size[::-1]
+    remedy = "turn one of them by 90 degrees" if turned else "bring both to one size"
+    sizes = f"mask of {mask_size[1]}x{mask_size[0]} pixels for an image of {image_size[1]}x{image_size[0]}"
+    return Finding("fatal", "sizes differ", (mask, image), f"{sizes} ({image})", remedy)
