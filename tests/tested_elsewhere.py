@@ -27,6 +27,8 @@ TESTED_ELSEWHERE = {
     "data/files/inspection.py": "tests/data/files/test_verify.py",
     "data/files/mask_pairs.py": "`segtrain score` pairs its folders with it: tests/commands/test_score.py.",
     "data/files/pairs.py": "tests/data/files/test_walk.py",
+    "data/files/photos.py": "Photos of every kind are read in tests/data/files/test_images.py.",
+    "data/files/stored.py": "What every decoder returns: tests/data/files/test_decoders.py.",
     "data/formats/first_look.py": "What is said where data.classes is missing: tests/commands/test_mistakes.py.",
     "data/formats/paired.py": "The base of Folder, whose tests are its own: tests/data/formats/test_folder.py.",
     "data/loading/feed.py": "Order and loader, tested in tests/data/loading/test_dataset.py, put together.",

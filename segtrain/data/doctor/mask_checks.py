@@ -8,9 +8,9 @@ from typing import TypeAlias
 from segtrain.data.doctor.finding import MOST, Finding
 from segtrain.data.doctor.looking import Looked
 from segtrain.data.files.class_map import pack
-from segtrain.data.files.images import JPEG, RIFF
 from segtrain.data.files.inspection import Inspector, MaskFacts
 from segtrain.data.files.labels import INEXACT, MANY, LabelMap, listing
+from segtrain.data.files.photos import JPEG, RIFF
 from segtrain.errors import DataError
 
 RGB: TypeAlias = tuple[int, int, int]

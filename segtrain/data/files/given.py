@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from segtrain.data.files.images import ANY_SIZE, AS_THEY_STAND, ChannelsError, read_image, with_channels
+from segtrain.data.files.images import ANY_SIZE, ChannelsError, read_image, with_channels
 from segtrain.data.files.inspection import refuse_damaged
+from segtrain.data.files.photos import AS_THEY_STAND
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 

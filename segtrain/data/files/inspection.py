@@ -6,6 +6,7 @@ Results are cached between runs until a file's size or modification time changes
 import hashlib
 import io
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,22 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from segtrain.data.files.images import (
-    JPEG,
-    MAX_PIXELS,
-    PNG,
-    Colours,
-    decode_image,
-    decode_mask,
-    refuse_corrupt_jpeg,
-    refuse_size,
-)
+from segtrain.data.files.images import MAX_PIXELS, decode_image, decode_mask, refuse_size
 from segtrain.data.files.memory import recall, remember
 from segtrain.data.files.orientation import applies, orientation_in
+from segtrain.data.files.photos import JPEG, PNG, refuse_corrupt_jpeg
+from segtrain.data.files.stored import Colours
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 
-_FORMAT = 1  # part of the cache key: raise it when the facts change, and old entries are not found
+_FORMAT = 2  # part of the cache key: raise it when the facts change, and old entries are not found
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "P": 3, "RGB": 3, "RGBA": 4, "CMYK": 3, "YCbCr": 3}
 """Channels after decoding, by Pillow mode."""
 
@@ -64,7 +58,7 @@ class MaskFacts(NamedTuple):
     colours: dict[int, tuple[int, int, int]]
 
 
-def look_into_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+def look_into_image(path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """Inspect an image; raises `DataError` where it is damaged, or holds what `read_image` refuses."""
     data = refuse_damaged(path)
     quick = None
@@ -74,7 +68,7 @@ def look_into_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     if quick is not None:
         refuse_size(path, (quick.height, quick.width), max_pixels)
         return quick
-    decoded = decode_image(path, max_pixels=max_pixels)
+    decoded = decode_image(path, channels=channels, max_pixels=max_pixels)
     pixels = decoded.pixels
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     height, width = pixels.shape[:2]
@@ -159,18 +153,20 @@ T = TypeVar("T", ImageFacts, MaskFacts)
 class Inspector:
     """Inspects files with a cache between runs, which `keep` writes; safe to call from threads."""
 
-    def __init__(self, files: Iterable[Path], *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, files: Iterable[Path], *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> None:
         # by folders and not by files: runs with another seed or val_fraction find the same entry
         folders = sorted({str(file.parent.absolute()) for file in files})
-        self._max_pixels = max_pixels
-        self._key = hashlib.sha256(f"{_FORMAT} {max_pixels} {folders}".encode(errors="surrogateescape")).hexdigest()
+        self._channels, self._max_pixels = channels, max_pixels
+        key = f"{_FORMAT} {channels} {max_pixels} {folders}"
+        self._key = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
         self._known: dict[str, Any] = recall("files", self._key) or {}
         self._found: dict[str, Any] = {}
 
     def image(self, path: Path) -> ImageFacts:
         """Return `look_into_image` of a file, cached."""
-        limit = self._max_pixels
-        return ImageFacts(*self._facts(path, "image", lambda: list(look_into_image(path, max_pixels=limit))))
+        channels, limit = self._channels, self._max_pixels
+        look = partial(look_into_image, path, channels=channels, max_pixels=limit)
+        return ImageFacts(*self._facts(path, "image", lambda: list(look())))
 
     def mask(self, path: Path, *, by_colour: bool = False) -> MaskFacts:
         """Return `look_into_mask` of a file, cached."""

@@ -3,16 +3,15 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from segtrain.data.files.orientation import UPRIGHT, turn_back
+from segtrain.data.files.stored import Colours, Request, Stored, UnreadableError
 from segtrain.data.sample import Pixels
 
 tifffile.logger().setLevel("CRITICAL")  # it would log odd tags; where they matter, we raise
@@ -25,33 +24,26 @@ BY_OTHERS = ("NONE", "LZW", "JPEG", "OJPEG", "CCITTRLE", "CCITTFAX3", "CCITTFAX4
 """Compressions that Pillow and OpenCV decode or refuse; JPEG 2000 is not one, OpenCV makes it black."""
 
 
-class TiffImage(NamedTuple):
-    """Pixels ``(H, W)`` or ``(H, W, C)`` as stored, of any dtype.
-
-    The first ``colours`` channels are gray (1) or RGB (3); None: all are bands of any meaning.
-    ``palette`` is ``(values, 3)`` of uint8 if pixels are indices into it.
-    """
-
-    pixels: Pixels
-    colours: int | None
-    orientation: int = UPRIGHT
-    palette: NDArray[np.uint8] | None = None
+NODATA = 42113  # the tag GDAL_NODATA: the value of pixels that hold nothing
 
 
-def read_tiff(data: bytes, *, admit: Callable[[tuple[int, int]], None] = lambda _size: None) -> TiffImage:
-    """Decode the bytes of a TIFF file; pages of one channel become channels.
+def read_tiff(request: Request) -> Stored:
+    """Decode a TIFF file; pages of one channel become channels.
 
-    ``admit`` is called with ``(height, width)`` before decoding, and may raise. Raises `ValueError`
-    with the reason where the file cannot be used.
+    Raises `ValueError` with the reason where the file cannot be used, `UnreadableError` where GDAL may
+    decode it.
     """
     try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
+        with tifffile.TiffFile(io.BytesIO(request.data)) as file:
             image = _only_image(file)
             page: Any = image.keyframe
-            admit((page.imagelength, page.imagewidth))
+            request.admit((page.imagelength, page.imagewidth))
             orientation = int(page.tags.valueof("Orientation", UPRIGHT))
-            pixels = _pixels(image, data, orientation)
-            return TiffImage(pixels, _colours(page, pixels), orientation, _palette(page))
+            pixels = _pixels(image, request.data, orientation)
+            palette = _palette(page)
+            if palette is not None and not request.for_mask:
+                return Stored(palette[pixels], 3, orientation)
+            return Stored(pixels, _colours(page, pixels), orientation, palette, (_nodata(page),))
     except (tifffile.TiffFileError, IndexError, KeyError, TypeError, zlib.error, struct.error) as error:
         raise ValueError(f"damaged TIFF ({error})") from None
 
@@ -100,7 +92,10 @@ def _by_others(image: tifffile.TiffPageSeries, data: bytes, orientation: int) ->
             if pixels is not None:
                 return turn_back(pixels, orientation)  # both have applied the orientation, unlike tifffile
     what = f"{page.samplesperpixel} channels of {page.dtype}, {page.photometric.name}"
-    raise ValueError(f"cannot be decoded ({compression}: {what}); run pip install imagecodecs, or save it uncompressed")
+    reason = f"cannot be decoded ({compression}: {what}); run pip install imagecodecs, or save it uncompressed"
+    if page.photometric.name in AS_STORED and page.photometric.name != "MINISWHITE":  # GDAL would leave white low
+        raise UnreadableError(reason, orientation)
+    raise ValueError(reason)
 
 
 def _with_pillow(data: bytes, page: Any) -> Pixels | None:
@@ -143,10 +138,18 @@ def _colours(page: Any, pixels: Pixels) -> int | None:
     return 1 if pixels.ndim == 2 or with_alpha else None
 
 
-def _palette(page: Any) -> NDArray[np.uint8] | None:
+def _nodata(page: Any) -> float | None:
+    """Return the value of pixels that hold no data; tifffile's own refuses the least float, the most usual one."""
+    try:
+        return float(str(page.tags.valueof(NODATA)).strip("\0 "))
+    except ValueError:  # no tag, or a word
+        return None
+
+
+def _palette(page: Any) -> Colours | None:
     """Return the palette ``(values, 3)`` of a file of indices, reduced from TIFF's 16 bits to 8."""
     if page.photometric.name != "PALETTE":
         return None
     # stored as (3, values)
-    colours: NDArray[np.uint8] = (np.asarray(page.colormap, np.uint16).T >> 8).astype(np.uint8)
+    colours: Colours = (np.asarray(page.colormap, np.uint16).T >> 8).astype(np.uint8)
     return colours

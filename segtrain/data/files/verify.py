@@ -42,7 +42,7 @@ def verify_pairs(
     Raises one `DataError` with a line for each problem.
     """
     files = (file for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
-    inspector = Inspector(files, max_pixels=max_pixels)
+    inspector = Inspector(files, channels=channels, max_pixels=max_pixels)
     looked = look_at_pairs(pairs, inspector, by_colour=labels.by_colour)
     of_files, of_masks = problems_of_files(looked, channels), problems_of_masks(looked, inspector, labels, class_names)
     inspector.keep()  # also where it fails: a second try looks into the corrected files alone

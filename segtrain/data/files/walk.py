@@ -5,7 +5,10 @@ from pathlib import Path
 
 from segtrain.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".j2k"),
+    *(".npy", ".npz", ".dcm", ".vrt", ".img"),
+)
 OVERLAYS = "overlays/"
 """Folder of overlay pictures in an output of `segtrain predict`, next to its masks."""
 NOT_THE_USERS = ("@eadir", "__macosx")

@@ -67,7 +67,8 @@ class PairedSource(Source):
             return self._target(pair, masks, None)
         # a class without a file needs the image's size, which takes its header alone
         shape = next((mask.shape for mask in masks if mask is not None), None)
-        return self._target(pair, masks, image_size(pair.image, mask_shape=shape, max_pixels=self._max_pixels))
+        size = image_size(pair.image, channels=self.channels, mask_shape=shape, max_pixels=self._max_pixels)
+        return self._target(pair, masks, size)
 
     def fingerprint(self) -> str | None:
         """Hash the mask files of the split, the value of missing ones, and the label map."""

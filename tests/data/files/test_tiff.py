@@ -1,3 +1,5 @@
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -80,7 +82,7 @@ def test_compressed_files_come_as_they_were_written(tmp_path, mode, compression)
     assert np.array_equal(read_image(tmp_path / "a.tif", channels=channels).squeeze(), pixels)
 
 
-def test_what_only_another_package_decodes_is_refused_with_its_name(tmp_path):
+def test_what_only_another_package_decodes_is_refused_with_its_name(tmp_path, monkeypatch):
     if tifffile.TIFF.DECOMPRESSORS.get(tifffile.COMPRESSION.JPEG2000) is not None:
         pytest.skip("imagecodecs is here, and decodes it")
     path = write(tmp_path / "a.tif", BANDS[..., 0])
@@ -90,6 +92,9 @@ def test_what_only_another_package_decodes_is_refused_with_its_name(tmp_path):
     data[at : at + 2] = (34712).to_bytes(2, "little")
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"cannot be decoded \(JPEG2000: .*; run pip install imagecodecs"):
+        read_image(path)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(DataError, match=r"or save it uncompressed, or pip install 'segtrain\[geo\]'$"):
         read_image(path)
 
 
