@@ -25,6 +25,7 @@ TESTED_ELSEWHERE = {
     "data/files/class_map.py": "LabelMap reads every class map with it: tests/data/files/test_labels.py.",
     "data/files/given.py": "`Predictor` takes every kind of image with it: tests/test_api.py.",
     "data/files/inspection.py": "tests/data/files/test_verify.py",
+    "data/formats/named.py": "The base of formats that name their classes: tests/data/formats.",
     "data/files/mask_pairs.py": "`segtrain score` pairs its folders with it: tests/commands/test_score.py.",
     "data/files/pairs.py": "tests/data/files/test_walk.py",
     "data/files/photos.py": "Photos of every kind are read in tests/data/files/test_images.py.",

@@ -9,7 +9,7 @@ from segtrain.build.parts import build_fitting, build_model, checked_config
 from segtrain.config.schema import Precision, TrainConfig
 from segtrain.config.spine import to_config
 from segtrain.data.files.images import ANY_SIZE
-from segtrain.data.formats.folder import checked_range
+from segtrain.data.formats.paired import checked_range
 from segtrain.data.loading.scale import TrainingScale, shrinkage, typical_size
 from segtrain.data.palette import Colour
 from segtrain.data.sample import Source

@@ -18,8 +18,8 @@ from segtrain.run.folders import numbered
 
 log = logging.getLogger(__name__)
 
-_SHARES = ("val_fraction", "test_fraction", "seed")
-"""Keys of data=folder that choose the held-out images of a folder without splits."""
+_SHARES = ("val_fraction", "test_fraction", "seed", "stratify", "group", "folds", "fold")
+"""Keys that choose the held-out images of data without splits."""
 _ASIDE = {"image_labels", "check", "download"}
 """Keys of the data that change neither images nor masks."""
 

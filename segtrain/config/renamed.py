@@ -14,6 +14,8 @@ TARGETS: Mapping[str, str] = {
 }
 KEYS: Mapping[str, str] = {"aux": "image_head", "augment.fit": "data.fit"}
 """Of a run's config."""
+ADDED: Mapping[str, tuple[str, Any]] = {"data.stratify": ("val_fraction", False)}
+"""Keys that came later: a key that stands next to them, and the value that does what was done without."""
 _WORDS = {**KEYS, "out": "output"}
 """Of command lines."""
 
@@ -26,6 +28,10 @@ def with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
         new_parent, new_key = _parent(current, new)
         if parent is not None and new_parent is not None and key in parent:
             new_parent.setdefault(new_key, parent.pop(key))  # a config with both keeps the new one
+    for key, (neighbour, value) in ADDED.items():
+        parent, last = _parent(current, key)
+        if parent is not None and neighbour in parent:
+            parent.setdefault(last, value)
     return current
 
 

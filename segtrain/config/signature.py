@@ -15,6 +15,9 @@ from segtrain.suggest import did_you_mean
 
 TARGET = "_target_"
 MISSING = "???"  # OmegaConf's mark for a value that the user has to give
+OPTIONS = "options"
+"""The name of ``**options`` in a constructor that passes them on to its base class."""
+_BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
 _RESERVED = frozenset({TARGET, "_partial_", "_convert_", "_recursive_", "_args_"})
 _WORDS = {int: "an integer", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
@@ -73,7 +76,7 @@ def check_call(
     node: Mapping[str, Any], target: Callable[..., Any], path: str, *, provided: Collection[str] = ()
 ) -> list[str]:
     """List what is wrong with a call ``target(**node)``: unknown, wrong and missing keys."""
-    parameters = inspect.signature(target).parameters
+    parameters = parameters_of(target)
     hints = annotations_of(target)
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     tunable = [name for name in parameters if name not in provided]
@@ -111,13 +114,43 @@ def require_call(
         raise ConfigError("\n".join(problems))
 
 
+def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a callable, by name.
+
+    A constructor with ``**options`` passes them on to that of its base class, whose keywords are its
+    own: so an option that several classes share exists once.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for function in _constructors(target):
+        own = inspect.signature(function).parameters
+        inherits = found.pop(OPTIONS, None) is not None
+        # the base class' positional parameters are what the derived class gives it
+        taken = {name: one for name, one in own.items() if not inherits or one.kind in _BY_NAME}
+        found = {**taken, **found}
+    return found
+
+
+def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """List a callable, or the class and the base classes whose constructors pass ``**options`` on."""
+    if not inspect.isclass(target):
+        return [target]
+    found: list[Callable[..., Any]] = [target]
+    bases = [base for base in target.__mro__ if "__init__" in vars(base)]
+    while OPTIONS in inspect.signature(found[-1]).parameters and len(found) < len(bases):
+        found.append(bases[len(found)])
+    return found
+
+
 def annotations_of(target: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotations of a callable's parameters; empty where they cannot be resolved."""
-    function = target.__init__ if inspect.isclass(target) else target
-    try:
-        return get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):  # names that are imported under TYPE_CHECKING
-        return {}
+    found: dict[str, Any] = {}
+    for function in _constructors(target):
+        called = function.__init__ if inspect.isclass(function) else function
+        try:
+            found = {**get_type_hints(called, include_extras=True), **found}
+        except (NameError, TypeError):  # names that are imported under TYPE_CHECKING
+            continue
+    return found
 
 
 def check_value(value: Any, annotation: Any, path: str, *, provided: Collection[str] = ()) -> list[str]:

@@ -3,14 +3,13 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segtrain.data.files.labels import LabelMap
+from segtrain.data.files.listing import Listing
 from segtrain.data.files.memory import recall, remember
 from segtrain.data.sample import Source
 from segtrain.losses.class_weights import PixelCounts
@@ -68,17 +67,20 @@ def _count(mask: NDArray[np.uint8], num_labels: int) -> NDArray[np.int64]:
     return np.stack([pixels, valid * (pixels > 0)])
 
 
-def fingerprint_masks(files: Iterable[Path], labels: LabelMap) -> str | None:
-    """Hash what mask labels depend on: file paths, sizes, modification times, and the label map.
+def fingerprint_masks(samples: Listing, labels: LabelMap) -> str | None:
+    """Hash what mask labels depend on: file paths, sizes, modification times, drawings, and the label map.
 
     None where a file cannot be accessed; reading it raises with the reason.
     """
     # sizes and times instead of contents, so that no file has to be read
     digest = hashlib.sha256(labels.table.tobytes())
     try:
-        for file in files:
-            status = file.stat()
-            digest.update(os.fsencode(file.absolute()) + f"\0{status.st_size} {status.st_mtime_ns}\0".encode())
+        for file in samples.mask_files():
+            status = os.stat(file)  # noqa: PTH116 - a Path for each of a million files takes seconds
+            path = os.path.abspath(file)  # noqa: PTH100
+            digest.update(os.fsencode(path) + f"\0{status.st_size} {status.st_mtime_ns}\0".encode())
     except OSError:
         return None
+    for drawing in samples.drawings():
+        digest.update(f"{drawing.stamp} {drawing.overlap} {drawing.on_bad}\0".encode())
     return digest.hexdigest()

@@ -23,7 +23,7 @@ from segtrain.config.schema import (
     ScoreConfig,
     TrainConfig,
 )
-from segtrain.config.signature import TARGET, locate
+from segtrain.config.signature import TARGET, locate, parameters_of
 from segtrain.config.spine import PROVIDED, check_spine
 
 CHOICES = [(group, choice) for group in GROUPS for choice in Groups.find().choices(group)]
@@ -85,7 +85,7 @@ def test_every_choice_composes_into_a_config_that_can_be_built(group, choice):
 )
 def test_a_leaf_lists_every_keyword_with_its_default(group, choice):
     node = compose("train", overrides_for(group, choice)).job[group]
-    parameters = inspect.signature(locate(node[TARGET], group)).parameters
+    parameters = parameters_of(locate(node[TARGET], group))
     tunable = {name for name in parameters if name not in PROVIDED[group]}
     assert set(node) - {TARGET} - SPINE_KEYS.get(group, set()) == tunable
     if group == "augment" or (group == "encoder" and choice != "timm"):

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from segtrain.data.doctor.finding import Finding
+from segtrain.data.doctor.finding import Finding, Level
+from segtrain.data.files.drawings import Drawing
 from segtrain.data.files.images import ColourMaskError
 from segtrain.data.files.inspection import ImageFacts, Inspector, MaskFacts
-from segtrain.data.files.pairs import Pair
+from segtrain.data.files.listing import Pair, size_drawn
 from segtrain.errors import DataError
 
 
@@ -25,10 +26,14 @@ class Looked(NamedTuple):
     findings: tuple[Finding, ...] = ()
     coloured: tuple[Path, ...] = ()
 
+    def fatal(self) -> list[Finding]:
+        """List the findings on which training does not start."""
+        return [finding for finding in self.findings if finding.level == "fatal"]
+
     def mask_files(self) -> list[tuple[Path, MaskFacts]]:
         """List the masks that can be judged."""
         each = zip(self.pair.masks, self.masks, strict=False)
-        return [(file, facts) for file, facts in each if file is not None and facts is not None]
+        return [(file, facts) for file, facts in each if isinstance(file, Path) and facts is not None]
 
 
 def look_at_pairs(
@@ -52,12 +57,12 @@ def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
     masks: list[MaskFacts | None] = []
     for file in pair.masks:
         try:
-            masks.append(None if file is None else inspector.mask(file, by_colour=by_colour))
+            masks.append(inspector.mask(file, by_colour=by_colour) if isinstance(file, Path) else None)
         except ColourMaskError:
-            coloured += [file] if file else []
+            coloured += [file] if isinstance(file, Path) else []
             masks.append(None)
         except DataError as error:
-            findings += [Finding.of_error(error, file)] if file else []
+            findings += [Finding.of_error(error, file)] if isinstance(file, Path) else []
             masks.append(None)
     try:
         image = inspector.image(pair.image)
@@ -65,12 +70,30 @@ def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
         damaged = Finding.of_error(error, pair.image)
         return Looked(pair, None, tuple(masks), (damaged, *findings), tuple(coloured))
     # the first mask decides for all of them whether the EXIF orientation applies, as in reading
-    size = image.size(next((mask.shape for mask in masks if mask), None))
+    size = image.size(next((mask.shape for mask in masks if mask), size_drawn(pair)))
     for number, (file, mask) in enumerate(zip(pair.masks, masks, strict=True)):
-        if file is not None and mask is not None and mask.shape != size:
+        if isinstance(file, Drawing):
+            masks[number], problems = _look_at_drawing(file, pair.image, size, inspector)
+            findings += problems
+        elif file is not None and mask is not None and mask.shape != size:
             findings.append(wrong_size(file, mask.shape, pair.image, size))
             masks[number] = None  # its values are not judged: it may be the mask of another image
     return Looked(pair, image, tuple(masks), tuple(findings), tuple(coloured))
+
+
+def _look_at_drawing(
+    drawing: Drawing, image: Path, size: tuple[int, int], inspector: Inspector
+) -> tuple[MaskFacts | None, list[Finding]]:
+    """Inspect a drawn mask; returns its facts, and what is wrong with it or with single annotations."""
+    if drawing.size is not None and drawing.size != size:
+        return None, [wrong_size(drawing.path, drawing.size, image, size)]
+    try:
+        facts = inspector.drawing(drawing, size)
+    except DataError as error:
+        return None, [Finding.of_error(error, drawing.path)]
+    level: Level = "fatal" if drawing.on_bad == "error" else "warning"
+    remedy = "correct it, or leave it out with data.on_bad=skip" if drawing.on_bad == "error" else "it is left out"
+    return facts, [Finding(level, "annotation", (drawing.path, image), problem, remedy) for problem in facts.problems]
 
 
 def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> Finding:

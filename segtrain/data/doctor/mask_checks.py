@@ -57,7 +57,7 @@ def coloured_masks(files: Sequence[Path], inspector: Inspector, labels: LabelMap
 def swapped_folders(looked: Sequence[Looked], inspector: Inspector) -> Finding | None:
     """Describe swapped folders, where masks look like photos and images like masks; else None."""
     some = [each for each in looked if each.image][:_LOOKED_AT]
-    masks = [file for each in some for file in each.pair.masks if file is not None]
+    masks = [file for each in some for file in each.pair.masks if isinstance(file, Path)]
     try:
         photos = all(len(inspector.mask(file, by_colour=True).counts) > MANY for file in masks)
         if not (masks and photos):

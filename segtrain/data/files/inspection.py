@@ -5,6 +5,7 @@ Results are cached between runs until a file's size or modification time changes
 
 import hashlib
 import io
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from segtrain.data.files.drawings import Drawing
 from segtrain.data.files.images import MAX_PIXELS, decode_image, decode_mask, refuse_size
 from segtrain.data.files.memory import recall, remember
 from segtrain.data.files.orientation import applies, orientation_in
@@ -51,11 +53,15 @@ class ImageFacts(NamedTuple):
 
 
 class MaskFacts(NamedTuple):
-    """What a mask file holds: its ``(H, W)``, the pixels of each value, and the palette's RGB of each."""
+    """What a mask holds: its ``(H, W)``, the pixels of each value, and the palette's RGB of each.
+
+    ``problems`` are the annotations that a drawing had to leave out, a line each.
+    """
 
     shape: tuple[int, int]
     counts: dict[int, int]
     colours: dict[int, tuple[int, int, int]]
+    problems: tuple[str, ...] = ()
 
 
 def look_into_image(path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> ImageFacts:
@@ -102,6 +108,13 @@ def look_into_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX
         colours = colours_in(palette, held)
     height, width = pixels.shape
     return MaskFacts((height, width), dict(zip(held, found.tolist(), strict=True)), colours)
+
+
+def look_into_drawing(drawing: Drawing, size: tuple[int, int]) -> MaskFacts:
+    """Draw a mask for an image of that ``(H, W)``, and inspect it."""
+    values, problems = drawing.values(size)
+    held, found = _count(values)
+    return MaskFacts(size, dict(zip(held.tolist(), found.tolist(), strict=True)), {}, tuple(problems))
 
 
 def colours_in(palette: Colours, values: Iterable[int]) -> dict[int, tuple[int, int, int]]:
@@ -153,9 +166,10 @@ T = TypeVar("T", ImageFacts, MaskFacts)
 class Inspector:
     """Inspects files with a cache between runs, which `keep` writes; safe to call from threads."""
 
-    def __init__(self, files: Iterable[Path], *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, files: Iterable[str], *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> None:
         # by folders and not by files: runs with another seed or val_fraction find the same entry
-        folders = sorted({str(file.parent.absolute()) for file in files})
+        # texts and not paths, of which a million take seconds
+        folders = sorted({str(Path(folder).absolute()) for folder in {file.rpartition(os.sep)[0] for file in files}})
         self._channels, self._max_pixels = channels, max_pixels
         key = f"{_FORMAT} {channels} {max_pixels} {folders}"
         self._key = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
@@ -173,12 +187,16 @@ class Inspector:
         kind = "colours" if by_colour else "mask"
         limit = self._max_pixels
         found = self._facts(path, kind, lambda: _plain(look_into_mask(path, by_colour=by_colour, max_pixels=limit)))
-        shape, counts, colours = found
-        return MaskFacts((shape[0], shape[1]), dict(counts), {value: tuple(rgb) for value, rgb in colours})
+        return _mask_facts(found)
+
+    def drawing(self, drawing: Drawing, size: tuple[int, int]) -> MaskFacts:
+        """Return `look_into_drawing` of a mask for an image of that ``(H, W)``, cached."""
+        kind = f"drawing {drawing.stamp} {size} {drawing.overlap}"
+        return _mask_facts(self._facts(drawing.path, kind, lambda: _plain(look_into_drawing(drawing, size))))
 
     def _facts(self, path: Path, kind: str, look: Callable[[], list[Any]]) -> list[Any]:
         name = f"{kind} {path.absolute()}"
-        stamp = _stamp(path)
+        stamp = [] if kind.startswith("drawing") else _stamp(path)  # drawings have their own, in their name
         known = self._known.get(name)
         facts: list[Any] = known[1] if known and known[0] == stamp else look()
         self._found[name] = [stamp, facts]  # a dict of one key each, filled by threads
@@ -193,7 +211,12 @@ class Inspector:
 
 def _plain(facts: MaskFacts) -> list[Any]:
     # dicts as lists of pairs: JSON would turn their integer keys into strings
-    return [list(facts.shape), list(facts.counts.items()), list(facts.colours.items())]
+    return [list(facts.shape), list(facts.counts.items()), list(facts.colours.items()), list(facts.problems)]
+
+
+def _mask_facts(plain: list[Any]) -> MaskFacts:
+    shape, counts, colours, problems = plain
+    return MaskFacts((shape[0], shape[1]), dict(counts), {value: tuple(rgb) for value, rgb in colours}, tuple(problems))
 
 
 def _stamp(path: Path) -> list[int]:

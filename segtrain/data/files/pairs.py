@@ -4,21 +4,14 @@ import logging
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from segtrain.data.files.labels import listing
+from segtrain.data.files.listing import Pair
 from segtrain.data.files.name_patterns import ALIKE, SHARED, NamePatterns, name_remedy, shared_name
 from segtrain.data.files.walk import SUFFIXES, find_images, folders_in
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
-
-
-class Pair(NamedTuple):
-    """The files of a sample: an image, and its mask or one mask per class; None: no file."""
-
-    image: Path
-    masks: tuple[Path | None, ...]
 
 
 def find_pairs(images: Path, masks: Path, classes: Sequence[str], patterns: NamePatterns = ALIKE) -> dict[str, Pair]:

@@ -6,7 +6,7 @@ It is the cheap part of `segtrain check`: what can be told without decoding ever
 import logging
 from collections.abc import Sequence
 
-from segtrain.data.doctor.finding import Finding, first_few
+from segtrain.data.doctor.finding import MOST, Finding, first_few
 from segtrain.data.doctor.image_checks import odd_channels, odd_range, odd_types
 from segtrain.data.doctor.looking import Looked, look_at_pairs
 from segtrain.data.doctor.mask_checks import (
@@ -20,7 +20,7 @@ from segtrain.data.doctor.mask_checks import (
 from segtrain.data.files.images import MAX_PIXELS
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import LabelMap
-from segtrain.data.files.pairs import Pair
+from segtrain.data.files.listing import Pair
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -36,14 +36,21 @@ def verify_pairs(
     channels: int = 3,
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> list[set[int]]:
-    """Check all pairs; returns, for the mask of each class, the set of values in all files.
+    skip: bool = False,
+) -> tuple[list[set[int]], list[int]]:
+    """Check all pairs; returns, for the mask of each class, the set of values in all files, and bad pairs.
 
-    Raises one `DataError` with a line for each problem.
+    Raises one `DataError` with a line for each problem. With ``skip``, pairs of unusable files are
+    warned of instead; their numbers are returned.
     """
-    files = (file for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
+    files = (str(file) for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
     inspector = Inspector(files, channels=channels, max_pixels=max_pixels)
     looked = look_at_pairs(pairs, inspector, by_colour=labels.by_colour)
+    bad = [number for number, each in enumerate(looked) if skip and each.fatal()]
+    if bad:
+        lines = [str(finding) for number in bad for finding in looked[number].fatal()]
+        log.warning("%d of %d samples are left out:\n%s", len(bad), len(pairs), "\n".join(first_few(lines)))
+        looked = [each for number, each in enumerate(looked) if number not in set(bad)]
     of_files, of_masks = problems_of_files(looked, channels), problems_of_masks(looked, inspector, labels, class_names)
     inspector.keep()  # also where it fails: a second try looks into the corrected files alone
     if of_files or of_masks:
@@ -53,12 +60,12 @@ def verify_pairs(
         raise only.error if only and only.error else DataError("\n".join(lines))
     for finding in remarks(looked, labels, ranged=value_range is not None):
         log.log(_LOGGED[finding.level], "%s", finding)
-    return values_by_class(looked)
+    return values_by_class(looked), bad
 
 
 def values_by_class(looked: Sequence[Looked]) -> list[set[int]]:
     """Return, for the mask of each class, the set of values in all files."""
-    held: list[set[int]] = [set() for _ in looked[0].pair.masks]
+    held: list[set[int]] = [set() for _ in looked[0].pair.masks] if looked else []
     for each in looked:
         for values, facts in zip(held, each.masks, strict=True):
             values.update(facts.counts if facts else ())
@@ -68,7 +75,7 @@ def values_by_class(looked: Sequence[Looked]) -> list[set[int]]:
 def problems_of_files(looked: Sequence[Looked], channels: int) -> list[Finding]:
     """List what is fatal about single files, and images that are unlike the rest."""
     images = {each.pair.image: each.image for each in looked if each.image}
-    found = [finding for each in looked for finding in each.findings]
+    found = [finding for each in looked for finding in each.fatal()]
     return [*found, *(odd_channels(images, channels) or odd_types(images))]
 
 
@@ -88,4 +95,10 @@ def remarks(looked: Sequence[Looked], labels: LabelMap, *, ranged: bool) -> list
     """List what is worth a line though training may start; ``ranged``: black and white are given."""
     masks = [mask for each in looked for mask in each.mask_files()]
     images = [each.image for each in looked if each.image]
-    return [*palette_colours(masks, labels), *lossy_masks(masks), *([] if ranged else odd_range(images))]
+    left_out = [finding for each in looked for finding in each.findings if finding.level != "fatal"]
+    return [
+        *left_out[:MOST],
+        *palette_colours(masks, labels),
+        *lossy_masks(masks),
+        *([] if ranged else odd_range(images)),
+    ]

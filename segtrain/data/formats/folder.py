@@ -1,18 +1,16 @@
 """Datasets of image and mask files in folders, for the user's own data."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from segtrain.config.signature import Range
 from segtrain.data.files.image_labels import read_image_labels
-from segtrain.data.files.images import MAX_PIXELS
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
+from segtrain.data.files.listing import Listing, Pair
 from segtrain.data.files.name_patterns import SHARED, NamePatterns, check_patterns
-from segtrain.data.files.pairs import Pair, find_class_pairs, find_pairs, stem
+from segtrain.data.files.pairs import find_class_pairs, find_pairs, stem
 from segtrain.data.files.splits import Place, find_splits, whole_of_part
 from segtrain.data.files.walk import find_images
 from segtrain.data.formats.first_look import name_classes
@@ -24,6 +22,8 @@ from segtrain.task import IGNORE_INDEX, Mode, make_task
 log = logging.getLogger(__name__)
 
 Missing: TypeAlias = Literal["error", "absent", "ignore"]
+MAKE_FOLDERS = "make the folders images/{split} and masks/{split}"
+"""How a folder without splits can be divided."""
 Finder: TypeAlias = Callable[[Path, Path], dict[str, Pair]]
 """Pairs the images in one folder with the masks in another, by id."""
 
@@ -35,8 +35,7 @@ class Folder(PairedSource):
     """A dataset of image and mask files that are paired by their names.
 
     ``root/images`` and ``root/masks`` hold files of equal stems, with the same sub-folders if any. If
-    they have ``train``, ``val`` and ``test`` folders, these are the splits; otherwise a fraction of
-    the files, chosen by ``seed`` and name, is held out.
+    they have ``train``, ``val`` and ``test`` folders, these are the splits.
     ``classes`` names the mask values 0..n-1; a single class is value 1, against background 0. For
     overlapping classes, ``mode`` multilabel reads one mask per class from a folder of its name,
     ``root/masks/cat``: 1 where the class is, 0 elsewhere; for a ``missing`` file, the class counts as
@@ -46,9 +45,7 @@ class Folder(PairedSource):
     ``a_mask.png`` is the mask of ``a.jpg``.
     ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of each whole image:
     columns ``id`` (its path below the images, without suffix) and ``label``.
-    ``value_range`` are the pixel values of black and white, where they are not 0 and 255 (8 bits),
-    65535 (16 bits) or 1 (floats); files of more than ``max_pixels`` are refused.
-    Raises `ConfigError` and `DataError`.
+    Further options are those of `PairedSource`. Raises `ConfigError` and `DataError`.
     """
 
     def __init__(
@@ -62,19 +59,12 @@ class Folder(PairedSource):
         masks: str = "masks",
         image_name: str = SHARED,
         mask_name: str = SHARED,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.0,
-        seed: int = 0,
         class_map: Mapping[int | str, int | str] | None = None,
         ignore_index: int | Sequence[int] | None = None,
         missing: Missing = "error",
         image_labels: str | None = None,
-        channels: Annotated[int, Range(low=1)] = 3,
-        value_range: tuple[float, float] | None = None,
-        max_pixels: Annotated[int, Range(low=1)] = MAX_PIXELS,
-        check: bool = True,
+        **options: Any,
     ) -> None:
-        self._check = check
         task = make_task(_mode(mode, classes, missing), classes)
         ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
         patterns = NamePatterns(image_name, mask_name)
@@ -82,21 +72,19 @@ class Folder(PairedSource):
         find: Finder = partial(find_pairs, classes=classes, patterns=patterns)
         if task.classes_overlap:
             find = partial(find_class_pairs, classes=classes, patterns=patterns, complete=missing == "error")
-        base, shares = Path(root), {"val": val_fraction, "test": test_fraction}
+        self.absent = STANDS_FOR.get(missing, IGNORE_INDEX)
+        base, places = Path(root), Place(Path(images), Path(masks))
         super().__init__(
-            _pairs_of_split(find, base, Place(Path(images), Path(masks)), split, shares, seed),
+            _samples_for(find, base, places, split, folds=options.get("folds") is not None),
             task,
             LabelMap(task.value_names, ignore=ignore, class_map=class_map),
             split=split,
-            absent=STANDS_FOR.get(missing, IGNORE_INDEX),
-            channels=channels,
-            value_range=checked_range(value_range),
-            max_pixels=max_pixels,
+            **options,
         )
         if image_labels:
             # where splits are outermost (train/images), ids in the table are relative to the root
             below = base / images if (base / images).is_dir() else base
-            names = [stem(pair.image, below) for pair in self._pairs.values()]
+            names = [stem(pair.image, below) for pair in self.pairs]
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
         log.info("%s: %d pairs for %s; mask values mean: %s", base, len(self), split, self._labels.describe())
 
@@ -109,23 +97,6 @@ class Folder(PairedSource):
     def remedy_for_missing(cls, key: str, options: Mapping[str, Any]) -> str | None:
         """Return an example of ``classes``, and what the masks hold."""
         return name_classes(options) if key == "classes" else None
-
-    def verify(self) -> None:
-        """Check every file, unless ``check`` is off; raise one `DataError` with all problems."""
-        if self._check:
-            super().verify()
-        else:
-            log.warning("the files for %s are not checked: data.check=false", self._split)
-
-
-def checked_range(ends: Sequence[float] | None) -> tuple[float, float] | None:
-    """Return ``value_range``, the pixel values of black and white; raises `ConfigError` unless they ascend."""
-    if ends is None:
-        return None
-    low, high = ends
-    if not low < high:
-        raise ConfigError(f"data.value_range: {low:g}, {high:g}, expected black before white, such as [0,4095]")
-    return low, high
 
 
 def _mode(mode: Mode | None, classes: Sequence[str], missing: Missing) -> Mode:
@@ -159,38 +130,27 @@ def _refuse_as_folders(classes: Sequence[str]) -> None:
             raise ConfigError(f"data.classes: {name!r}, expected names that folders can have; rename it")
 
 
-def _pairs_of_split(
-    find: Finder, base: Path, names: Place, split: Split, shares: Mapping[str, float], seed: int
-) -> dict[str, Pair]:
-    """Find the pairs of one split, by id, sorted by id.
+def _samples_for(find: Finder, base: Path, names: Place, split: Split, *, folds: bool) -> Listing:
+    """Find the samples that a split is taken from, and the splits that have folders.
 
     Where ``train`` has a folder but ``val`` or ``test`` has none, that is held out from ``train``.
+    Folders that are not needed are not read.
     """
     places = find_splits(base, str(names.images), str(names.masks))
-    whole = Place(base / names.images, base / names.masks)
-    if split == "all":
-        return _join(find, places) if places else find(*whole)
-    if split in places and split != "train":
-        return find(*places[split])
-    if places and "train" not in places:
+    if not places:
+        if split == "train" and (problem := whole_of_part(base, str(names.images))):
+            log.warning("%s", problem)
+        return Listing.of(find(base / names.images, base / names.masks), to_divide=MAKE_FOLDERS)
+    if split == "train":
+        _mention_strays(base / names.images, places)
+    if split == "all" or folds:
+        return _join(find, places)
+    needed: Split = split if split in places else "train"
+    if needed not in places:
         there = listing(f"{place.images.relative_to(base)}/" for place in places.values())
         raise DataError(f"{base}: no folder for {split} beside {there}, expected one for train; make it")
-    if split == "train" and places:
-        _mention_strays(base / names.images, places)
-    if split == "train" and not places and (problem := whole_of_part(base, str(names.images))):
-        log.warning("%s", problem)
-    pairs = find(*places.get("train", whole))
-    # nothing is held out for a split that has a folder
-    shares = {name: 0.0 if name in places else share for name, share in shares.items()}
-    if split == "train" and not any(shares.values()):
-        return pairs
-    chosen = _choose(list(pairs), split, shares, seed)
-    if places:
-        where = f"no folder for {listing(name for name in shares if shares[name])} there"
-    else:
-        where = "no folders of splits there"
-    log.info("%s: %s, so %s is a share chosen by data.seed=%d", base, where, split, seed)
-    return {name: pairs[name] for name in chosen}
+    pairs = find(*places[needed])
+    return Listing.of(pairs, splits=[needed] * len(pairs), given=frozenset(places), to_divide=MAKE_FOLDERS)
 
 
 def _mention_strays(images: Path, places: Mapping[Split, Place]) -> None:
@@ -204,31 +164,12 @@ def _mention_strays(images: Path, places: Mapping[Split, Place]) -> None:
         log.warning("%s: outside %s, so not used: %s", images, there, listing(path.name for path in strays))
 
 
-def _join(find: Finder, places: Mapping[Split, Place]) -> dict[str, Pair]:
-    """Find the pairs of all splits, with ids such as ``train/a``: splits may share file names."""
-    return {f"{split}/{name}": pair for split, place in places.items() for name, pair in find(*place).items()}
-
-
-def _choose(names: list[str], split: Split, shares: Mapping[str, float], seed: int) -> list[str]:
-    """Choose the names of a split, by seed and name: an added file moves few of the others."""
-    if min(shares.values()) < 0 or sum(shares.values()) >= 1:
-        raise ConfigError(f"data.val_fraction, data.test_fraction: {listing(shares.values())}, expected a sum below 1")
-    if shares.get(split) == 0:
-        raise DataError(
-            f"data: no images are set aside for {split}; train with data.{split}_fraction=0.1, "
-            f"or make the folders images/{split} and masks/{split}"
-        )
-    # a hash and not random.shuffle: the same on every system, Python and order of the listing
-    shuffled = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
-    counts = {name: max(1, round(len(names) * share)) if share else 0 for name, share in shares.items()}
-    val, test = counts["val"], counts["test"]
-    parts: dict[Split, list[str]] = {
-        "val": shuffled[:val],
-        "test": shuffled[val : val + test],
-        "train": shuffled[val + test :],
-    }
-    if not all(parts[name] for name in parts if name == "train" or shares[name]):
-        raise DataError(
-            f"data: {len(names)} pairs are too few to set some aside; add more, or make train/ and val/ folders"
-        )
-    return sorted(parts[split])
+def _join(find: Finder, places: Mapping[Split, Place]) -> Listing:
+    """Find the samples of all splits, with ids such as ``train/a``: splits may share file names."""
+    pairs: dict[str, Pair] = {}
+    splits: list[Split] = []
+    for split, place in places.items():
+        found = find(*place)
+        pairs |= {f"{split}/{name}": pair for name, pair in found.items()}
+        splits += [split] * len(found)
+    return Listing.of(pairs, splits=splits, to_divide=MAKE_FOLDERS)

@@ -7,10 +7,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from segtrain.data.files.labels import LabelMap
-from segtrain.data.files.pairs import Pair
+from segtrain.data.files.listing import Listing
 from segtrain.data.formats.paired import PairedSource
 from segtrain.data.sample import Split
 from segtrain.errors import DataError
@@ -35,8 +35,11 @@ class OxfordPets(PairedSource):
     is the folder that holds ``oxford-iiit-pet/``, which is downloaded if missing and ``download`` is
     true. The trimap's ``border``, a few pixels around the animal, counts as pet (as in the
     literature), as background, or is ignored. ``image_labels`` adds labels of whole images, the
-    breed or the species. Raises `DataError` where the data is missing or cannot be downloaded.
+    breed or the species. Further options are those of `PairedSource`. Raises `DataError` where the
+    data is missing or cannot be downloaded.
     """
+
+    unchecked = DAMAGED
 
     def __init__(
         self,
@@ -46,30 +49,37 @@ class OxfordPets(PairedSource):
         download: bool = True,
         border: Literal["pet", "background", "ignore"] = "pet",
         image_labels: ImageLabels | None = None,
+        **options: Any,
     ) -> None:
         self.folder = Path(root) / FOLDER
         if not (self.folder / "annotations").is_dir() or not (self.folder / "images").is_dir():
             _fetch(Path(root), allowed=download)
         annotations = self.folder / "annotations"
-        rows = _rows(annotations / ("test.txt" if split == "test" else "trainval.txt"))
-        parts = {"test": rows, "val": rows[9::10], "train": [row for i, row in enumerate(rows) if i % 10 != 9]}
-        if split == "all":
-            parts["all"] = [*rows, *_rows(annotations / "test.txt")]
-        if image_labels:
-            self.image_classes, self.image_labels = _image_labels(image_labels, parts[split], annotations)
+        trainval = [] if split == "test" else _rows(annotations / "trainval.txt")
+        test = _rows(annotations / "test.txt") if split in ("test", "all") else []
+        splits: list[Split | None] = ["val" if number % 10 == 9 else "train" for number in range(len(trainval))]
+        splits += ["test"] * len(test)
         trimap: dict[int | str, int | str] = {1: 1, 2: 0, 3: BORDER_LABEL[border]}  # pet, background, border
         images, trimaps = self.folder / "images", annotations / "trimaps"
-        names = [name for name, *_ in parts[split]]
-        pairs = {name: Pair(images / f"{name}.jpg", (trimaps / f"{name}.png",)) for name in names}
+        names = [name for name, *_ in (*trainval, *test)]
+        samples = Listing(
+            names,
+            [str(images / f"{name}.jpg") for name in names],
+            ([str(trimaps / f"{name}.png") for name in names],),
+            splits,
+            given=frozenset({"train", "val", "test"}),
+        )
         labels = _Trimap(("background", "pet"), class_map=trimap)
-        super().__init__(pairs, Binary(["pet"]), labels, split=split, unchecked=DAMAGED)
+        super().__init__(samples, Binary(["pet"]), labels, split=split, **options)
+        if image_labels:
+            self.image_classes, by_name = _image_labels(image_labels, annotations)
+            self.image_labels = tuple(by_name[name] for name in self.ids)
 
     def verify(self) -> None:
         """Check every file of the split; raise `DataError` for missing files, as after a download that
         was interrupted, or damaged ones.
         """
-        paths = [path for pair in self._pairs.values() for path in (pair.image, *pair.masks) if path is not None]
-        missing = [path for path in paths if not path.is_file()]
+        missing = [path for path in self.pairs.files() if not Path(path).is_file()]
         if missing:
             raise DataError(
                 f"{missing[0]}: missing, with {len(missing) - 1} other files that the list names; "
@@ -88,18 +98,16 @@ class _Trimap(LabelMap):
         return "restore the file"
 
 
-def _image_labels(
-    kind: ImageLabels, rows: list[list[str]], annotations: Path
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the class names of whole images over all splits, and the class index of each row."""
+def _image_labels(kind: ImageLabels, annotations: Path) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the class names of whole images, and the class index of each image, by name."""
+    rows = [row for name in ("trainval", "test") for row in _rows(annotations / f"{name}.txt")]
     try:
         # a row is: name, breed 1..37, species (1 cat, 2 dog), number of the breed in its species
         if kind == "species":
-            return SPECIES, tuple(int(species) - 1 for _, _, species, *_ in rows)
-        everything = [row for split in ("trainval", "test") for row in _rows(annotations / f"{split}.txt")]
-        breeds = {int(breed): name.rpartition("_")[0] for name, breed, *_ in everything}
+            return SPECIES, {name: int(species) - 1 for name, _, species, *_ in rows}
+        breeds = {int(breed): name.rpartition("_")[0] for name, breed, *_ in rows}
         order = sorted(breeds)
-        numbers = tuple(order.index(int(breed)) for _, breed, *_ in rows)
+        numbers = {name: order.index(int(breed)) for name, breed, *_ in rows}
         return tuple(breeds[breed] for breed in order), numbers
     except ValueError:
         raise DataError(

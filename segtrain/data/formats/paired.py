@@ -1,103 +1,146 @@
-"""Base class of dataset formats with an image file and a mask file, or several, per sample."""
+"""Base class of dataset formats with an image file per sample, and a mask that is a file or drawn."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segtrain.config.signature import Range
 from segtrain.data.doctor.looking import wrong_size
+from segtrain.data.files.division import Division, divide
+from segtrain.data.files.drawings import Drawing, OnBad
 from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_mask
+from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
-from segtrain.data.files.pairs import Pair
+from segtrain.data.files.listing import Listing, Pair, size_drawn
 from segtrain.data.files.verify import verify_pairs
 from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
 from segtrain.data.sample import RawSample, Source, Split
-from segtrain.errors import DataError
-from segtrain.task import Task
+from segtrain.errors import ConfigError, DataError
+from segtrain.task import IGNORE_INDEX, Task
 
 log = logging.getLogger(__name__)
 
 
 class PairedSource(Source):
-    """A dataset of pairs of an image file and its mask files; a format finds the pairs.
+    """A dataset of image files and their masks; a format finds them, and says what values mean.
 
-    ``pairs`` are those of the split, by id. A mask is one file; for a multilabel task, one file or
-    None per class. ``labels`` translates the values in the files. ``absent`` is the value of every
-    pixel of a class without a file. ``channels`` and ``max_pixels`` are those of `read_image`,
-    ``value_range`` is that of `Source`. ``unchecked`` are the ids that `verify` leaves out. A split
-    without pairs, and missing files, are for the format to report.
+    ``samples`` are those of all splits that the format knows of, or those that ``split`` is taken
+    from. A mask is a file or a `Drawing`; for a multilabel task, one or None per class. ``labels``
+    translates values. How samples are divided is that of `Division`; ``channels`` and ``max_pixels``
+    are those of `read_image`, ``value_range`` is that of `Source`. ``on_bad`` says whether `verify`
+    raises for bad files and annotations, or leaves them out. Missing files are for the format to
+    report. Raises `ConfigError` and `DataError`.
     """
+
+    absent = 0
+    """The value of every pixel of a class without a mask."""
+    unchecked: Collection[str] = ()
+    """The ids that `verify` leaves out."""
 
     def __init__(
         self,
-        pairs: Mapping[str, Pair],
+        samples: Listing,
         task: Task,
         labels: LabelMap,
+        /,
         *,
         split: Split,
-        absent: int = 0,
-        channels: int = 3,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.0,
+        seed: int = 0,
+        stratify: bool = True,
+        group: str | None = None,
+        folds: int | None = None,
+        fold: int = 0,
+        channels: Annotated[int, Range(low=1)] = 3,
         value_range: tuple[float, float] | None = None,
-        max_pixels: int = MAX_PIXELS,
-        unchecked: Collection[str] = (),
+        max_pixels: Annotated[int, Range(low=1)] = MAX_PIXELS,
+        on_bad: OnBad = "error",
+        check: bool = True,
     ) -> None:
         self.mode, self.class_names, self.palette = task.mode, task.class_names, colours_of(task)
-        self.channels, self.value_range = channels, value_range
-        self.ids = tuple(pairs)
-        self._pairs, self._labels, self._split = pairs, labels, split
-        self._by_class, self._absent = task.classes_overlap, absent
-        self._max_pixels, self._unchecked = max_pixels, frozenset(unchecked)
+        self.channels, self.value_range = channels, checked_range(value_range)
+        self._labels, self._split, self._by_class = labels, split, task.classes_overlap
+        self._max_pixels, self._skips, self._check = max_pixels, on_bad == "skip", check
+        for drawing in samples.drawings():
+            drawing.on_bad = on_bad
+        division = Division(val_fraction, test_fraction, seed, stratify, group, folds, fold)
+        self.pairs = divide(samples, split, division, lambda numbers: self._classes_in(samples, numbers))
+        self.ids = tuple(self.pairs.ids)
 
     def __getitem__(self, index: int) -> RawSample:
-        pair = self._pairs[self.ids[index]]
-        masks = self._read(pair)
+        pair = self.pairs[index]
+        files = self._read_files(pair)
         # the mask decides whether the EXIF orientation of the photo applies, so it is read first
-        shape = next((mask.shape for mask in masks if mask is not None), None)
+        shape = next((mask.shape for mask in files if mask is not None), size_drawn(pair))
         image = read_image(pair.image, channels=self.channels, mask_shape=shape, max_pixels=self._max_pixels)
-        return RawSample(image, self._target(pair, masks, image.shape[:2]), self.ids[index])
+        return RawSample(image, self._target(pair, files, image.shape[:2]), self.ids[index])
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Read the mask of that sample without its image: ``(H, W)``, or ``(C, H, W)`` if multilabel."""
-        pair = self._pairs[self.ids[index]]
-        masks = self._read(pair)
-        if not self._by_class:
-            return self._target(pair, masks, None)
-        # a class without a file needs the image's size, which takes its header alone
-        shape = next((mask.shape for mask in masks if mask is not None), None)
-        size = image_size(pair.image, channels=self.channels, mask_shape=shape, max_pixels=self._max_pixels)
-        return self._target(pair, masks, size)
+        pair = self.pairs[index]
+        files = self._read_files(pair)
+        if not self._by_class and files[0] is not None:
+            return files[0]
+        # a class without a mask, or one that is drawn, needs the image's size, which takes its header alone
+        shape = next((mask.shape for mask in files if mask is not None), size_drawn(pair))
+        return self._target(pair, files, self._size_of(pair.image, shape))
 
     def fingerprint(self) -> str | None:
-        """Hash the mask files of the split, the value of missing ones, and the label map."""
-        files = (file for pair in self._pairs.values() for file in pair.masks if file is not None)
-        fingerprint = fingerprint_masks(files, self._labels)
-        return fingerprint and f"{fingerprint} {self._absent} {len(self)}"
+        """Hash the masks of the split, the value of missing ones, and the label map."""
+        fingerprint = fingerprint_masks(self.pairs, self._labels)
+        return fingerprint and f"{fingerprint} {self.absent} {len(self)}"
 
     def verify(self) -> None:
-        """Check every file; raise one `DataError` with all problems, warn of classes that no mask holds."""
-        pairs = [pair for name, pair in self._pairs.items() if name not in self._unchecked]
-        if not pairs:
+        """Check every file; raise one `DataError` with all problems, or leave the bad out if ``on_bad`` is skip.
+
+        Warns of classes that no mask holds. Does nothing where ``check`` is false.
+        """
+        numbers = [number for number, name in enumerate(self.ids) if name not in self.unchecked]
+        if not self._check:
+            log.warning("the files for %s are not checked: data.check=false", self._split)
+        if not self._check or not numbers:
             return
-        held = verify_pairs(
-            pairs,
+        held, bad = verify_pairs(
+            self.pairs.take(numbers),
             self._labels,
             self.class_names,
             channels=self.channels,
             value_range=self.value_range,
             max_pixels=self._max_pixels,
+            skip=self._skips,
         )
+        if bad:
+            self._leave_out({numbers[number] for number in bad})
         absent = self._labels.absent(held[0])
         if self._by_class:  # one set of values for the masks of each class
             absent = [name for name, values in zip(self.class_names, held, strict=True) if self._labels.absent(values)]
         if absent:
             log.warning("no mask for %s holds %s", self._split, listing(absent))
 
-    def _read(self, pair: Pair) -> list[NDArray[np.uint8] | None]:
-        """Read the masks of a pair as labels ``(H, W)``; None for one without a file."""
-        return [None if file is None else self._labels_in(file) for file in pair.masks]
+    def _leave_out(self, numbers: Collection[int]) -> None:
+        """Remove the samples of these numbers."""
+        kept = [number for number in range(len(self)) if number not in numbers]
+        if not kept:
+            raise DataError(f"data.on_bad: skip leaves no sample for {self._split}; correct the files")
+        self.pairs = self.pairs.take(kept)
+        self.ids = tuple(self.pairs.ids)
+        if self.image_labels:
+            self.image_labels = tuple(self.image_labels[number] for number in kept)
+
+    def _size_of(self, image: Path, mask_shape: tuple[int, ...] | None) -> tuple[int, int]:
+        return image_size(image, channels=self.channels, mask_shape=mask_shape, max_pixels=self._max_pixels)
+
+    def _read_files(self, pair: Pair) -> list[NDArray[np.uint8] | None]:
+        """Read the mask files of a pair as labels ``(H, W)``; None for one that is drawn, or missing."""
+        return [self._labels_in(file) if isinstance(file, Path) else None for file in pair.masks]
 
     def _labels_in(self, file: Path) -> NDArray[np.uint8]:
         """Read a mask as labels ``(H, W)``; raises `DataError` for values without a label."""
@@ -108,18 +151,65 @@ class PairedSource(Source):
             raise DataError(f"{file}: mask holds {listing(values)}, expected {self._labels.expected}")
         return labels
 
-    def _target(
-        self, pair: Pair, masks: Sequence[NDArray[np.uint8] | None], size: tuple[int, ...] | None
-    ) -> NDArray[np.uint8]:
-        """Stack masks to the task's target, ``(H, W)`` or ``(C, H, W)``; raises unless they have ``size``.
+    def _drawn(self, drawing: Drawing, image: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Draw a mask as labels ``(H, W)``; raises `DataError` for a bad annotation, unless it is to be skipped."""
+        if drawing.size is not None and drawing.size != size:
+            raise DataError(str(wrong_size(drawing.path, drawing.size, image, size)))
+        values, problems = drawing.values(size)
+        if problems and not self._skips:
+            raise DataError(f"{drawing}: {problems[0]}; correct it, or set data.on_bad=skip")
+        return self._labels(values)
 
-        ``size`` is the ``(H, W)`` of the image; None: not known, and not checked.
+    def _target(
+        self, pair: Pair, files: Sequence[NDArray[np.uint8] | None], size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """Complete masks to the task's target, ``(H, W)`` or ``(C, H, W)``; raises unless they have ``size``.
+
+        ``files`` are those read from files; ``size`` is the ``(H, W)`` of the image.
         """
-        for file, mask in zip(pair.masks, masks, strict=True):
-            if file is not None and mask is not None and size is not None and mask.shape != size:
-                raise DataError(str(wrong_size(file, mask.shape, pair.image, size)))
-        if not self._by_class:
-            assert masks[0] is not None
-            return masks[0]
-        assert size is not None
-        return np.stack([np.full(size, self._absent, np.uint8) if mask is None else mask for mask in masks])
+        masks: list[NDArray[np.uint8]] = []
+        for mask, labels in zip(pair.masks, files, strict=True):
+            if isinstance(mask, Drawing):
+                masks.append(self._drawn(mask, pair.image, size))
+            elif mask is None or labels is None:
+                masks.append(np.full(size, self.absent, np.uint8))
+            elif labels.shape != size:
+                raise DataError(str(wrong_size(mask, labels.shape, pair.image, size)))
+            else:
+                masks.append(labels)
+        return np.stack(masks) if self._by_class else masks[0]
+
+    def _classes_in(self, samples: Listing, numbers: Sequence[int]) -> list[Collection[int]]:
+        """Return the labels in the mask of each sample, by which to stratify; nothing for a mask that is bad."""
+        chosen = samples.take(numbers)
+        inspector = Inspector(chosen.files(), channels=self.channels, max_pixels=self._max_pixels)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads do: decoding releases the GIL
+            found = list(pool.map(lambda pair: self._labels_of(pair, inspector), chosen))
+        inspector.keep()
+        return found
+
+    def _labels_of(self, pair: Pair, inspector: Inspector) -> Collection[int]:
+        labels: set[int] = set()
+        for number, mask in enumerate(pair.masks):
+            if mask is None:
+                continue
+            try:
+                if isinstance(mask, Drawing):
+                    counts = inspector.drawing(mask, mask.size or self._size_of(pair.image, None)).counts
+                else:
+                    counts = inspector.mask(mask, by_colour=self._labels.by_colour).counts
+            except DataError:
+                continue  # `verify` reports it
+            held = {int(self._labels.table[value]) for value in counts} - {UNKNOWN, IGNORE_INDEX}
+            labels |= {number} if self._by_class and 1 in held else set() if self._by_class else held
+        return labels
+
+
+def checked_range(ends: Sequence[float] | None) -> tuple[float, float] | None:
+    """Return ``value_range``, the pixel values of black and white; raises `ConfigError` unless they ascend."""
+    if ends is None:
+        return None
+    low, high = ends
+    if not low < high:
+        raise ConfigError(f"data.value_range: {low:g}, {high:g}, expected black before white, such as [0,4095]")
+    return low, high
