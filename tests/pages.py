@@ -94,6 +94,7 @@ def draw_folders():
     draw(Path("named"), images, masks, name="{}_mask")
     draw(Path("lanes"), images, masks / "road", values=(0, 1))
     draw(Path("lanes"), images, masks / "lane", values=(1, 0))
+    draw(Path("stacked"), images, masks, values=((0, 0, 255), (255, 0, 255), (0, 255, 0)))
     draw(Path("other_photos"), images / "test", masks / "test", seed=1)
     draw(Path("flat_photos"), images, masks, values=(0, 128, 255), seed=2)
     draw(Path(), Path("photos"), Path("true_masks"), seed=3)

@@ -55,9 +55,9 @@ def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
     findings: list[Finding] = []
     coloured: list[Path] = []
     masks: list[MaskFacts | None] = []
-    for file in pair.masks:
+    for place, file in enumerate(pair.masks):
         try:
-            masks.append(inspector.mask(file, by_colour=by_colour) if isinstance(file, Path) else None)
+            masks.append(inspector.mask(file, by_colour=by_colour, place=place) if isinstance(file, Path) else None)
         except ColourMaskError:
             coloured += [file] if isinstance(file, Path) else []
             masks.append(None)
@@ -68,7 +68,7 @@ def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
         image = inspector.image(pair.image)
     except DataError as error:
         damaged = Finding.of_error(error, pair.image)
-        return Looked(pair, None, tuple(masks), (damaged, *findings), tuple(coloured))
+        return Looked(pair, None, tuple(masks), tuple(dict.fromkeys([damaged, *findings])), tuple(coloured))
     # the first mask decides for all of them whether the EXIF orientation applies, as in reading
     size = image.size(next((mask.shape for mask in masks if mask), size_drawn(pair)))
     for number, (file, mask) in enumerate(zip(pair.masks, masks, strict=True)):
@@ -78,7 +78,8 @@ def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
         elif file is not None and mask is not None and mask.shape != size:
             findings.append(wrong_size(file, mask.shape, pair.image, size))
             masks[number] = None  # its values are not judged: it may be the mask of another image
-    return Looked(pair, image, tuple(masks), tuple(findings), tuple(coloured))
+    # each once: one file may hold the masks of all classes
+    return Looked(pair, image, tuple(masks), tuple(dict.fromkeys(findings)), tuple(coloured))
 
 
 def _look_at_drawing(

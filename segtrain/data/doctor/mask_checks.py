@@ -76,11 +76,12 @@ def swapped_folders(looked: Sequence[Looked], inspector: Inspector) -> Finding |
 
 def lossy_masks(masks: Masks) -> list[Finding]:
     """Describe masks in lossy formats: a class may be lost even if no strange value shows it."""
-    lossy = [file for file, _ in masks if _is_lossy(file)]
+    files = dict.fromkeys(file for file, _ in masks)  # each once: it may hold the masks of all classes
+    lossy = [file for file in files if _is_lossy(file)]
     if not lossy:
         return []
     text = (
-        f"{len(lossy)} of {len(masks)} masks are JPEG or lossy WebP, which change label values, of small numbers to 0"
+        f"{len(lossy)} of {len(files)} masks are JPEG or lossy WebP, which change label values, of small numbers to 0"
     )
     return [Finding("warning", "lossy masks", tuple(lossy), text, "save masks as PNG, from where they are whole")]
 

@@ -91,6 +91,28 @@ def _ends(key: int | str, *, by_colour: bool) -> tuple[int, int]:
     raise ConfigError(f"data.class_map: {key}, expected {expected} or the word {OTHER}")
 
 
+def with_colours(class_map: ClassMap | None, colours: Mapping[str, Sequence[int] | str] | None) -> ClassMap | None:
+    """Return the class map of ``data.colors``, which gives the colour of each class: ``{road: [128, 64, 128]}``.
+
+    A colour is three numbers, or ``128-64-128``; a name may be the word ``ignore``. Raises `ConfigError`
+    for what is no colour, for a colour of two classes, and for a class map beside it.
+    """
+    if colours is None:
+        return class_map
+    if class_map is not None:
+        raise ConfigError("data.colors: is a class map of colours, expected no data.class_map beside it; leave one out")
+    found: dict[int | str, int | str] = {}
+    for name, colour in colours.items():
+        parts = colour.split("-") if isinstance(colour, str) else list(map(str, colour))
+        if len(parts) != 3 or not all(part.isdecimal() and int(part) < 2**8 for part in parts):
+            raise ConfigError(f"data.colors.{name}: {colour}, expected red, green and blue of 0..255: [128,64,128]")
+        key = "-".join(str(int(part)) for part in parts)
+        if key in found:
+            raise ConfigError(f"data.colors: {found[key]} and {name} are both {key}, expected a colour for each")
+        found[key] = name
+    return found
+
+
 def pack(colour: Sequence[int]) -> int:
     """Encode an RGB colour as one number, ``(red * 256 + green) * 256 + blue``."""
     red, green, blue = colour

@@ -20,6 +20,7 @@ from segtrain.data.files.images import MAX_PIXELS, decode_image, decode_mask, re
 from segtrain.data.files.memory import recall, remember
 from segtrain.data.files.orientation import applies, orientation_in
 from segtrain.data.files.photos import JPEG, PNG, refuse_corrupt_jpeg
+from segtrain.data.files.stacked_masks import Stacking, read_layers
 from segtrain.data.files.stored import Colours
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
@@ -166,11 +167,18 @@ T = TypeVar("T", ImageFacts, MaskFacts)
 class Inspector:
     """Inspects files with a cache between runs, which `keep` writes; safe to call from threads."""
 
-    def __init__(self, files: Iterable[str], *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        files: Iterable[str],
+        *,
+        channels: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        stacking: Stacking | None = None,
+    ) -> None:
         # by folders and not by files: runs with another seed or val_fraction find the same entry
         # texts and not paths, of which a million take seconds
         folders = sorted({str(Path(folder).absolute()) for folder in {file.rpartition(os.sep)[0] for file in files}})
-        self._channels, self._max_pixels = channels, max_pixels
+        self._channels, self._max_pixels, self._stacking = channels, max_pixels, stacking
         key = f"{_FORMAT} {channels} {max_pixels} {folders}"
         self._key = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
         self._known: dict[str, Any] = recall("files", self._key) or {}
@@ -182,8 +190,10 @@ class Inspector:
         look = partial(look_into_image, path, channels=channels, max_pixels=limit)
         return ImageFacts(*self._facts(path, "image", lambda: list(look())))
 
-    def mask(self, path: Path, *, by_colour: bool = False) -> MaskFacts:
-        """Return `look_into_mask` of a file, cached."""
+    def mask(self, path: Path, *, by_colour: bool = False, place: int = 0) -> MaskFacts:
+        """Return `look_into_mask` of a file, cached; where it holds all classes, of the one at that place."""
+        if self._stacking and not by_colour:
+            return self._layers(path, self._stacking)[place]
         kind = "colours" if by_colour else "mask"
         limit = self._max_pixels
         found = self._facts(path, kind, lambda: _plain(look_into_mask(path, by_colour=by_colour, max_pixels=limit)))
@@ -194,10 +204,21 @@ class Inspector:
         kind = f"drawing {drawing.stamp} {size} {drawing.overlap}"
         return _mask_facts(self._facts(drawing.path, kind, lambda: _plain(look_into_drawing(drawing, size))))
 
+    def _layers(self, path: Path, stacking: Stacking) -> list[MaskFacts]:
+        """Inspect the masks of all classes in one file, cached: 0 and 1 are their values."""
+
+        def look() -> list[Any]:
+            layers = read_layers(path, stacking, max_pixels=self._max_pixels)  # (C, H, W)
+            return [list(layers.shape[1:]), [int(ones) for ones in layers.sum(axis=(1, 2), dtype=np.int64)]]
+
+        (height, width), ones = self._facts(path, f"{stacking.encoding} {len(stacking.class_names)}", look)
+        pairs = [{0: height * width - count, 1: count} for count in ones]
+        return [MaskFacts((height, width), {value: n for value, n in pair.items() if n}, {}) for pair in pairs]
+
     def _facts(self, path: Path, kind: str, look: Callable[[], list[Any]]) -> list[Any]:
         name = f"{kind} {path.absolute()}"
         stamp = [] if kind.startswith("drawing") else _stamp(path)  # drawings have their own, in their name
-        known = self._known.get(name)
+        known = self._found.get(name) or self._known.get(name)
         facts: list[Any] = known[1] if known and known[0] == stamp else look()
         self._found[name] = [stamp, facts]  # a dict of one key each, filled by threads
         return facts

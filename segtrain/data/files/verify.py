@@ -21,6 +21,7 @@ from segtrain.data.files.images import MAX_PIXELS
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.listing import Pair
+from segtrain.data.files.stacked_masks import Stacking
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -37,14 +38,15 @@ def verify_pairs(
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
     skip: bool = False,
+    stacking: Stacking | None = None,
 ) -> tuple[list[set[int]], list[int]]:
     """Check all pairs; returns, for the mask of each class, the set of values in all files, and bad pairs.
 
     Raises one `DataError` with a line for each problem. With ``skip``, pairs of unusable files are
-    warned of instead; their numbers are returned.
+    warned of instead; their numbers are returned. ``stacking`` says how a file holds all classes.
     """
     files = (str(file) for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
-    inspector = Inspector(files, channels=channels, max_pixels=max_pixels)
+    inspector = Inspector(files, channels=channels, max_pixels=max_pixels, stacking=stacking)
     looked = look_at_pairs(pairs, inspector, by_colour=labels.by_colour)
     bad = [number for number, each in enumerate(looked) if skip and each.fatal()]
     if bad:

@@ -6,12 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from segtrain.data.files.class_map import IGNORE, OTHER, with_colours
 from segtrain.data.files.image_labels import read_image_labels
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.listing import Listing, Pair
 from segtrain.data.files.name_patterns import SHARED, NamePatterns, check_patterns
 from segtrain.data.files.pairs import find_class_pairs, find_pairs, stem
 from segtrain.data.files.splits import Place, find_splits, whole_of_part
+from segtrain.data.files.stacked_masks import Encoding, stacking_of
 from segtrain.data.files.walk import find_images
 from segtrain.data.formats.first_look import name_classes
 from segtrain.data.formats.paired import PairedSource
@@ -39,8 +41,10 @@ class Folder(PairedSource):
     ``classes`` names the mask values 0..n-1; a single class is value 1, against background 0. For
     overlapping classes, ``mode`` multilabel reads one mask per class from a folder of its name,
     ``root/masks/cat``: 1 where the class is, 0 elsewhere; for a ``missing`` file, the class counts as
-    absent or its pixels are ignored. ``class_map`` translates other values, ranges of them
-    (``0-127``), colours (``128-64-0``) and all others (``other``); ``ignore_index`` are ignored values.
+    absent or its pixels are ignored. With ``encoding`` bits or channels, one file holds all classes:
+    bit or channel k is class k. ``class_map`` translates other values, ranges of them
+    (``0-127``), colours (``128-64-0``) and all others (``other``); ``colors`` are those
+    of the classes by their names instead; ``ignore_index`` are ignored values.
     ``image_name`` and ``mask_name`` are patterns for names that differ: ``*_mask`` where
     ``a_mask.png`` is the mask of ``a.jpg``.
     ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of each whole image:
@@ -60,17 +64,24 @@ class Folder(PairedSource):
         image_name: str = SHARED,
         mask_name: str = SHARED,
         class_map: Mapping[int | str, int | str] | None = None,
+        colors: Mapping[str, Sequence[int] | str] | None = None,
         ignore_index: int | Sequence[int] | None = None,
         missing: Missing = "error",
+        encoding: Encoding = "values",
         image_labels: str | None = None,
         **options: Any,
     ) -> None:
-        task = make_task(_mode(mode, classes, missing), classes)
+        class_map = with_colours(class_map, colors)
+        mapped = class_map is not None or ignore_index is not None
+        mode = _mode(_stacked(encoding, mode, missing, mapped=mapped), classes, missing)
+        task, self.stacking = make_task(mode, classes), stacking_of(encoding, classes)
         ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
         patterns = NamePatterns(image_name, mask_name)
         check_patterns(patterns)
         find: Finder = partial(find_pairs, classes=classes, patterns=patterns)
-        if task.classes_overlap:
+        if self.stacking:
+            find = _once_for_each(find, len(classes))
+        elif task.classes_overlap:
             find = partial(find_class_pairs, classes=classes, patterns=patterns, complete=missing == "error")
         self.absent = STANDS_FOR.get(missing, IGNORE_INDEX)
         base, places = Path(root), Place(Path(images), Path(masks))
@@ -96,7 +107,35 @@ class Folder(PairedSource):
     @classmethod
     def remedy_for_missing(cls, key: str, options: Mapping[str, Any]) -> str | None:
         """Return an example of ``classes``, and what the masks hold."""
+        if key == "classes" and options.get("colors"):
+            names = [name for name in options["colors"] if name not in (IGNORE, OTHER)]
+            return f"add 'data.classes=[{','.join(names)}]' for the names in data.colors"
         return name_classes(options) if key == "classes" else None
+
+
+def _stacked(encoding: Encoding, mode: Mode | None, missing: Missing, *, mapped: bool) -> Mode | None:
+    """Return the mode: multilabel where a file holds all classes; raises `ConfigError` for keys that do not suit."""
+    if encoding == "values":
+        return mode
+    if mode not in (None, "multilabel"):
+        raise ConfigError(f"data.encoding: {encoding} is for classes that overlap, not data.mode={mode}; leave out one")
+    if missing != "error":
+        raise ConfigError(f"data.missing: {missing} is for a file per class, not data.encoding={encoding}; drop it")
+    if mapped:
+        raise ConfigError(
+            f"data.encoding: {encoding} says what the masks hold, expected no data.class_map, data.colors or "
+            "data.ignore_index beside it; leave them out"
+        )
+    return "multilabel"
+
+
+def _once_for_each(find: Finder, count: int) -> Finder:
+    """Let the one mask of a pair stand for each of so many classes."""
+
+    def find_stacked(images: Path, masks: Path) -> dict[str, Pair]:
+        return {name: Pair(pair.image, pair.masks * count) for name, pair in find(images, masks).items()}
+
+    return find_stacked
 
 
 def _mode(mode: Mode | None, classes: Sequence[str], missing: Missing) -> Mode:

@@ -18,6 +18,7 @@ from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.listing import Listing, Pair, size_drawn
+from segtrain.data.files.stacked_masks import Stacking, read_layers
 from segtrain.data.files.verify import verify_pairs
 from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
@@ -43,6 +44,8 @@ class PairedSource(Source):
     """The value of every pixel of a class without a mask."""
     unchecked: Collection[str] = ()
     """The ids that `verify` leaves out."""
+    stacking: Stacking | None = None
+    """How one file holds the masks of all classes; it stands once for each in a pair."""
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ class PairedSource(Source):
     def fingerprint(self) -> str | None:
         """Hash the masks of the split, the value of missing ones, and the label map."""
         fingerprint = fingerprint_masks(self.pairs, self._labels)
-        return fingerprint and f"{fingerprint} {self.absent} {len(self)}"
+        return fingerprint and f"{fingerprint} {self.absent} {len(self)} {self.stacking or ''}"
 
     def verify(self) -> None:
         """Check every file; raise one `DataError` with all problems, or leave the bad out if ``on_bad`` is skip.
@@ -116,6 +119,7 @@ class PairedSource(Source):
             value_range=self.value_range,
             max_pixels=self._max_pixels,
             skip=self._skips,
+            stacking=self.stacking,
         )
         if bad:
             self._leave_out({numbers[number] for number in bad})
@@ -140,6 +144,8 @@ class PairedSource(Source):
 
     def _read_files(self, pair: Pair) -> list[NDArray[np.uint8] | None]:
         """Read the mask files of a pair as labels ``(H, W)``; None for one that is drawn, or missing."""
+        if self.stacking and isinstance(pair.masks[0], Path):
+            return list(read_layers(pair.masks[0], self.stacking, max_pixels=self._max_pixels))
         return [self._labels_in(file) if isinstance(file, Path) else None for file in pair.masks]
 
     def _labels_in(self, file: Path) -> NDArray[np.uint8]:
@@ -182,7 +188,9 @@ class PairedSource(Source):
     def _classes_in(self, samples: Listing, numbers: Sequence[int]) -> list[Collection[int]]:
         """Return the labels in the mask of each sample, by which to stratify; nothing for a mask that is bad."""
         chosen = samples.take(numbers)
-        inspector = Inspector(chosen.files(), channels=self.channels, max_pixels=self._max_pixels)
+        inspector = Inspector(
+            chosen.files(), channels=self.channels, max_pixels=self._max_pixels, stacking=self.stacking
+        )
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads do: decoding releases the GIL
             found = list(pool.map(lambda pair: self._labels_of(pair, inspector), chosen))
         inspector.keep()
@@ -197,7 +205,7 @@ class PairedSource(Source):
                 if isinstance(mask, Drawing):
                     counts = inspector.drawing(mask, mask.size or self._size_of(pair.image, None)).counts
                 else:
-                    counts = inspector.mask(mask, by_colour=self._labels.by_colour).counts
+                    counts = inspector.mask(mask, by_colour=self._labels.by_colour, place=number).counts
             except DataError:
                 continue  # `verify` reports it
             held = {int(self._labels.table[value]) for value in counts} - {UNKNOWN, IGNORE_INDEX}

@@ -140,3 +140,45 @@ def test_a_value_that_is_ignored_is_so_whatever_the_map_says(class_map):
 def test_ranges_that_cross_are_refused():
     with pytest.raises(ConfigError, match=r"0-127 and 100-255 share values, expected ranges apart"):
         LabelMap(["background", "cat"], class_map={"0-127": 0, "100-255": 1})
+
+
+BY_NAME = {"car": "128-0-0", "background": [0, 0, 0], "grass": [0, 128, 0]}
+
+
+@pytest.mark.parametrize("alpha", [None, 255, 7])
+def test_colours_by_the_names_of_classes_are_a_class_map(tmp_path, alpha):
+    root = make_root(tmp_path)
+    colours = COLOURS[MASK] if alpha is None else np.dstack([COLOURS[MASK], np.full(SIZE, alpha, np.uint8)])
+    for file in (root / "masks").iterdir():
+        Image.fromarray(colours).save(file)
+    source = open_folder(root, colors=BY_NAME, **ALL)
+    source.verify()
+    assert np.array_equal(source[0].mask, MASK)
+    assert source.fingerprint() == open_folder(root, class_map=BY_COLOUR, **ALL).fingerprint()
+
+
+def test_alpha_that_tells_pixels_of_one_colour_apart_is_refused(tmp_path):
+    root = make_root(tmp_path)
+    colours = np.dstack([COLOURS[MASK], np.where(MASK == 0, 0, 255).astype(np.uint8)])
+    for file in (root / "masks").iterdir():
+        Image.fromarray(colours).save(file)
+    open_folder(root, colors=BY_NAME, **ALL).verify()  # each colour has one alpha: nothing is lost
+    colours[0, 1, 3] = 77
+    Image.fromarray(colours).save(root / "masks/cat_2.png")
+    line = problem(root, colors=BY_NAME, **ALL)
+    assert "cat_2.png: the mask holds 0-128-0 with several values of alpha, expected one for each colour" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_map": {0: 0}}, r"data\.colors: .*, expected no data\.class_map beside it"),
+        ({"colors": {"car": [1, 2]}}, r"data\.colors\.car: \[1, 2\], expected red, green and blue"),
+        ({"colors": {"car": [0, 0, 256]}}, r"data\.colors\.car: .*expected red, green and blue"),
+        ({"colors": {"car": "0-0-1", "grass": [0, 0, 1]}}, r"data\.colors: car and grass are both 0-0-1"),
+        ({"colors": {"cra": [0, 0, 1]}}, r"did you mean 'car'"),
+    ],
+)
+def test_colours_by_name_that_cannot_be_are_refused(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        open_folder(make_root(tmp_path), **{"colors": BY_NAME, **ALL, **options})
