@@ -6,17 +6,23 @@ from functools import cache
 from inspect import signature
 from typing import Any
 
+import numpy as np
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
 
 from segtrain.config.schema import Leaf, OptimizerConfig, Split, TrainConfig
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
+from segtrain.data.class_index import ClassIndex, class_index
+from segtrain.data.loading.augment import Augment
+from segtrain.data.loading.composition import Composition, refuse_mixed_labels
 from segtrain.data.loading.dataset import AugmentedDataset, OwnSizeDataset
 from segtrain.data.loading.feed import Feed
-from segtrain.data.loading.transforms import Augment, Fitting, Pipeline
+from segtrain.data.loading.sampling import given_weights, require_some
+from segtrain.data.loading.transforms import Fitting, Pipeline
 from segtrain.data.pixel_counts import pixel_counts
 from segtrain.data.sample import Source, admit
 from segtrain.errors import ConfigError, DataError, SegtrainError
@@ -90,6 +96,11 @@ def build_feed(
         if own_size
         else AugmentedDataset(source, pipeline, seed=seed, limit=limit, cache_mb=config.data.cache_mb)
     )
+    weights = None
+    if training:
+        index = cache(lambda: class_index(source).subset(dataset.indices))  # once, and only if something asks
+        dataset.composition = build_composition(augment, dataset, index)
+        weights = sampling_weights(config, dataset, index)
     dataset.suit_pipeline()
     return Feed(
         dataset,
@@ -98,7 +109,32 @@ def build_feed(
         training=training,
         num_workers=config.data.num_workers,
         pin_memory=runtime.device.type == "cuda",
+        weights=weights,
     )
+
+
+def build_composition(
+    augment: Augment, dataset: AugmentedDataset, index: Callable[[], ClassIndex]
+) -> Composition | None:
+    """Build what crops and mixes training images; None where they stay whole."""
+    if not augment.crops:
+        return None
+    if dataset.source.image_labels:
+        refuse_mixed_labels(augment)
+    found = index() if augment.needs_class_index else None
+    return Composition(augment, dataset.pipeline.fitting, length=len(dataset), index=found)
+
+
+def sampling_weights(
+    config: TrainConfig, dataset: AugmentedDataset, index: Callable[[], ClassIndex]
+) -> NDArray[np.float64] | None:
+    """Return how often each sample of a training is to be drawn, relative to the others; None: once."""
+    sampling = config.data.sampling
+    if sampling == "uniform":
+        return None
+    balanced = sampling == "class_balanced"
+    weights = index().balanced_weights() if balanced else given_weights(dataset.source)[dataset.indices]
+    return require_some(weights, sampling)
 
 
 def build_model(

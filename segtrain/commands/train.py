@@ -105,9 +105,11 @@ def tell_what_trains(trainer: "Trainer") -> None:
         f", of which {trained / 1e6:.2f} learn" if trained < total else "",
     )
     train, val = trainer.train, trainer.val
-    size = trainer.description["config"]["data"]["image_size"]
-    height, width = size if isinstance(size, Sequence) else (size, size)
-    log.info("%d images to train on, %d to validate, at %dx%d", len(train.dataset), len(val.dataset), height, width)
+    fitting = train.dataset.pipeline.fitting
+    height, width = fitting.size or (0, 0)
+    crops = f"in crops of {height}x{width}, " if train.dataset.composition else ""
+    at = "their own size" if fitting.fit == "none" else f"{height}x{width}"
+    log.info("%d images to train on, %s%d to validate, at %s", len(train.dataset), crops, len(val.dataset), at)
     log.info("%d steps an epoch, %d in all", trainer.steps_per_epoch, trainer.total_steps)
 
 

@@ -23,6 +23,7 @@ Fraction = Annotated[float, Range(low=0, high=1)]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 Split: TypeAlias = Literal["train", "val", "test", "all"]
 Fit: TypeAlias = Literal["stretch", "pad", "none"]
+Sampling: TypeAlias = Literal["uniform", "class_balanced", "weighted"]
 Monitor: TypeAlias = Literal[
     "val/iou",
     "val/iou_imagewise",
@@ -69,6 +70,7 @@ class DataConfig:
     fit: Fit
     split: Split
     limit: Count | None
+    sampling: Sampling
     cache_mb: Natural
     leaf: Leaf
 

@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from segtrain.data.formats.folder import Folder
     from segtrain.data.formats.oxford_pets import OxfordPets
     from segtrain.data.formats.shapes import Shapes
-    from segtrain.data.loading.transforms import Augment
+    from segtrain.data.loading.augment import Augment
     from segtrain.data.sample import RawSample, Source
 
 # public name -> module that defines it; imported on first access, so that the CLI starts without torch
 _LAZY = {
-    "Augment": "loading.transforms",
+    "Augment": "loading.augment",
     "Folder": "formats.folder",
     "OxfordPets": "formats.oxford_pets",
     "RawSample": "sample",

@@ -1,6 +1,6 @@
 """Samples, batches and the base class of datasets: what formats, transforms and the loader share."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
@@ -91,6 +91,8 @@ class Source:
     """Class names for labels of whole images; empty where there are none."""
     image_labels: tuple[int, ...] = ()
     """The label of each whole image, an index into ``image_classes``; empty where there are none."""
+    weights: Sequence[float] | None = None
+    """How often each sample is drawn under ``data.sampling=weighted``, relative to the others; None: not given."""
 
     @cached_property
     def mode(self) -> Mode:

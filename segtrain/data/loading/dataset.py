@@ -12,16 +12,21 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from segtrain.data.loading.cache import Cache
+from segtrain.data.loading.composition import Composition
+from segtrain.data.loading.sampling import drawn, repeats
 from segtrain.data.loading.transforms import Pipeline, to_sample
 from segtrain.data.sample import Batch, RawSample, Sample, Source
 from segtrain.errors import DataError
 from segtrain.task import IGNORE_INDEX
 
-Key: TypeAlias = tuple[int, int]
-"""Epoch and index of a sample."""
+Key: TypeAlias = tuple[int, ...]
+"""Epoch and index of a sample; and how often it came before in the epoch, where that is not 0."""
+
+_COMPOSING = 1  # the stream of random numbers of compositions, beside that of transforms
 
 NICENESS = 5  # of workers, so that the process that feeds the device goes before them
 PREFETCH = 2  # batches that each worker prepares ahead
@@ -29,7 +34,7 @@ SHARED_MEMORY_SIGNS = ("Bus error", "No space left on device", "shared memory") 
 
 
 class AugmentedDataset(Dataset[Any]):
-    """A source with fitting and augmentation; a sample depends on ``(seed, epoch, index)`` alone.
+    """A source with fitting and augmentation; a sample depends on the seed and its key alone.
 
     ``limit`` takes that many samples, evenly spread over the source. Decoded and resized samples are
     cached for later epochs in up to ``cache_mb`` MiB, shared by all workers.
@@ -46,6 +51,7 @@ class AugmentedDataset(Dataset[Any]):
         self.indices = [number * length // kept for number in range(kept)]  # evenly spread
         # the first sample sets the shapes of the cache: others that differ are decoded every epoch
         self.cache = Cache(self._fitted(0), kept, cache_mb) if kept and cache_mb else None
+        self.composition: Composition | None = None  # None: whole fitted images
 
     def suit_pipeline(self) -> None:
         """Drop transforms that the first image does not support; before the workers start, to warn once."""
@@ -56,10 +62,14 @@ class AugmentedDataset(Dataset[Any]):
         return len(self.indices)
 
     def __getitem__(self, key: Key) -> Sample:
-        epoch, index = key
-        # seeded by all three: the same for any number of workers, and after a resume in mid-epoch
-        raw = self.pipeline.augment(self._kept(index), (self.seed, epoch, index))
-        return self._labelled(to_sample(raw), index)
+        index, seed = key[1], (self.seed, *key)
+        # seeded by the key: the same for any number of workers, and after a resume in mid-epoch
+        if self.composition is None:
+            raw = self._kept(index)
+        else:
+            stream = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_COMPOSING,)))
+            raw = self.composition(index, stream, self._kept)
+        return self._labelled(to_sample(self.pipeline.augment(raw, seed)), index)
 
     def _labelled(self, sample: Sample, index: int) -> Sample:
         if self.source.image_labels:
@@ -97,11 +107,22 @@ class EpochBatches(Sampler[list[Key]]):
     """Sampler of batches of keys ``(epoch, index)``, shuffled by ``(seed, epoch)``, with seek to any batch.
 
     ``drop_last`` leaves out a last batch that is not full (BatchNorm fails on a single image), unless
-    it is the only one.
+    it is the only one. With ``weights``, shuffled indices are drawn by them: as many in an epoch, some
+    several times.
     """
 
-    def __init__(self, length: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        drop_last: bool,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
         self.length = length
+        self.weights = weights
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
@@ -119,12 +140,26 @@ class EpochBatches(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch = self.epoch
-        order = np.arange(self.length)
-        if self.shuffle:
-            np.random.default_rng((self.seed, epoch)).shuffle(order)  # no state to save for a resume
+        order = self._order(epoch)
+        before = None if self.weights is None else repeats(order)  # so that each draw is augmented otherwise
         for batch in range(self.first, self._count):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(epoch, index) for index in chosen.tolist()]
+            chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            indices = order[chosen].tolist()
+            again = [0] * len(indices) if before is None else before[chosen].tolist()
+            yield [
+                (epoch, index, count) if count else (epoch, index) for index, count in zip(indices, again, strict=True)
+            ]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the indices of an epoch in their order; no state to save for a resume."""
+        order = np.arange(self.length)
+        if not self.shuffle:
+            return order
+        rng = np.random.default_rng((self.seed, epoch))
+        if self.weights is not None:
+            return drawn(self.weights, rng)
+        rng.shuffle(order)
+        return order
 
 
 def collate(samples: list[Sample]) -> Batch:

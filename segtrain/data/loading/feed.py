@@ -2,12 +2,18 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segtrain.data.loading.dataset import AugmentedDataset, EpochBatches, batches, make_loader
 from segtrain.data.sample import Batch
 
 
 class Feed:
-    """A dataset with its sampler and its loader; for training, shuffled and without an incomplete last batch."""
+    """A dataset with its sampler and its loader; for training, shuffled and without an incomplete last batch.
+
+    ``weights`` say how often each sample of a training is drawn, relative to the others; None: once.
+    """
 
     def __init__(
         self,
@@ -18,9 +24,12 @@ class Feed:
         training: bool,
         num_workers: int,
         pin_memory: bool,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self.dataset = dataset
-        self.order = EpochBatches(len(dataset), batch_size, seed=seed, shuffle=training, drop_last=training)
+        self.order = EpochBatches(
+            len(dataset), batch_size, seed=seed, shuffle=training, drop_last=training, weights=weights
+        )
         self.loader = make_loader(dataset, self.order, num_workers=num_workers, pin_memory=pin_memory)
 
     def __len__(self) -> int:

@@ -1,18 +1,15 @@
 """Resizing and augmentation of images and masks; each a pure function of its input and seed."""
 
 import logging
-import os
 import random
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import albumentations as A
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks PyPI for a newer version otherwise
-import albumentations as A
 
 from segtrain.config.schema import Fit
 from segtrain.data.sample import Pixels, RawSample, Sample
@@ -22,16 +19,6 @@ from segtrain.task import IGNORE_INDEX
 log = logging.getLogger(__name__)
 
 Size: TypeAlias = tuple[int, int]
-
-
-class Augment:
-    """The albumentations transforms of training, applied after resizing to the image size.
-
-    A transform that pads has to fill masks with 255, ignored: ``fill_mask: 255``.
-    """
-
-    def __init__(self, *, transforms: Sequence[A.BasicTransform | A.BaseCompose] = ()) -> None:
-        self.transforms = tuple(transforms)
 
 
 class Fitting:
@@ -49,19 +36,14 @@ class Fitting:
         self.size: Size | None = None if size is None else _pair(size)
 
     def image(self, image: Pixels) -> Pixels:
-        """Fit an image ``(H, W, C)``; downscaling averages areas, upscaling is bilinear."""
-        height, width = self.content_size(image.shape[:2])
-        shrinks = height * width < image.shape[0] * image.shape[1]
-        # area averages when shrinking: INTER_LINEAR would skip pixels, and alias
-        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return self._fill(_resize(image, (height, width), interpolation), 0)
+        """Fit an image ``(H, W, C)`` by `resize_image`; the padding is 0."""
+        return self._fill(resize_image(image, self.content_size(image.shape[:2])), 0)
 
     def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Fit a mask ``(H, W)`` or ``(C, H, W)`` by nearest neighbour; the padding is ignored."""
         if mask.ndim == 3:
             return np.stack([self.mask(plane) for plane in mask])
-        # INTER_NEAREST would be up to half a pixel off the image: it samples corners, not centres
-        return self._fill(_resize(mask, self.content_size(mask.shape), cv2.INTER_NEAREST_EXACT), IGNORE_INDEX)
+        return self._fill(resize_mask(mask, self.content_size(mask.shape)), IGNORE_INDEX)
 
     def __call__(self, raw: RawSample) -> RawSample:
         """Fit the image and the mask of a sample."""
@@ -89,6 +71,21 @@ class Fitting:
 def _pair(size: int | Sequence[int]) -> Size:
     height, width = (size, size) if isinstance(size, int) else size
     return height, width
+
+
+def resize_image(image: Pixels, size: Size) -> Pixels:
+    """Resize an image ``(H, W, C)`` to ``size``; downscaling averages areas, upscaling is bilinear."""
+    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+    # area averages when shrinking: INTER_LINEAR would skip pixels, and alias
+    return _resize(image, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Resize a mask ``(H, W)`` or ``(C, H, W)`` to ``size``: each pixel gets the label at its centre."""
+    if mask.ndim == 3:
+        return np.stack([resize_mask(plane, size) for plane in mask])
+    # INTER_NEAREST would be up to half a pixel off the image: it samples corners, not centres
+    return _resize(mask, size, cv2.INTER_NEAREST_EXACT)
 
 
 def _resize(pixels: Pixels, size: Size, interpolation: int) -> Pixels:

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from segtrain.data.class_index import read_index
 from segtrain.data.formats.shapes import Shapes
+from segtrain.data.loading.augment import Augment
+from segtrain.data.loading.composition import Composition
 from segtrain.data.loading.dataset import AugmentedDataset, EpochBatches, batches, collate, explain, make_loader
 from segtrain.data.loading.transforms import Fitting, Pipeline, to_sample
 from segtrain.data.sample import RawSample
@@ -17,13 +20,20 @@ from segtrain.errors import DataError
 TRANSFORMS = [A.HorizontalFlip(p=0.5), A.Affine(rotate=(-30, 30), fill_mask=255, p=0.7), A.GaussNoise(p=0.3)]
 
 
-def make_dataset(source=None, **options):
+MIXED = Augment(scale=(0.5, 2.0), cat_max_ratio=0.9, rare_crops=0.4, mosaic=0.4, cutmix=0.4, copy_paste=0.4)
+
+
+def make_dataset(source=None, *, composed=False, **options):
     source = source or Shapes(split="train", size=32, train=22)
-    return AugmentedDataset(source, Pipeline(Fitting("stretch", 32), TRANSFORMS), seed=5, **options)
+    pipeline = Pipeline(Fitting("stretch", 32), TRANSFORMS)
+    dataset = AugmentedDataset(source, pipeline, seed=5, **options)
+    if composed:
+        dataset.composition = Composition(MIXED, pipeline.fitting, length=len(dataset), index=read_index(source))
+    return dataset
 
 
-def make_order(dataset, batch_size=4, shuffle=True, drop_last=True):
-    return EpochBatches(len(dataset), batch_size, seed=5, shuffle=shuffle, drop_last=drop_last)
+def make_order(dataset, batch_size=4, shuffle=True, drop_last=True, weights=None):
+    return EpochBatches(len(dataset), batch_size, seed=5, shuffle=shuffle, drop_last=drop_last, weights=weights)
 
 
 def read(loader, order, epoch=0, batch=0):
@@ -39,8 +49,9 @@ def assert_same(some, others):
         assert one["mask"].equal(other["mask"])
 
 
-def test_workers_and_cache_change_no_sample():
-    plain = make_dataset()
+@pytest.mark.parametrize("composed", [False, True])
+def test_workers_and_cache_change_no_sample(composed):
+    plain = make_dataset(composed=composed)
     reference = [
         read(make_loader(plain, order, num_workers=0), order, epoch)
         for order in [make_order(plain)]
@@ -48,15 +59,16 @@ def test_workers_and_cache_change_no_sample():
     ]
     assert not reference[0][0]["image"].equal(reference[1][0]["image"])
     for workers, cache_mb in ((0, 1), (2, 0), (2, 1)):
-        dataset = make_dataset(cache_mb=cache_mb)
+        dataset = make_dataset(composed=composed, cache_mb=cache_mb)
         order = make_order(dataset)
         loader = make_loader(dataset, order, num_workers=workers)
         for epoch in (0, 1, 0):
             assert_same(read(loader, order, epoch), reference[epoch])
 
 
-def test_the_place_in_a_batch_does_not_change_a_sample():
-    dataset = make_dataset()
+@pytest.mark.parametrize("composed", [False, True])
+def test_the_place_in_a_batch_does_not_change_a_sample(composed):
+    dataset = make_dataset(composed=composed)
     alone = dataset[3, 7]
     order = make_order(dataset, batch_size=5, shuffle=False)
     batch = read(make_loader(dataset, order, num_workers=0), order, epoch=3)[1]
@@ -73,6 +85,23 @@ def test_going_on_in_mid_epoch_gives_the_rest_and_reads_nothing_else(workers):
     assert_same(read(loader, order, epoch=2, batch=3), whole[3:])
     order.start(2, 3)
     assert [key for batch in order for key in batch] == [(2, int(key)) for key in _order_of(order, 2)[12:20]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_going_on_in_mid_epoch_gives_the_rest_of_composed_and_weighted_samples(workers):
+    dataset = make_dataset(composed=True, cache_mb=1)
+    order = make_order(dataset, weights=np.arange(22.0))
+    whole = read(make_loader(dataset, order, num_workers=0), order, epoch=2)
+    assert_same(read(make_loader(dataset, order, num_workers=workers), order, epoch=2, batch=3), whole[3:])
+
+
+def test_a_sample_that_comes_twice_in_an_epoch_is_augmented_otherwise():
+    for composed in (False, True):
+        dataset = make_dataset(composed=composed)
+        first, again, third = dataset[0, 3], dataset[0, 3, 1], dataset[0, 3, 2]
+        assert first["id"] == again["id"] == third["id"]
+        assert not first["image"].equal(again["image"])
+        assert not again["image"].equal(third["image"])
 
 
 def _order_of(order, epoch):
