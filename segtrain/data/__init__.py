@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segtrain.data.formats.camvid import CamVid
     from segtrain.data.formats.folder import Folder
     from segtrain.data.formats.oxford_pets import OxfordPets
     from segtrain.data.formats.shapes import Shapes
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
 # public name -> module that defines it; imported on first access, so that the CLI starts without torch
 _LAZY = {
     "Augment": "loading.augment",
+    "CamVid": "formats.camvid",
     "Folder": "formats.folder",
     "OxfordPets": "formats.oxford_pets",
     "RawSample": "sample",
     "Shapes": "formats.shapes",
     "Source": "sample",
 }
-__all__ = ["Augment", "Folder", "OxfordPets", "RawSample", "Shapes", "Source"]
+__all__ = ["Augment", "CamVid", "Folder", "OxfordPets", "RawSample", "Shapes", "Source"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
+from segtrain.config.words import counted
 from segtrain.data.files.drawings import Drawing
 from segtrain.data.sample import Split
 from segtrain.errors import DataError
@@ -36,6 +37,7 @@ class Listing(Sequence[Pair]):
     together, a patient or a scene, and ``weights`` how often a sample is drawn compared to others.
     ``given`` are splits that have samples of their own, though these are not listed here.
     ``to_divide`` is the remedy where a split has no samples: how this data can be divided.
+    ``listed_in`` is what names the files, so that some may be missing; None: they were found.
     """
 
     ids: Sequence[str]
@@ -46,6 +48,7 @@ class Listing(Sequence[Pair]):
     weights: Sequence[float] | None = None
     given: frozenset[Split] = frozenset()
     to_divide: str = "name its samples in a list of their own"
+    listed_in: str | None = None
 
     @classmethod
     def of(cls, pairs: Mapping[str, Pair], **columns: Any) -> "Listing":
@@ -97,6 +100,16 @@ class Listing(Sequence[Pair]):
             if name in seen:
                 raise DataError(f"{where}: {name} twice, expected one line for each image; {remedy}")
             seen.add(name)
+
+    def refuse_missing(self) -> None:
+        """Raise one `DataError` for all files that are listed but are not there."""
+        missing = [] if self.listed_in is None else [path for path in self.files() if not Path(path).is_file()]
+        if missing:
+            others = f", with {counted(len(missing) - 1, 'other file')} that" if len(missing) > 1 else ", though"
+            raise DataError(
+                f"{missing[0]}: missing{others} {self.listed_in} names; add what is missing, take it out there, or "
+                "leave its samples out with data.on_bad=skip"
+            )
 
     def files(self) -> Iterator[str]:
         """Yield the paths of all images and mask files."""

@@ -111,6 +111,8 @@ class PairedSource(Source):
             log.warning("the files for %s are not checked: data.check=false", self._split)
         if not self._check or not numbers:
             return
+        if not self._skips:
+            self.pairs.refuse_missing()
         held, bad = verify_pairs(
             self.pairs.take(numbers),
             self._labels,

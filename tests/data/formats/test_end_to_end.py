@@ -1,0 +1,31 @@
+"""Every format from the command line: training, evaluation and prediction on a small copy in its real layout."""
+
+import json
+
+import pytest
+
+from segtrain.cli import main
+from tests.data.layouts import LAYOUTS
+
+TINY = (
+    "encoder=test_resnet",
+    "encoder.weights=null",
+    "data.image_size=32",
+    "data.batch_size=2",
+    "data.num_workers=0",
+    "logger=none",
+    "trainer.max_steps=2",
+)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_format_trains_is_evaluated_and_predicts(layout, here):
+    words = LAYOUTS[layout](here / "data")
+    run, masks = here / "run", here / "masks"
+    assert main([*words, *TINY, f"hydra.run.dir={run}"]) == 0
+    assert main(["eval", str(run), "data.split=val"]) == 0
+    report = json.loads((run / "eval" / "val" / "report.json").read_text())
+    assert report["images"] == 3
+    photos = sorted(path for path in (here / "data").rglob("val_*") if path.suffix in (".jpg", ".png"))
+    assert main(["predict", str(run), str(photos[0]), str(masks)]) == 0
+    assert len(list(masks.glob("*.png"))) == 1
