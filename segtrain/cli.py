@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
-from segtrain.commands import COMMANDS, SWEEP
+from segtrain.commands import COMMANDS, SWEEPS
 from segtrain.config.groups import Groups
 from segtrain.errors import ConfigError, SegtrainError, StorageError
 from segtrain.storage import refusal
@@ -68,10 +68,10 @@ def run(arguments: Sequence[str]) -> int:
         show(manual.page(command, Groups.find(found.config_dir)))
         return 0
     command = command or "train"
-    if found.multirun and command != "train":
-        raise ConfigError(f"-m: sweeps are for training, not for {command}")
+    if found.multirun and command not in SWEEPS:
+        raise ConfigError(f"-m: sweeps are for {' and '.join(SWEEPS)}, not for {command}")
     # only the module of the command: help and zoo answer without torch
-    module = import_module(SWEEP if found.multirun else COMMANDS[command])
+    module = import_module((SWEEPS if found.multirun else COMMANDS)[command])
     code: int = module.run(Arguments(command, tuple(words), found.config_dir, found.multirun, found.cfg))
     return code
 

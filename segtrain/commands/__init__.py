@@ -12,5 +12,5 @@ COMMANDS = {
     "help": "segtrain.commands.help",
 }
 """The module of each command, whose ``run`` is called with the words of the command line."""
-SWEEP = "segtrain.commands.sweep"
-"""That of `train -m`."""
+SWEEPS = {"train": "segtrain.commands.sweep", "eval": "segtrain.commands.evaluate"}
+"""The module of each command with ``-m``."""

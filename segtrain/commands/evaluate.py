@@ -13,7 +13,7 @@ from segtrain.config.overrides import Overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
 from segtrain.config.words import counted
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, DataError
 from segtrain.run.folders import make_folder
 from segtrain.run.opening import open_checkpoint
 from segtrain.terminal.arguments import Arguments, show
@@ -33,19 +33,42 @@ log = logging.getLogger(__name__)
 
 
 def run(arguments: Arguments) -> int:
-    """Run the command; keys that eval.yaml lacks change the run's own config."""
-    own, changes = arguments.overrides.split((*EvalConfig.__dataclass_fields__, "hydra"))
-    check_changes("eval", changes, config_dir=arguments.config_dir)
-    job = compose("eval", own, config_dir=arguments.config_dir).job
+    """Run the command, with ``-m`` for each combination; keys that eval.yaml lacks change the run's own config."""
+    jobs = arguments.overrides.jobs() if arguments.multirun else [(arguments.overrides, ())]
+    parts = [(overrides.split((*EvalConfig.__dataclass_fields__, "hydra")), varied) for overrides, varied in jobs]
+    configs = []
+    for (own, changes), _ in parts:  # mistakes in any are reported before the first is scored
+        check_changes("eval", changes, config_dir=arguments.config_dir)
+        configs.append(compose("eval", own, config_dir=arguments.config_dir).job)
     if arguments.cfg:
-        show(yaml.safe_dump(job, sort_keys=False))
+        show("\n".join(yaml.safe_dump(job, sort_keys=False) for job in configs))
         return 0
-    evaluate_checkpoint(to_config(job, EvalConfig), changes, arguments.config_dir)
+    results: dict[str, Mapping[str, Any]] = {}
+    failed = []
+    for job, ((_, changes), varied) in zip(configs, parts, strict=True):
+        words = " ".join(varied)
+        try:
+            results[words] = evaluate_checkpoint(to_config(job, EvalConfig), changes, arguments.config_dir)
+        except DataError as error:
+            if not arguments.multirun:
+                raise
+            failed.append(f"{words}: {error}")  # the others can be scored
+    if len(results) > 1:
+        show_side_by_side(results)
+    if failed:
+        raise DataError("\n".join(failed))
     return 0
 
 
-def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path | None) -> None:
-    """Score the split, show the table, and write scores.json and the report of the split."""
+def show_side_by_side(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the headline scores of several evaluations, one in a row."""
+    from segtrain.terminal.console import out, table_of_scores
+
+    out.print(table_of_scores(f"{len(results)} evaluations", results))
+
+
+def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path | None) -> Mapping[str, Any]:
+    """Score the split, show the table, and write scores.json and the report of the split; returns the scores."""
     from segtrain.terminal.console import counting, start_logging
 
     start_logging()
@@ -103,6 +126,7 @@ def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path
         keep_operating_point(measures.operating_point(), payload, file, split)
     elif config.eval.curves and split == "val":
         log.info("eval.calibrate=true keeps temperature and thresholds in %s, to be used from then on", file.name)
+    return result.scores
 
 
 def write_results(

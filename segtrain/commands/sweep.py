@@ -2,19 +2,13 @@
 
 import gc
 import logging
-import math
 import sys
 import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from rich.markup import escape
-from rich.table import Table
 
 from segtrain.commands.train import train
 from segtrain.config.compose import compose
@@ -24,34 +18,12 @@ from segtrain.config.spine import check_leaves, to_config
 from segtrain.config.words import quote
 from segtrain.errors import ConfigError, Interrupted, SegtrainError
 from segtrain.run.folders import make_folder, numbered
+from segtrain.run.leaderboard import Job, show_leaderboard
 from segtrain.run.plan import Plan, make_plan
-from segtrain.storage import write_table
 from segtrain.terminal.arguments import Arguments, show
-from segtrain.terminal.console import out, start_logging
+from segtrain.terminal.console import start_logging
 
 log = logging.getLogger(__name__)
-
-_SCORES = ("iou", "iou_imagewise", "f1", "accuracy", "loss")
-
-
-@dataclass
-class Job:
-    """One job of a sweep, numbered from 1: the words that vary, its plan, and its result."""
-
-    number: int
-    varied: tuple[str, ...]
-    plan: Plan
-    scores: dict[str, Any] = field(default_factory=dict)
-    parameters: int | None = None
-    seconds: float | None = None
-    error: str = ""
-
-    def rank(self, monitor: str) -> float:
-        """Return the sort key: the best job first, jobs without a score last."""
-        value = self.scores.get(monitor)
-        if value is None:
-            return math.inf
-        return float(value) if monitor == "loss" else -float(value)
 
 
 def run(arguments: Arguments) -> int:
@@ -73,7 +45,7 @@ def run(arguments: Arguments) -> int:
         log.info("job %d of %d: %s", job.number, len(jobs), " ".join(job.varied))
         run_job(job)
         gc.collect()  # a model and its optimizer refer to each other; the next job needs their memory
-    leaderboard(jobs, monitor, folder / "leaderboard.csv", has_one_loss=has_one_loss)
+    show_leaderboard(jobs, monitor, folder, has_one_loss=has_one_loss)
     failed = [str(job.number) for job in jobs if job.error]
     if failed:
         sys.stderr.write(f"segtrain: {len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; see above\n")
@@ -149,33 +121,3 @@ def run_job(job: Job) -> None:
     except Exception as error:  # a bug, or a device out of memory: the other jobs may still succeed
         job.error = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         log.error("job %d failed:\n%s", job.number, traceback.format_exc())
-
-
-def leaderboard(jobs: Sequence[Job], monitor: str, file: Path, *, has_one_loss: bool) -> None:
-    """Print the jobs from best to worst, and write them as CSV; with losses only if all jobs have the same."""
-    columns = [name for name in dict.fromkeys((monitor, *_SCORES)) if has_one_loss or name != "loss"]
-    table = Table(title=f"{len(jobs)} jobs by val/{monitor}", title_justify="left")
-    for name in ("rank", "job", "varied", *columns, "parameters", "time"):
-        table.add_column(name, justify="left" if name == "varied" else "right", overflow="fold")
-    rows: list[Sequence[object]] = [("rank", "job", "varied", *columns, "parameters", "seconds", "folder", "error")]
-    for place, job in enumerate(sorted(jobs, key=lambda job: job.rank(monitor)), 1):
-        values = [job.scores.get(name) for name in columns]
-        named = (place, job.number, " ".join(job.varied))
-        rows.append((*named, *values, job.parameters, _rounded(job.seconds), job.plan.folder, job.error))
-        shown = ["failed" if job.error else f"{value:.4f}" if value is not None else "-" for value in values]
-        table.add_row(*(escape(str(cell)) for cell in named), *shown, _millions(job.parameters), _minutes(job.seconds))
-    write_table(file, rows)
-    out.print(table)
-    log.info("written to %s", file)
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 1)
-
-
-def _millions(parameters: int | None) -> str:
-    return "-" if parameters is None else f"{parameters / 1e6:.2f} M"
-
-
-def _minutes(seconds: float | None) -> str:
-    return "-" if seconds is None else str(timedelta(seconds=round(seconds)))

@@ -157,6 +157,18 @@ def score_table(title: str, scores: Mapping[str, Any]) -> Table:
     return table
 
 
+def table_of_scores(title: str, results: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Lay out the mean scores of several splits or data sets, one in a row."""
+    columns = ("iou", "iou_imagewise", "f1", "accuracy")
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("data", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, scores in results.items():
+        table.add_row(escape(name), *(_score(scores[column]) for column in columns))
+    return table
+
+
 def score_notes(scores: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines for below the table: how it was scored, and the other measures."""
     policy = {"exclude": "left out of means", "one": "counted as 1", "zero": "counted as 0"}[scores["absent_policy"]]

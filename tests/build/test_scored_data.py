@@ -201,3 +201,17 @@ def test_data_that_is_chosen_anew_has_the_classes_and_the_size_of_the_checkpoint
     report = read_report(folder)
     assert (report.class_names, len(report.ids)) == (("background", "square"), 3)
     assert yaml.safe_load(report.about["config"])["data"]["image_size"] == 32
+
+
+def test_several_data_sets_have_a_table_each_and_one_of_them_all(run, tmp_path, capsys):
+    for number, name in enumerate(("day", "night"), 1):
+        write_squares(tmp_path / name, 3 * number, first=20 * number)
+    places = ",".join(str(tmp_path / name) for name in ("day", "night", "nowhere"))
+    assert main(["eval", "-m", f"ckpt={run}", *FAST, f"data.root={places}"]) == 2
+    printed = capsys.readouterr()
+    assert {"day-all", "night-all"} <= scores_of(run).keys()
+    assert "day-all split, 3 images" in printed.out
+    assert "night-all split, 6 images" in printed.out
+    assert "2 evaluations" in printed.out
+    assert f"{tmp_path / 'nowhere'}: no such folder" in printed.err  # named, and the others are scored
+    assert "Traceback" not in printed.err
