@@ -1,5 +1,6 @@
 """Base class of dataset formats with an image file per sample, and a mask that is a file or drawn."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Collection, Sequence
@@ -18,6 +19,7 @@ from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.listing import Listing, Pair, size_drawn
+from segtrain.data.files.memory import recall, remember
 from segtrain.data.files.stacked_masks import Stacking, read_layers
 from segtrain.data.files.verify import verify_pairs
 from segtrain.data.palette import colours_of
@@ -188,8 +190,21 @@ class PairedSource(Source):
         return np.stack(masks) if self._by_class else masks[0]
 
     def _classes_in(self, samples: Listing, numbers: Sequence[int]) -> list[Collection[int]]:
-        """Return the labels in the mask of each sample, by which to stratify; nothing for a mask that is bad."""
+        """Return the labels in the mask of each sample, by which to stratify; nothing for a mask that is bad.
+
+        Remembered while no mask changes: the facts of each file take seconds to load.
+        """
         chosen = samples.take(numbers)
+        fingerprint = fingerprint_masks(chosen, self._labels)
+        key = hashlib.sha256(f"{fingerprint} {self._by_class} {self.stacking}".encode()).hexdigest()
+        known: list[list[int]] | None = recall("classes", key) if fingerprint else None
+        if known is None:
+            known = [sorted(labels) for labels in self._look_for_classes(chosen)]
+            if fingerprint:
+                remember("classes", key, known)
+        return list(known)
+
+    def _look_for_classes(self, chosen: Listing) -> list[Collection[int]]:
         inspector = Inspector(
             chosen.files(), channels=self.channels, max_pixels=self._max_pixels, stacking=self.stacking
         )
