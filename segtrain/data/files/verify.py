@@ -6,11 +6,12 @@ It is the cheap part of `segtrain check`: what can be told without decoding ever
 import hashlib
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from segtrain.data.doctor.finding import MOST, Finding, Level, first_few
 from segtrain.data.doctor.image_checks import odd_channels, odd_range, odd_types
-from segtrain.data.doctor.looking import Looked, look_at_pairs
+from segtrain.data.doctor.looking import Looked, in_threads, look_at
 from segtrain.data.doctor.mask_checks import (
     coloured_masks,
     lossy_masks,
@@ -78,7 +79,7 @@ def _look(
 ) -> dict[str, list[Any]]:
     """Look into all files; returns remarks, the values that the masks of each class hold, and the bad pairs."""
     inspector = Inspector(pairs.files(), channels=channels, max_pixels=max_pixels, stacking=stacking)
-    looked = look_at_pairs(pairs, inspector, by_colour=labels.by_colour)
+    looked = in_threads(partial(look_at, inspector=inspector, by_colour=labels.by_colour), pairs)
     said: list[tuple[Level, str]] = []
     bad = [number for number, each in enumerate(looked) if skip and each.fatal()]
     if bad:

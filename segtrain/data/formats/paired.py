@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from segtrain.config.signature import Range
 from segtrain.data.doctor.looking import wrong_size
+from segtrain.data.doctor.subject import Subject
 from segtrain.data.files.division import Division, divide
 from segtrain.data.files.drawings import Drawing, OnBad
 from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_mask
@@ -132,6 +133,20 @@ class PairedSource(Source):
             absent = [name for name, values in zip(self.class_names, held, strict=True) if self._labels.absent(values)]
         if absent:
             log.warning("no mask for %s holds %s", self._split, listing(absent))
+
+    def subject(self) -> Subject:
+        """Return what the doctor of data looks at: the pairs of the split, and what their values mean."""
+        return Subject(
+            split=self._split,
+            pairs=self.pairs.take([number for number, name in enumerate(self.ids) if name not in self.unchecked]),
+            labels=self._labels,
+            class_names=self.class_names,
+            by_class=self._by_class,
+            channels=self.channels,
+            value_range=self.value_range,
+            max_pixels=self._max_pixels,
+            stacking=self.stacking,
+        )
 
     def _leave_out(self, numbers: Collection[int]) -> None:
         """Remove the samples of these numbers."""
