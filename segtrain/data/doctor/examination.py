@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,12 +68,11 @@ def _examine_split(subject: Subject, on_pair: Callable[[], None]) -> list[Examin
     # the one of training: what this finds, a training over the same folders need not look for again
     limits: dict[str, Any] = {"channels": subject.channels, "max_pixels": subject.max_pixels}
     inspector = Inspector(subject.pairs.files(), stacking=subject.stacking, **limits)
-    look_into = partial(content_of, inspector, **limits)
 
     def look(number: int) -> Examined:
         looked = look_at(subject.pairs[number], inspector, by_colour=subject.labels.by_colour)
         try:
-            content = look_into(looked.pair.image) if looked.image else None
+            content = content_of(inspector, looked.pair.image, **limits) if looked.image else None
         except DataError as error:
             damaged = Finding.of_error(error, looked.pair.image)
             return Examined(looked._replace(image=None, findings=(*looked.findings, damaged)))
