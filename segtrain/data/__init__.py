@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segtrain.data.formats.camvid import CamVid
+    from segtrain.data.formats.coco import Coco
     from segtrain.data.formats.folder import Folder
     from segtrain.data.formats.oxford_pets import OxfordPets
     from segtrain.data.formats.shapes import Shapes
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 _LAZY = {
     "Augment": "loading.augment",
     "CamVid": "formats.camvid",
+    "Coco": "formats.coco",
     "Folder": "formats.folder",
     "OxfordPets": "formats.oxford_pets",
     "RawSample": "sample",
     "Shapes": "formats.shapes",
     "Source": "sample",
 }
-__all__ = ["Augment", "CamVid", "Folder", "OxfordPets", "RawSample", "Shapes", "Source"]
+__all__ = ["Augment", "CamVid", "Coco", "Folder", "OxfordPets", "RawSample", "Shapes", "Source"]
 
 
 def __getattr__(name: str) -> Any:

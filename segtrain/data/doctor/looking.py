@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from segtrain.data.doctor.finding import Finding, Level
 from segtrain.data.files.drawings import Drawing
@@ -13,8 +13,8 @@ from segtrain.data.files.inspection import ImageFacts, Inspector, MaskFacts
 from segtrain.data.files.listing import Pair, size_drawn
 from segtrain.errors import DataError
 
-T = TypeVar("T")
-R = TypeVar("R")
+ANNOTATION = "annotation"
+"""The kind of a finding on one annotation, whose others are drawn."""
 
 
 class Looked(NamedTuple):
@@ -38,23 +38,22 @@ class Looked(NamedTuple):
         each = zip(self.pair.masks, self.masks, strict=False)
         return [(file, facts) for file, facts in each if isinstance(file, Path) and facts is not None]
 
-    def drawn(self) -> list[tuple[Path, MaskFacts]]:
-        """List the masks that can be judged, and those that are drawn, each of these by the file of its image."""
-        each = zip(self.pair.masks, self.masks, strict=False)
-        return [(file if isinstance(file, Path) else self.pair.image, facts) for file, facts in each if facts]
 
+def look_at_pairs(
+    pairs: Sequence[Pair], inspector: Inspector, *, by_colour: bool, on_pair: Callable[[], None] = lambda: None
+) -> list[Looked]:
+    """Look into the files of every pair, in their order; ``on_pair`` is called after each."""
 
-def in_threads(function: Callable[[T], R], items: Sequence[T], on_item: Callable[[], None] = lambda: None) -> list[R]:
-    """Apply a function to every item, in a thread per core; ``on_item`` is called after each."""
-    found = []
+    def look(pair: Pair) -> Looked:
+        looked = _look(pair, inspector, by_colour=by_colour)
+        on_pair()
+        return looked
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads do: decoding releases the GIL
-        for result in pool.map(function, items):
-            on_item()
-            found.append(result)
-    return found
+        return list(pool.map(look, pairs))
 
 
-def look_at(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
+def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
     """Inspect the files of a pair; collects problems instead of raising them."""
     findings: list[Finding] = []
     coloured: list[Path] = []
@@ -98,7 +97,7 @@ def _look_at_drawing(
         return None, [Finding.of_error(error, drawing.path)]
     level: Level = "fatal" if drawing.on_bad == "error" else "warning"
     remedy = "correct it, or leave it out with data.on_bad=skip" if drawing.on_bad == "error" else "it is left out"
-    return facts, [Finding(level, "annotation", (drawing.path, image), problem, remedy) for problem in facts.problems]
+    return facts, [Finding(level, ANNOTATION, (drawing.path, image), problem, remedy) for problem in facts.problems]
 
 
 def wrong_size(mask: Path, mask_size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> Finding:

@@ -3,15 +3,12 @@
 It is the cheap part of `segtrain check`: what can be told without decoding every image in full.
 """
 
-import hashlib
 import logging
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
-from segtrain.data.doctor.finding import MOST, Finding, Level, first_few
+from segtrain.data.doctor.finding import MOST, Finding, first_few
 from segtrain.data.doctor.image_checks import odd_channels, odd_range, odd_types
-from segtrain.data.doctor.looking import Looked, in_threads, look_at
+from segtrain.data.doctor.looking import ANNOTATION, Looked, look_at_pairs
 from segtrain.data.doctor.mask_checks import (
     coloured_masks,
     lossy_masks,
@@ -23,20 +20,17 @@ from segtrain.data.doctor.mask_checks import (
 from segtrain.data.files.images import MAX_PIXELS
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import LabelMap
-from segtrain.data.files.listing import Listing
-from segtrain.data.files.memory import recall, remember
+from segtrain.data.files.listing import Pair
 from segtrain.data.files.stacked_masks import Stacking
-from segtrain.data.files.stamps import digest_of
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1  # part of the key of an outcome: raise it when checks change, and old outcomes are not found
 _LOGGED = {"warning": logging.WARNING, "note": logging.INFO}
 
 
 def verify_pairs(
-    pairs: Listing,
+    pairs: Sequence[Pair],
     labels: LabelMap,
     class_names: Sequence[str],
     *,
@@ -50,41 +44,14 @@ def verify_pairs(
 
     Raises one `DataError` with a line for each problem. With ``skip``, pairs of unusable files are
     warned of instead; their numbers are returned. ``stacking`` says how a file holds all classes.
-    An outcome without problems is remembered: while no file changes, the next call asks for nothing but
-    their sizes and times.
     """
-    stamps = digest_of(pairs.files(), pairs.drawing_stamps())  # before the look: what changes during it counts
-    options = [labels.by_colour, labels.label_names, class_names, channels, value_range, max_pixels, stacking, skip]
-    key = hashlib.sha256(f"{_FORMAT} {stamps} {options}".encode() + labels.table.tobytes()).hexdigest()
-    outcome = None if stamps is None else recall("verified", key)
-    if outcome is None:
-        outcome = _look(pairs, labels, class_names, channels, value_range, max_pixels, stacking, skip=skip)
-        if stamps is not None:
-            remember("verified", key, outcome)
-    for level, text in outcome["remarks"]:
-        log.log(_LOGGED[level], "%s", text)
-    return [set(values) for values in outcome["held"]], outcome["bad"]
-
-
-def _look(
-    pairs: Listing,
-    labels: LabelMap,
-    class_names: Sequence[str],
-    channels: int,
-    value_range: tuple[float, float] | None,
-    max_pixels: int,
-    stacking: Stacking | None,
-    *,
-    skip: bool,
-) -> dict[str, list[Any]]:
-    """Look into all files; returns remarks, the values that the masks of each class hold, and the bad pairs."""
-    inspector = Inspector(pairs.files(), channels=channels, max_pixels=max_pixels, stacking=stacking)
-    looked = in_threads(partial(look_at, inspector=inspector, by_colour=labels.by_colour), pairs)
-    said: list[tuple[Level, str]] = []
+    files = (str(file) for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
+    inspector = Inspector(files, channels=channels, max_pixels=max_pixels, stacking=stacking)
+    looked = look_at_pairs(pairs, inspector, by_colour=labels.by_colour)
     bad = [number for number, each in enumerate(looked) if skip and each.fatal()]
     if bad:
         lines = [str(finding) for number in bad for finding in looked[number].fatal()]
-        said = [("warning", "\n".join([f"{len(bad)} of {len(pairs)} samples are left out:", *first_few(lines)]))]
+        log.warning("%d of %d samples are left out:\n%s", len(bad), len(pairs), "\n".join(first_few(lines)))
         looked = [each for number, each in enumerate(looked) if number not in set(bad)]
     of_files, of_masks = problems_of_files(looked, channels), problems_of_masks(looked, inspector, labels, class_names)
     inspector.keep()  # also where it fails: a second try looks into the corrected files alone
@@ -93,8 +60,17 @@ def _look(
         # its own error where it is alone: evaluation rewords a ChannelsError for a checkpoint
         lines = [*first_few(list(map(str, of_files))), *map(str, of_masks)]
         raise only.error if only and only.error else DataError("\n".join(lines))
-    said += [(finding.level, str(finding)) for finding in remarks(looked, labels, ranged=value_range is not None)]
-    return {"remarks": said, "held": [sorted(values) for values in values_by_class(looked)], "bad": bad}
+    _tell_what_is_left_out(looked)
+    for finding in remarks(looked, labels, ranged=value_range is not None):
+        log.log(_LOGGED[finding.level], "%s", finding)
+    return values_by_class(looked), bad
+
+
+def _tell_what_is_left_out(looked: Sequence[Looked]) -> None:
+    """Warn once of all bad annotations that are left out."""
+    lines = [str(finding) for each in looked for finding in each.findings if finding.kind == ANNOTATION]
+    if lines:
+        log.warning("%d annotations are left out:\n%s", len(lines), "\n".join(first_few(lines)))
 
 
 def values_by_class(looked: Sequence[Looked]) -> list[set[int]]:
@@ -129,9 +105,9 @@ def remarks(looked: Sequence[Looked], labels: LabelMap, *, ranged: bool) -> list
     """List what is worth a line though training may start; ``ranged``: black and white are given."""
     masks = [mask for each in looked for mask in each.mask_files()]
     images = [each.image for each in looked if each.image]
-    left_out = [finding for each in looked for finding in each.findings if finding.level != "fatal"]
+    single = [finding for each in looked for finding in each.findings if finding.level != "fatal"]
     return [
-        *left_out[:MOST],
+        *[finding for finding in single if finding.kind != ANNOTATION][:MOST],
         *palette_colours(masks, labels),
         *lossy_masks(masks),
         *([] if ranged else odd_range(images)),

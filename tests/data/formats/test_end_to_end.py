@@ -6,6 +6,7 @@ import pytest
 
 from segtrain.cli import main
 from tests.data.layouts import LAYOUTS
+from tests.data.tool_layouts import TOOLS
 
 TINY = (
     "encoder=test_resnet",
@@ -18,9 +19,12 @@ TINY = (
 )
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+EVERY = {**LAYOUTS, **TOOLS}
+
+
+@pytest.mark.parametrize("layout", EVERY)
 def test_a_format_trains_is_evaluated_and_predicts(layout, here):
-    words = LAYOUTS[layout](here / "data")
+    words = EVERY[layout](here / "data")
     run, masks = here / "run", here / "masks"
     assert main([*words, *TINY, f"hydra.run.dir={run}"]) == 0
     assert main(["eval", str(run), "data.split=val"]) == 0

@@ -1,0 +1,122 @@
+"""Small data sets as annotation tools write them: for each tool, a function of a folder.
+
+Each returns the words that open what it wrote. A scene is blocks of whole pixels, painted in order, so
+that any tool can describe it exactly; `truth` knows its pixels.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tests.data.layouts import SIZE, SPLITS, photo_of, save
+
+CLASSES = ("cat", "dog", "cow")
+
+
+class Block(NamedTuple):
+    """Pixels of one class, 1..3: rows top..bottom, columns left..right, without the last."""
+
+    label: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def corners(self):
+        return [[self.left, self.top], [self.right, self.top], [self.right, self.bottom], [self.left, self.bottom]]
+
+    @property
+    def flat(self):
+        return [number for corner in self.corners for number in corner]
+
+
+def blocks_of(seed):
+    """Three blocks, one for each class, each smaller than those before."""
+    rng = np.random.default_rng(seed)
+    height, width = SIZE
+    found = []
+    for side, label in zip((14, 10, 6), rng.permutation(3) + 1, strict=True):
+        left, top = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+        found.append(Block(int(label), left, top, left + side, top + side))
+    return found
+
+
+def truth(seed):
+    """The pixels of a scene, ``(H, W)`` of uint8."""
+    labels = np.zeros(SIZE, np.uint8)
+    for block in blocks_of(seed):
+        labels[block.top : block.bottom, block.left : block.right] = block.label
+    return labels
+
+
+def scenes():
+    """Yield split, name and seed of each sample."""
+    for number, split in enumerate(SPLITS):
+        for sample in range(SPLITS[split]):
+            yield split, f"{split}_{sample:04d}", 1000 * number + sample
+
+
+def write_photo(path, seed):
+    save(path, photo_of(truth(seed), seed))
+
+
+def column_runs(mask):
+    """Run lengths down the columns, 0 first, as COCO writes a crowd."""
+    flat = mask.T.ravel().astype(int)
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    lengths = np.diff([0, *edges, flat.size]).tolist()
+    return [0, *lengths] if flat[0] else lengths
+
+
+def coco_json(scene_names, suffix=".jpg", ids=(18, 17, 90)):
+    """The object of COCO's JSON for some scenes; categories are neither in order nor without gaps."""
+    data = {"images": [], "annotations": [], "categories": []}
+    data["categories"] = [{"id": ids[n], "name": name, "supercategory": "animal"} for n, name in enumerate(CLASSES)]
+    height, width = SIZE
+    for number, (name, seed) in enumerate(scene_names):
+        image = 500 + number
+        data["images"].append({"id": image, "file_name": f"{name}{suffix}", "height": height, "width": width})
+        for block in blocks_of(seed):
+            box = [block.left, block.top, block.right - block.left, block.bottom - block.top]
+            data["annotations"].append(
+                {
+                    "id": len(data["annotations"]) + 1,
+                    "image_id": image,
+                    "category_id": ids[block.label - 1],
+                    "segmentation": [block.flat],
+                    "area": float(box[2] * box[3]),
+                    "bbox": box,
+                    "iscrowd": 0,
+                }
+            )
+    return data
+
+
+def coco(root: Path) -> list[str]:
+    """As COCO has it: annotations/instances_train2017.json beside train2017/."""
+    for split in SPLITS:
+        named = [(name, seed) for own, name, seed in scenes() if own == split]
+        for name, seed in named:
+            write_photo(root / f"{split}2017" / f"{name}.png", seed)
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / f"annotations/instances_{split}2017.json").write_text(json.dumps(coco_json(named, ".png")))
+    return ["data=coco", f"data.root={root}"]
+
+
+def roboflow(root: Path) -> list[str]:
+    """As Roboflow writes COCO: train/_annotations.coco.json among the images, and a category for the group."""
+    for split in SPLITS:
+        named = [(name, seed) for own, name, seed in scenes() if own == split]
+        folder = root / {"val": "valid"}.get(split, split)
+        for name, seed in named:
+            write_photo(folder / f"{name}.jpg", seed)
+        data = coco_json(named, ids=(1, 2, 3))
+        data["categories"].insert(0, {"id": 0, "name": "animal", "supercategory": "none"})
+        (folder / "_annotations.coco.json").write_text(json.dumps(data))
+    return ["data=coco", f"data.root={root}"]
+
+
+TOOLS = {"coco": coco, "roboflow": roboflow}
