@@ -22,6 +22,9 @@ from segtrain.build.restore import describe
 from segtrain.config.choices import choices
 from segtrain.config.schema import TrainConfig
 from segtrain.config.signature import TARGET
+from segtrain.data.doctor.duplicates import same_files
+from segtrain.data.formats.paired import PairedSource
+from segtrain.data.sample import Source
 from segtrain.errors import ConfigError
 from segtrain.inference.network import Network
 from segtrain.models import (
@@ -81,6 +84,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     optimizer, schedule = build_optimizer(config.optimizer, model, runtime), construct(config.scheduler, "scheduler")
     for source in (train, val):  # last, as it may read every file: nothing quick can fail any more
         source.verify()
+    warn_of_leaks(train, val)
     trainer = Trainer(
         Network(model, runtime),
         task=task,
@@ -98,6 +102,15 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     if resumed is not None:
         resume(trainer, resumed, partial(build_optimizer, runtime=runtime))  # last: it restores random generators
     return trainer
+
+
+def warn_of_leaks(train: Source, val: Source) -> None:
+    """Warn of validation images that are trained on too: `segtrain check` finds those that look the same as well."""
+    subjects = [source.subject() for source in (train, val) if isinstance(source, PairedSource)]
+    leaks = same_files(subjects)
+    if leaks:
+        count = f" ({len(leaks)} of {len(val)} images for val are so)"
+        log.warning("%s%s", leaks[0], count)
 
 
 def refuse_lonely_image(config: TrainConfig, images: int) -> None:

@@ -7,6 +7,7 @@ COMMANDS = {
     "predict": "segtrain.commands.predict",
     "score": "segtrain.commands.score",
     "compare": "segtrain.commands.compare",
+    "check": "segtrain.commands.check",
     "import": "segtrain.commands.import_smp",
     "zoo": "segtrain.commands.zoo",
     "help": "segtrain.commands.help",

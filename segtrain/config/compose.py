@@ -20,7 +20,15 @@ from omegaconf.errors import OmegaConfBaseException
 from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
 from segtrain.config.overrides import Overrides
 from segtrain.config.renamed import current_key, with_current_names
-from segtrain.config.schema import CompareConfig, EvalConfig, ImportConfig, PredictConfig, ScoreConfig, TrainConfig
+from segtrain.config.schema import (
+    CheckConfig,
+    CompareConfig,
+    EvalConfig,
+    ImportConfig,
+    PredictConfig,
+    ScoreConfig,
+    TrainConfig,
+)
 from segtrain.config.signature import MISSING, with_texts
 from segtrain.config.spine import check_spine, key_of
 from segtrain.config.words import with_keys_restored
@@ -32,6 +40,7 @@ log = logging.getLogger(__name__)
 SCHEMAS: Mapping[str, type] = {
     "train": TrainConfig,
     "eval": EvalConfig,
+    "check": CheckConfig,
     "predict": PredictConfig,
     "score": ScoreConfig,
     "compare": CompareConfig,

@@ -193,6 +193,15 @@ class ScoreConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """One examination of a data set, and the report of it."""
+
+    report: Literal["html", "json"] | None
+    output: str
+    pictures: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareConfig:
     """One comparison of two models over the same images."""
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.listing import Listing
 from segtrain.data.files.memory import recall, remember
+from segtrain.data.files.stamps import digest_of
 from segtrain.data.sample import Source
 from segtrain.losses.class_weights import PixelCounts
 from segtrain.task import IGNORE_INDEX
@@ -72,15 +73,5 @@ def fingerprint_masks(samples: Listing, labels: LabelMap) -> str | None:
 
     None where a file cannot be accessed; reading it raises with the reason.
     """
-    # sizes and times instead of contents, so that no file has to be read
-    digest = hashlib.sha256(labels.table.tobytes())
-    try:
-        for file in samples.mask_files():
-            status = os.stat(file)  # noqa: PTH116 - a Path for each of a million files takes seconds
-            path = os.path.abspath(file)  # noqa: PTH100
-            digest.update(os.fsencode(path) + f"\0{status.st_size} {status.st_mtime_ns}\0".encode())
-    except OSError:
-        return None
-    for drawing in samples.drawings():
-        digest.update(f"{drawing.stamp} {drawing.overlap} {drawing.on_bad}\0".encode())
-    return digest.hexdigest()
+    stamps = digest_of(samples.mask_files(), samples.drawing_stamps())
+    return stamps and hashlib.sha256(labels.table.tobytes() + stamps.encode()).hexdigest()

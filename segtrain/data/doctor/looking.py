@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from segtrain.data.doctor.finding import Finding, Level
 from segtrain.data.files.drawings import Drawing
@@ -13,6 +13,8 @@ from segtrain.data.files.inspection import ImageFacts, Inspector, MaskFacts
 from segtrain.data.files.listing import Pair, size_drawn
 from segtrain.errors import DataError
 
+T = TypeVar("T")
+R = TypeVar("R")
 ANNOTATION = "annotation"
 """The kind of a finding on one annotation, whose others are drawn."""
 
@@ -38,22 +40,23 @@ class Looked(NamedTuple):
         each = zip(self.pair.masks, self.masks, strict=False)
         return [(file, facts) for file, facts in each if isinstance(file, Path) and facts is not None]
 
+    def drawn(self) -> list[tuple[Path, MaskFacts]]:
+        """List the masks that can be judged, and those that are drawn, each of these by the file of its image."""
+        each = zip(self.pair.masks, self.masks, strict=False)
+        return [(file if isinstance(file, Path) else self.pair.image, facts) for file, facts in each if facts]
 
-def look_at_pairs(
-    pairs: Sequence[Pair], inspector: Inspector, *, by_colour: bool, on_pair: Callable[[], None] = lambda: None
-) -> list[Looked]:
-    """Look into the files of every pair, in their order; ``on_pair`` is called after each."""
 
-    def look(pair: Pair) -> Looked:
-        looked = _look(pair, inspector, by_colour=by_colour)
-        on_pair()
-        return looked
-
+def in_threads(function: Callable[[T], R], items: Sequence[T], on_item: Callable[[], None] = lambda: None) -> list[R]:
+    """Apply a function to every item, in a thread per core; ``on_item`` is called after each."""
+    found = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads do: decoding releases the GIL
-        return list(pool.map(look, pairs))
+        for result in pool.map(function, items):
+            on_item()
+            found.append(result)
+    return found
 
 
-def _look(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
+def look_at(pair: Pair, inspector: Inspector, *, by_colour: bool) -> Looked:
     """Inspect the files of a pair; collects problems instead of raising them."""
     findings: list[Finding] = []
     coloured: list[Path] = []

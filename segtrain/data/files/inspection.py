@@ -188,7 +188,7 @@ class Inspector:
         """Return `look_into_image` of a file, cached."""
         channels, limit = self._channels, self._max_pixels
         look = partial(look_into_image, path, channels=channels, max_pixels=limit)
-        return ImageFacts(*self._facts(path, "image", lambda: list(look())))
+        return ImageFacts(*self.facts(path, "image", lambda: list(look())))
 
     def mask(self, path: Path, *, by_colour: bool = False, place: int = 0) -> MaskFacts:
         """Return `look_into_mask` of a file, cached; where it holds all classes, of the one at that place."""
@@ -196,13 +196,13 @@ class Inspector:
             return self._layers(path, self._stacking)[place]
         kind = "colours" if by_colour else "mask"
         limit = self._max_pixels
-        found = self._facts(path, kind, lambda: _plain(look_into_mask(path, by_colour=by_colour, max_pixels=limit)))
+        found = self.facts(path, kind, lambda: _plain(look_into_mask(path, by_colour=by_colour, max_pixels=limit)))
         return _mask_facts(found)
 
     def drawing(self, drawing: Drawing, size: tuple[int, int]) -> MaskFacts:
         """Return `look_into_drawing` of a mask for an image of that ``(H, W)``, cached."""
         kind = f"drawing {drawing.stamp} {size} {drawing.overlap}"
-        return _mask_facts(self._facts(drawing.path, kind, lambda: _plain(look_into_drawing(drawing, size))))
+        return _mask_facts(self.facts(drawing.path, kind, lambda: _plain(look_into_drawing(drawing, size))))
 
     def _layers(self, path: Path, stacking: Stacking) -> list[MaskFacts]:
         """Inspect the masks of all classes in one file, cached: 0 and 1 are their values."""
@@ -211,11 +211,12 @@ class Inspector:
             layers = read_layers(path, stacking, max_pixels=self._max_pixels)  # (C, H, W)
             return [list(layers.shape[1:]), [int(ones) for ones in layers.sum(axis=(1, 2), dtype=np.int64)]]
 
-        (height, width), ones = self._facts(path, f"{stacking.encoding} {len(stacking.class_names)}", look)
+        (height, width), ones = self.facts(path, f"{stacking.encoding} {len(stacking.class_names)}", look)
         pairs = [{0: height * width - count, 1: count} for count in ones]
         return [MaskFacts((height, width), {value: n for value, n in pair.items() if n}, {}) for pair in pairs]
 
-    def _facts(self, path: Path, kind: str, look: Callable[[], list[Any]]) -> list[Any]:
+    def facts(self, path: Path, kind: str, look: Callable[[], list[Any]]) -> list[Any]:
+        """Return facts of one kind on a file: those cached, unless it changed, or else what ``look`` returns."""
         name = f"{kind} {path.absolute()}"
         stamp = [] if kind.startswith("drawing") else _stamp(path)  # drawings have their own, in their name
         known = self._found.get(name) or self._known.get(name)

@@ -126,6 +126,10 @@ class Listing(Sequence[Pair]):
         for column in self.masks:
             yield from (mask for mask in column if isinstance(mask, Drawing))
 
+    def drawing_stamps(self) -> Iterator[str]:
+        """Yield for each mask that is drawn a text that changes whenever the mask does."""
+        return (f"{drawing.stamp} {drawing.overlap} {drawing.on_bad}" for drawing in self.drawings())
+
 
 def _taken(column: Sequence[T], numbers: Sequence[int]) -> list[T]:
     return [column[number] for number in numbers]

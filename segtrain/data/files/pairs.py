@@ -8,7 +8,7 @@ from pathlib import Path
 from segtrain.data.files.labels import listing
 from segtrain.data.files.listing import Pair
 from segtrain.data.files.name_patterns import ALIKE, SHARED, NamePatterns, name_remedy, shared_name
-from segtrain.data.files.walk import SUFFIXES, find_images, folders_in
+from segtrain.data.files.walk import SUFFIXES, folders_in, image_names
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -121,8 +121,9 @@ def find_files(folder: Path, pattern: str = SHARED, *, but: Collection[Path] = (
     found: dict[str, Path] = {}
     others: list[str] = []
     taken = set(but)
-    for path in find_images(folder):
-        name = shared_name(stem(path, folder), pattern)
+    for below in image_names(folder):  # text and not paths, which take ten times as long
+        name = shared_name(_without_suffix(below), pattern)
+        path = folder / below
         if path in taken:
             continue
         if name is None:
@@ -138,5 +139,10 @@ def find_files(folder: Path, pattern: str = SHARED, *, but: Collection[Path] = (
 
 def stem(path: Path, folder: Path) -> str:
     """Return the path below a folder without suffix, normalized to NFC."""
+    return _without_suffix(path.relative_to(folder).as_posix())
+
+
+def _without_suffix(path: str) -> str:
     # macOS stores accented letters as two code points, which would not match a mask from elsewhere
-    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+    before, dot, after = path.rpartition(".")
+    return unicodedata.normalize("NFC", before if dot and "/" not in after else path)

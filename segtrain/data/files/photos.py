@@ -8,6 +8,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from segtrain.data.files.jpeg import decode_sound_jpeg
 from segtrain.data.files.orientation import orientation_of
 from segtrain.data.files.stored import Colours, Request, Stored
 from segtrain.data.sample import Pixels
@@ -52,11 +53,11 @@ def _photo(request: Request) -> Pixels:
 
 def _mask(request: Request) -> tuple[Pixels, Colours | None]:
     """Decode the values of a mask; returns them and the palette, None without one."""
-    if _is_wide_png(request.data):
-        wide = decode_with_opencv(request.data)
-        if wide is not None:
-            request.admit(wide.shape[:2])
-            return wide, None
+    if _is_wide_png(request.data) or (_is_gray_png(request.data) and _has_end(request.data)):
+        stored = decode_with_opencv(request.data)  # of gray, quicker too
+        if stored is not None and (_is_wide_png(request.data) or stored.ndim == 2):
+            request.admit(stored.shape[:2])
+            return stored, None
     # Pillow and not OpenCV, which would turn palette indices into colours
     pixels, palette = _decode_with_pillow(request)
     return (pixels // _stretch_of(request.data) if pixels.ndim == 2 else pixels), palette
@@ -100,6 +101,11 @@ def _is_wide_png(data: bytes) -> bool:
     return data[:2] == PNG and data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6")
 
 
+def _is_gray_png(data: bytes) -> bool:
+    """Tell whether a file is a PNG of 8 bits of gray, the usual form of masks."""
+    return data[:2] == PNG and data[24:26] == b"\x08\0"  # IHDR: bit depth, colour type
+
+
 def _stretch_of(data: bytes) -> int:
     """Return the factor by which Pillow scales gray PNGs of 2 or 4 bits to 0..255; 1 for others."""
     is_gray_png = data[:2] == PNG and data[25:26] == b"\0"
@@ -122,6 +128,9 @@ def _moves(data: bytes) -> bool:
 
 def decode_with_opencv(data: bytes) -> Pixels | None:
     """Decode to gray, RGB or RGBA, from OpenCV's BGR; None where OpenCV cannot."""
+    quick = decode_sound_jpeg(data) if data[:2] == JPEG else None
+    if quick is not None:
+        return quick
     try:
         # UNCHANGED keeps 16 bits and alpha, and does not apply the EXIF orientation: `read_image` does
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

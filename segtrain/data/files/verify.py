@@ -3,12 +3,15 @@
 It is the cheap part of `segtrain check`: what can be told without decoding every image in full.
 """
 
+import hashlib
 import logging
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from segtrain.data.doctor.finding import MOST, Finding, first_few
+from segtrain.data.doctor.finding import MOST, Finding, Level, first_few
 from segtrain.data.doctor.image_checks import odd_channels, odd_range, odd_types
-from segtrain.data.doctor.looking import ANNOTATION, Looked, look_at_pairs
+from segtrain.data.doctor.looking import ANNOTATION, Looked, in_threads, look_at
 from segtrain.data.doctor.mask_checks import (
     coloured_masks,
     lossy_masks,
@@ -20,17 +23,20 @@ from segtrain.data.doctor.mask_checks import (
 from segtrain.data.files.images import MAX_PIXELS
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import LabelMap
-from segtrain.data.files.listing import Pair
+from segtrain.data.files.listing import Listing
+from segtrain.data.files.memory import recall, remember
 from segtrain.data.files.stacked_masks import Stacking
+from segtrain.data.files.stamps import digest_of
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
 
+_FORMAT = 1  # part of the key of an outcome: raise it when checks change, and old outcomes are not found
 _LOGGED = {"warning": logging.WARNING, "note": logging.INFO}
 
 
 def verify_pairs(
-    pairs: Sequence[Pair],
+    pairs: Listing,
     labels: LabelMap,
     class_names: Sequence[str],
     *,
@@ -44,14 +50,41 @@ def verify_pairs(
 
     Raises one `DataError` with a line for each problem. With ``skip``, pairs of unusable files are
     warned of instead; their numbers are returned. ``stacking`` says how a file holds all classes.
+    An outcome without problems is remembered: while no file changes, the next call asks for nothing but
+    their sizes and times.
     """
-    files = (str(file) for pair in pairs for file in (pair.image, *pair.masks) if file is not None)
-    inspector = Inspector(files, channels=channels, max_pixels=max_pixels, stacking=stacking)
-    looked = look_at_pairs(pairs, inspector, by_colour=labels.by_colour)
+    stamps = digest_of(pairs.files(), pairs.drawing_stamps())  # before the look: what changes during it counts
+    options = [labels.by_colour, labels.label_names, class_names, channels, value_range, max_pixels, stacking, skip]
+    key = hashlib.sha256(f"{_FORMAT} {stamps} {options}".encode() + labels.table.tobytes()).hexdigest()
+    outcome = None if stamps is None else recall("verified", key)
+    if outcome is None:
+        outcome = _look(pairs, labels, class_names, channels, value_range, max_pixels, stacking, skip=skip)
+        if stamps is not None:
+            remember("verified", key, outcome)
+    for level, text in outcome["remarks"]:
+        log.log(_LOGGED[level], "%s", text)
+    return [set(values) for values in outcome["held"]], outcome["bad"]
+
+
+def _look(
+    pairs: Listing,
+    labels: LabelMap,
+    class_names: Sequence[str],
+    channels: int,
+    value_range: tuple[float, float] | None,
+    max_pixels: int,
+    stacking: Stacking | None,
+    *,
+    skip: bool,
+) -> dict[str, list[Any]]:
+    """Look into all files; returns remarks, the values that the masks of each class hold, and the bad pairs."""
+    inspector = Inspector(pairs.files(), channels=channels, max_pixels=max_pixels, stacking=stacking)
+    looked = in_threads(partial(look_at, inspector=inspector, by_colour=labels.by_colour), pairs)
+    said: list[tuple[Level, str]] = []
     bad = [number for number, each in enumerate(looked) if skip and each.fatal()]
     if bad:
         lines = [str(finding) for number in bad for finding in looked[number].fatal()]
-        log.warning("%d of %d samples are left out:\n%s", len(bad), len(pairs), "\n".join(first_few(lines)))
+        said = [("warning", "\n".join([f"{len(bad)} of {len(pairs)} samples are left out:", *first_few(lines)]))]
         looked = [each for number, each in enumerate(looked) if number not in set(bad)]
     of_files, of_masks = problems_of_files(looked, channels), problems_of_masks(looked, inspector, labels, class_names)
     inspector.keep()  # also where it fails: a second try looks into the corrected files alone
@@ -60,17 +93,15 @@ def verify_pairs(
         # its own error where it is alone: evaluation rewords a ChannelsError for a checkpoint
         lines = [*first_few(list(map(str, of_files))), *map(str, of_masks)]
         raise only.error if only and only.error else DataError("\n".join(lines))
-    _tell_what_is_left_out(looked)
-    for finding in remarks(looked, labels, ranged=value_range is not None):
-        log.log(_LOGGED[finding.level], "%s", finding)
-    return values_by_class(looked), bad
+    said += [("warning", line) for line in _left_out(looked)]
+    said += [(finding.level, str(finding)) for finding in remarks(looked, labels, ranged=value_range is not None)]
+    return {"remarks": said, "held": [sorted(values) for values in values_by_class(looked)], "bad": bad}
 
 
-def _tell_what_is_left_out(looked: Sequence[Looked]) -> None:
-    """Warn once of all bad annotations that are left out."""
+def _left_out(looked: Sequence[Looked]) -> list[str]:
+    """Return one text on all bad annotations that are left out; nothing without any."""
     lines = [str(finding) for each in looked for finding in each.findings if finding.kind == ANNOTATION]
-    if lines:
-        log.warning("%d annotations are left out:\n%s", len(lines), "\n".join(first_few(lines)))
+    return ["\n".join([f"{len(lines)} annotations are left out:", *first_few(lines)])] if lines else []
 
 
 def values_by_class(looked: Sequence[Looked]) -> list[set[int]]:

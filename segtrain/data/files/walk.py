@@ -22,19 +22,25 @@ def find_images(folder: Path) -> list[Path]:
     and so are thumbnails of storage devices, and folders that are named like images. Raises
     `DataError` where a folder cannot be read, or a link leads back to a folder around it.
     """
-    found: list[Path] = []
+    return [folder / name for name in image_names(folder)]
+
+
+def image_names(folder: Path) -> list[str]:
+    """List the image files as `find_images` does, by their paths below the folder."""
+    found: list[list[str]] = []  # the parts of each path: a folder's files stand together
     for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
-        here = Path(place)
         folders[:] = [name for name in folders if is_visible(name)]  # in place: os.walk skips the others
         for name in folders:
-            _refuse_loop(here / name)
-        found += [here / name for name in files if is_visible(name) and name.lower().endswith(SUFFIXES)]
-    return sorted(found)
+            _refuse_loop(Path(place, name))
+        parts = list(Path(place).relative_to(folder).parts)
+        found += [[*parts, name] for name in files if is_visible(name) and name.lower().endswith(SUFFIXES)]
+    return ["/".join(parts) for parts in sorted(found)]
 
 
 def folders_in(folder: Path) -> list[str]:
     """List the names of the folders in a folder, sorted, except those that `find_images` leaves out."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and is_visible(entry.name))
+    with os.scandir(folder) as entries:  # tells folders from files without asking for each
+        return sorted(entry.name for entry in entries if is_visible(entry.name) and entry.is_dir())
 
 
 def is_visible(name: str) -> bool:

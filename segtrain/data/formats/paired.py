@@ -1,5 +1,6 @@
 """Base class of dataset formats with an image file per sample, and a mask that is a file or drawn."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Collection, Sequence
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from segtrain.config.signature import Range
 from segtrain.data.doctor.looking import wrong_size
+from segtrain.data.doctor.subject import Subject
 from segtrain.data.files.division import Division, divide
 from segtrain.data.files.drawings import Drawing, OnBad
 from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_mask
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.listing import Listing, Pair, size_drawn
+from segtrain.data.files.memory import recall, remember
 from segtrain.data.files.stacked_masks import Stacking, read_layers
 from segtrain.data.files.verify import verify_pairs
 from segtrain.data.palette import colours_of
@@ -131,6 +134,20 @@ class PairedSource(Source):
         if absent:
             log.warning("no mask for %s holds %s", self._split, listing(absent))
 
+    def subject(self) -> Subject:
+        """Return what the doctor of data looks at: the pairs of the split, and what their values mean."""
+        return Subject(
+            split=self._split,
+            pairs=self.pairs.take([number for number, name in enumerate(self.ids) if name not in self.unchecked]),
+            labels=self._labels,
+            class_names=self.class_names,
+            by_class=self._by_class,
+            channels=self.channels,
+            value_range=self.value_range,
+            max_pixels=self._max_pixels,
+            stacking=self.stacking,
+        )
+
     def _leave_out(self, numbers: Collection[int]) -> None:
         """Remove the samples of these numbers."""
         kept = [number for number in range(len(self)) if number not in numbers]
@@ -188,8 +205,21 @@ class PairedSource(Source):
         return np.stack(masks) if self._by_class else masks[0]
 
     def _classes_in(self, samples: Listing, numbers: Sequence[int]) -> list[Collection[int]]:
-        """Return the labels in the mask of each sample, by which to stratify; nothing for a mask that is bad."""
+        """Return the labels in the mask of each sample, by which to stratify; nothing for a mask that is bad.
+
+        Remembered while no mask changes: the facts of each file take seconds to load.
+        """
         chosen = samples.take(numbers)
+        fingerprint = fingerprint_masks(chosen, self._labels)
+        key = hashlib.sha256(f"{fingerprint} {self._by_class} {self.stacking}".encode()).hexdigest()
+        known: list[list[int]] | None = recall("classes", key) if fingerprint else None
+        if known is None:
+            known = [sorted(labels) for labels in self._look_for_classes(chosen)]
+            if fingerprint:
+                remember("classes", key, known)
+        return list(known)
+
+    def _look_for_classes(self, chosen: Listing) -> list[Collection[int]]:
         inspector = Inspector(
             chosen.files(), channels=self.channels, max_pixels=self._max_pixels, stacking=self.stacking
         )

@@ -73,30 +73,44 @@ def _pair(size: int | Sequence[int]) -> Size:
     return height, width
 
 
-def resize_image(image: Pixels, size: Size) -> Pixels:
-    """Resize an image ``(H, W, C)`` to ``size``; downscaling averages areas, upscaling is bilinear."""
-    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
-    # area averages when shrinking: INTER_LINEAR would skip pixels, and alias
-    return _resize(image, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
 def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Resize a mask ``(H, W)`` or ``(C, H, W)`` to ``size``: each pixel gets the label at its centre."""
     if mask.ndim == 3:
         return np.stack([resize_mask(plane, size) for plane in mask])
+    if mask.shape == size:
+        return mask
     # INTER_NEAREST would be up to half a pixel off the image: it samples corners, not centres
-    return _resize(mask, size, cv2.INTER_NEAREST_EXACT)
+    return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-def _resize(pixels: Pixels, size: Size, interpolation: int) -> Pixels:
+def resize_image(pixels: Pixels, size: Size) -> Pixels:
+    """Resize an image ``(H, W, C)`` to ``size``, without aliasing where it shrinks.
+
+    8 bits by torch's antialiased bilinear, as Pillow's ``BILINEAR``, at three times the speed of
+    OpenCV's area averages, which take the other dtypes: torch would widen these to four bytes.
+    """
     if pixels.shape[:2] == size:
         return pixels
-    if pixels.ndim == 3 and pixels.shape[2] > 4:  # INTER_AREA takes at most 4 channels
+    if pixels.dtype != np.uint8:
+        return _resize_by_area(pixels, size)
+    # torch warns of read-only memory, and takes no negative strides
+    source = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]  # (1, C, h, w)
+    resized = torch.empty(*size, pixels.shape[2], dtype=torch.uint8)
+    # what `interpolate` calls, which would return a single image with its channels first, to be copied once more
+    antialiased = torch.ops.aten._upsample_bilinear2d_aa.out
+    antialiased(source, list(size), False, None, None, out=resized.permute(2, 0, 1)[None])  # False: corners not aligned
+    return resized.numpy()
+
+
+def _resize_by_area(pixels: Pixels, size: Size) -> Pixels:
+    if pixels.shape[2] > 4:  # INTER_AREA takes at most 4 channels
         groups = [pixels[..., first : first + 4] for first in range(0, pixels.shape[2], 4)]
-        resized_groups = [_resize(np.ascontiguousarray(group), size, interpolation) for group in groups]
-        return np.concatenate(resized_groups, axis=2)
+        return np.concatenate([_resize_by_area(np.ascontiguousarray(group), size) for group in groups], axis=2)
+    shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
+    # area averages when shrinking: INTER_LINEAR would skip pixels, and alias
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = cv2.resize(pixels, size[::-1], interpolation=interpolation)  # takes (width, height)
-    return resized.reshape(*size, *pixels.shape[2:])  # OpenCV drops a channel axis of length 1
+    return resized.reshape(*size, pixels.shape[2])  # OpenCV drops a channel axis of length 1
 
 
 class Pipeline:

@@ -203,3 +203,33 @@ def test_images_and_masks_that_are_swapped_are_told_so(tmp_path, suffix):
     assert "the images few values (0, 1) as masks do; are data.images and data.masks swapped?" in message
     assert "\n" not in message
     open_folder(tmp_path, **ALL).verify()
+
+
+def test_an_outcome_is_remembered_until_a_file_or_an_option_changes(tmp_path, monkeypatch):
+    for name in "abc":
+        write_pair(tmp_path, name, size=(160, 192))
+    looks = []
+    real = inspection.look_into_image
+    monkeypatch.setattr(
+        inspection, "look_into_image", lambda path, **options: looks.append(path) or real(path, **options)
+    )
+    monkeypatch.setattr(inspection, "recall", lambda *_: None)  # the facts of each file are not remembered here
+    for _ in range(2):
+        open_folder(tmp_path, **ALL).verify()
+    assert len(looks) == 3, "the second look asks for no file's content"
+    write_pair(tmp_path, "b", size=(80, 96))
+    open_folder(tmp_path, **ALL).verify()
+    assert len(looks) == 6
+    (tmp_path / "images/b.jpg").write_bytes(b"damaged")
+    assert "b.jpg" in problem(tmp_path, **ALL)
+    assert "b.jpg" in problem(tmp_path, **ALL), "an outcome with problems is not remembered"
+
+
+def test_warnings_are_given_at_every_start(tmp_path, caplog):
+    write_pair(tmp_path, "a", size=(160, 192))
+    (tmp_path / "images/a.jpg").unlink()
+    cv2.imwrite(str(tmp_path / "images/a.png"), np.full((160, 192, 3), 900, np.uint16))
+    for _ in range(2):
+        caplog.clear()
+        open_folder(tmp_path, **ALL).verify()
+        assert "data.value_range=[0,1023]" in caplog.text

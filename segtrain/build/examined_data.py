@@ -1,0 +1,71 @@
+"""The data of a config as the doctor looks at it: every split that can be opened, and why others cannot."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from segtrain.build.parts import open_source
+from segtrain.config.schema import Split, TrainConfig
+from segtrain.config.signature import TARGET, locate
+from segtrain.data.doctor.finding import Finding
+from segtrain.data.doctor.subject import Subject
+from segtrain.data.formats.paired import PairedSource
+from segtrain.data.sample import Source
+from segtrain.errors import ConfigError, DataError
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class Opened(NamedTuple):
+    """The splits of a data set that could be opened, by name, and findings on the others."""
+
+    sources: dict[Split, PairedSource]
+    findings: list[Finding]
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """What the doctor looks at in each split."""
+        return [source.subject() for source in self.sources.values()]
+
+
+def open_splits(config: TrainConfig) -> Opened:
+    """Open training, validation and, where there are any, test images.
+
+    Raises `ConfigError` for wrong options, and `DataError` where the root is no folder.
+    """
+    root = config.data.leaf.get("root")
+    if root is not None and not Path(str(root)).expanduser().is_dir():
+        raise DataError(f"data.root={root}: no such folder, expected that of the data; correct it")
+    sources: dict[Split, PairedSource] = {}
+    lines: dict[str, Finding] = {}  # a problem that two splits have is one
+    there = splits_there(config)
+    for split in SPLITS:
+        try:
+            sources[split] = _with_files(open_source(config, split))
+        except ConfigError:
+            raise
+        except DataError as error:
+            if split != "test" or (there and split in there):
+                lines.update((line, _finding(line)) for line in str(error).splitlines())
+    return Opened(sources, list(lines.values()))
+
+
+def _with_files(source: Source) -> PairedSource:
+    """Return a source that has files; raises `ConfigError` for any other."""
+    if not isinstance(source, PairedSource):
+        name = type(source).__name__
+        raise ConfigError(f"data: {name} has no files to look into, expected images and masks; choose another data=...")
+    return source
+
+
+def splits_there(config: TrainConfig) -> Collection[str] | None:
+    """Return the splits that the data is divided into; None for formats with splits of their own."""
+    kind = locate(config.data.leaf[TARGET], "data")
+    there: Collection[str] | None = kind.splits_in(config.data.leaf) if hasattr(kind, "splits_in") else None
+    return there
+
+
+def _finding(line: str) -> Finding:
+    """Turn a line of an error on the layout into a finding; it begins with the file where there is one."""
+    place = Path(line.partition(": ")[0])
+    return Finding.of_error(DataError(line, kind="layout"), *([place] if place.exists() else []))

@@ -1,0 +1,116 @@
+"""`segtrain check` from its command line: exit codes, what it prints, and the reports."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segtrain.cli import main
+from tests.data.doctor.copies import CLASSES, make_folder
+
+
+@pytest.fixture
+def clean(tmp_path):
+    make_folder(tmp_path / "clean")
+    return tmp_path / "clean"
+
+
+def check(root, *words):
+    return main(["check", "data=folder", f"data.root={root}", f"data.classes=[{','.join(CLASSES)}]", *words])
+
+
+def test_clean_data_has_numbers_and_no_findings(clean, capsys):
+    assert check(clean) == 0
+    said = capsys.readouterr().out
+    assert "train: 6 images, of 64x48 pixels" in said
+    assert "val: 3 images" in said
+    assert re.search(r"road +│ +\d\d\.\d\d% │ 6 of 6", said)
+    assert "bands of the training images, where white is 1: mean 0." in said
+    assert "nothing fatal, 0 warnings, 0 notes" in said
+
+
+def test_a_fatal_finding_exits_with_1_and_names_file_and_remedy(clean, capsys):
+    image = clean / "images/train/n1.png"
+    image.write_bytes(image.read_bytes()[:-40])
+    assert check(clean) == 1
+    said = capsys.readouterr().out
+    assert f"fatal: unreadable: {image}: cannot be decoded: " in said
+    assert "restore or remove it" in said
+
+
+def test_wrong_input_exits_with_2(clean, refused, monkeypatch):
+    (line,) = refused("check", "data=folder", f"data.root={clean}/no", "data.classes=[cat]")
+    assert line.endswith("no: no such folder, expected that of the data; correct it")
+    (line,) = refused("check", "data=folder", f"data.root={clean}", "data.classes=[cat]", "data.rot=1")
+    assert "data.rot: unknown key" in line
+    (line,) = refused("check", "data=shapes")
+    assert "has no files to look into" in line
+
+
+def test_many_findings_of_one_kind_are_one_line_and_json_has_all(clean, tmp_path, capsys):
+    for number in range(6):
+        path = clean / f"images/train/n{number}.png"
+        path.write_bytes(b"no image")
+    assert check(clean, "report=json", f"output={tmp_path}/out") == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("fatal: unreadable")]
+    assert len(lines) == 1
+    assert "(and 5 more of this kind: " in lines[0]
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert [each["kind"] for each in report["findings"]] == ["unreadable"] * 6
+    assert report["fatal"] is True
+    assert not (tmp_path / "out/report.html").exists()
+
+
+def test_the_json_has_every_number(clean, tmp_path):
+    assert check(clean, "report=json", f"output={tmp_path}/out") == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    masks = [np.asarray(Image.open(file)) for file in sorted((clean / "masks/train").iterdir())]
+    split = report["splits"]["train"]
+    assert split["classes"]["car"]["pixels"] == sum(int((mask == 2).sum()) for mask in masks)
+    images = [np.asarray(Image.open(file)) for file in sorted((clean / "images/train").iterdir())]
+    assert split["bands"]["mean"] == pytest.approx(np.mean(images, axis=(0, 1, 2)) / 255)
+    assert split["bands"]["std"] == pytest.approx(np.std(images, axis=(0, 1, 2)) / 255)
+
+
+def test_the_gallery_is_one_file_with_pictures_for_light_and_dark(clean, tmp_path):
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(clean / "masks/train/n1.png")
+    (clean / "images/train/n2.png").write_bytes(b"no image")
+    assert check(clean, "report=html", f"output={tmp_path}/out") == 1
+    page = (tmp_path / "out/report.html").read_text()
+    assert page.count('<img src="data:image/jpeg;base64,') >= 2
+    assert re.findall(r"(?:https?:)?//[\w.]+", re.sub(r"base64,[\w+/=]+", "", page)) == []  # nothing is fetched
+    assert "prefers-color-scheme: dark" in page
+    assert "n2.png" in page
+    assert "nothing is drawn in it" in page
+
+
+def test_the_gallery_shows_names_with_markup_as_they_are(tmp_path):
+    make_folder(tmp_path / "a<b>&c")
+    (tmp_path / "a<b>&c/images/train/n2.png").write_bytes(b"no image")
+    assert check(f"'{tmp_path}/a<b>&c'", "report=html", f"output={tmp_path}/out") == 1
+    page = (tmp_path / "out/report.html").read_text()
+    assert "a&lt;b&gt;&amp;c" in page
+    assert "a<b>" not in page
+
+
+def test_cfg_shows_the_keys_of_the_check_and_of_the_data(clean, capsys):
+    assert main(["check", "data=folder", f"data.root={clean}", "data.classes=[cat]", "--cfg", "job"]) == 0
+    said = capsys.readouterr().out
+    assert "report: null" in said
+    assert f"root: {clean}" in said
+
+
+def test_files_that_did_not_change_are_not_read_again(clean, monkeypatch):
+    from segtrain.data.doctor import content
+
+    check(clean)
+    looked = []
+    look = content.look_into_content
+    monkeypatch.setattr(content, "look_into_content", lambda path, **_: looked.append(path.name) or look(path))
+    check(clean)
+    assert looked == []
+    Image.fromarray(np.full((48, 64, 3), 9, np.uint8)).save(clean / "images/val/m1.png")
+    check(clean)
+    assert looked == ["m1.png"]
