@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from segtrain.config.schema import Leaf, OptimizerConfig, Split, TrainConfig
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
-from segtrain.data.class_index import ClassIndex, class_index
 from segtrain.data.loading.augment import Augment
 from segtrain.data.loading.composition import Composition, refuse_mixed_labels
 from segtrain.data.loading.dataset import AugmentedDataset, OwnSizeDataset
@@ -88,20 +87,7 @@ def build_feed(
     config: TrainConfig, source: Source, runtime: Runtime, *, training: bool, own_size: bool = False
 ) -> Feed:
     """Combine a split with transforms and loader; ``own_size`` adds the original masks, to score at their size."""
-    augment: Augment = construct(config.augment, "augment")
-    pipeline = Pipeline(build_fitting(config), augment.transforms if training else ())
-    seed, limit = config.seed, config.data.limit
-    dataset = (
-        OwnSizeDataset(source, pipeline, seed=seed, limit=limit)
-        if own_size
-        else AugmentedDataset(source, pipeline, seed=seed, limit=limit, cache_mb=config.data.cache_mb)
-    )
-    weights = None
-    if training:
-        index = cache(lambda: class_index(source).subset(dataset.indices))  # once, and only if something asks
-        dataset.composition = build_composition(augment, dataset, index)
-        weights = sampling_weights(config, dataset, index)
-    dataset.suit_pipeline()
+    dataset = build_dataset(config, source, training=training, own_size=own_size)
     return Feed(
         dataset,
         batch_size=config.data.batch_size,
@@ -109,31 +95,37 @@ def build_feed(
         training=training,
         num_workers=config.data.num_workers,
         pin_memory=runtime.device.type == "cuda",
-        weights=weights,
+        weights=sampling_weights(config, dataset) if training else None,
     )
 
 
-def build_composition(
-    augment: Augment, dataset: AugmentedDataset, index: Callable[[], ClassIndex]
-) -> Composition | None:
-    """Build what crops and mixes training images; None where they stay whole."""
-    if not augment.crops:
-        return None
-    if dataset.source.image_labels:
-        refuse_mixed_labels(augment)
-    found = index() if augment.needs_class_index else None
-    return Composition(augment, dataset.pipeline.fitting, length=len(dataset), index=found)
+def build_dataset(config: TrainConfig, source: Source, *, training: bool, own_size: bool = False) -> AugmentedDataset:
+    """Build the samples of a split as the model gets them: in training augmented, and crops where those are asked for.
+
+    ``own_size`` is that of `build_feed`.
+    """
+    augment: Augment = construct(config.augment, "augment")
+    pipeline = Pipeline(build_fitting(config), augment.transforms if training else ())
+    seed, limit = config.seed, config.data.limit
+    if own_size:
+        return OwnSizeDataset(source, pipeline, seed=seed, limit=limit)
+    dataset = AugmentedDataset(source, pipeline, seed=seed, limit=limit, cache_mb=config.data.cache_mb)
+    dataset.suit_pipeline()
+    if training and augment.crops:
+        if source.image_labels:
+            refuse_mixed_labels(augment)
+        index = dataset.class_index if augment.needs_class_index else None
+        dataset.composition = Composition(augment, pipeline.fitting, length=len(dataset), index=index)
+    return dataset
 
 
-def sampling_weights(
-    config: TrainConfig, dataset: AugmentedDataset, index: Callable[[], ClassIndex]
-) -> NDArray[np.float64] | None:
+def sampling_weights(config: TrainConfig, dataset: AugmentedDataset) -> NDArray[np.float64] | None:
     """Return how often each sample of a training is to be drawn, relative to the others; None: once."""
     sampling = config.data.sampling
     if sampling == "uniform":
         return None
     balanced = sampling == "class_balanced"
-    weights = index().balanced_weights() if balanced else given_weights(dataset.source)[dataset.indices]
+    weights = dataset.class_index.balanced_weights() if balanced else given_weights(dataset.source)[dataset.indices]
     return require_some(weights, sampling)
 
 

@@ -6,6 +6,7 @@ COMMANDS = {
     "resume": "segtrain.commands.resume",
     "predict": "segtrain.commands.predict",
     "score": "segtrain.commands.score",
+    "preview": "segtrain.commands.preview",
     "compare": "segtrain.commands.compare",
     "check": "segtrain.commands.check",
     "import": "segtrain.commands.import_smp",

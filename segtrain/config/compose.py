@@ -26,6 +26,7 @@ from segtrain.config.schema import (
     EvalConfig,
     ImportConfig,
     PredictConfig,
+    PreviewConfig,
     ScoreConfig,
     TrainConfig,
 )
@@ -43,6 +44,7 @@ SCHEMAS: Mapping[str, type] = {
     "check": CheckConfig,
     "predict": PredictConfig,
     "score": ScoreConfig,
+    "preview": PreviewConfig,
     "compare": CompareConfig,
     "import": ImportConfig,
 }

@@ -202,6 +202,16 @@ class CheckConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreviewConfig:
+    """One picture of training images, as they are and as augmentation makes them."""
+
+    output: str
+    count: Count
+    times: Count
+    epoch: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareConfig:
     """One comparison of two models over the same images."""
 

@@ -17,6 +17,7 @@ commands (`segtrain <command> --help` shows its keys)
   eval     score a checkpoint:   segtrain eval outputs/<name>/<time> data.split=test
   predict  masks for images:     segtrain predict outputs/<name>/<time> photos masks
   score    masks of any tool:    segtrain score masks true_masks 'classes=[background,cat,dog]'
+  preview  what training sees:   segtrain preview data=folder data.root=my_photos augment=heavy
   compare  two runs, and how sure it is:  segtrain compare outputs/<name>/<time> outputs/<name>/<time>
   check    what is wrong with data:  segtrain check data=folder data.root=my_photos 'data.classes=[cat,dog]'
   import   a model of segmentation_models_pytorch:   segtrain import saved_folder model.pt

@@ -20,6 +20,7 @@ from segtrain.config.schema import (
     ImportConfig,
     LossConfig,
     PredictConfig,
+    PreviewConfig,
     ScoreConfig,
     TrainConfig,
 )
@@ -106,6 +107,7 @@ def as_yaml(default):
         ("eval", EvalConfig, ["ckpt=run"]),
         ("predict", PredictConfig, ["ckpt=run", "input=a", "output=b"]),
         ("score", ScoreConfig, ["pred=a", "truth=b"]),
+        ("preview", PreviewConfig, []),
         ("compare", CompareConfig, ["a=x", "b=y"]),
         ("import", ImportConfig, ["smp=saved", "output=model.pt"]),
     ],

@@ -79,7 +79,7 @@ class PairedSource(Source):
             drawing.on_bad = on_bad
         division = Division(val_fraction, test_fraction, seed, stratify, group, folds, fold)
         self.pairs = divide(samples, split, division, lambda numbers: self._classes_in(samples, numbers))
-        self.ids = tuple(self.pairs.ids)
+        self.ids, self.weights = tuple(self.pairs.ids), self.pairs.weights
 
     def __getitem__(self, index: int) -> RawSample:
         pair = self.pairs[index]
@@ -154,7 +154,7 @@ class PairedSource(Source):
         if not kept:
             raise DataError(f"data.on_bad: skip leaves no sample for {self._split}; correct the files")
         self.pairs = self.pairs.take(kept)
-        self.ids = tuple(self.pairs.ids)
+        self.ids, self.weights = tuple(self.pairs.ids), self.pairs.weights
         if self.image_labels:
             self.image_labels = tuple(self.image_labels[number] for number in kept)
 

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import cv2
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from segtrain.data.class_index import ClassIndex, class_index
 from segtrain.data.loading.cache import Cache
 from segtrain.data.loading.composition import Composition
 from segtrain.data.loading.sampling import drawn, repeats
@@ -56,7 +58,7 @@ class AugmentedDataset(Dataset[Any]):
     def suit_pipeline(self) -> None:
         """Drop transforms that the first image does not support; before the workers start, to warn once."""
         if self.pipeline.transforms and self.indices:
-            self.pipeline = self.pipeline.suited_to(self._kept(0).image, self.source.value_range)
+            self.pipeline = self.pipeline.suited_to(self.kept(0).image, self.source.value_range)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -65,10 +67,10 @@ class AugmentedDataset(Dataset[Any]):
         index, seed = key[1], (self.seed, *key)
         # seeded by the key: the same for any number of workers, and after a resume in mid-epoch
         if self.composition is None:
-            raw = self._kept(index)
+            raw = self.kept(index)
         else:
             stream = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_COMPOSING,)))
-            raw = self.composition(index, stream, self._kept)
+            raw = self.composition(index, stream, self.kept)
         return self._labelled(to_sample(self.pipeline.augment(raw, seed)), index)
 
     def _labelled(self, sample: Sample, index: int) -> Sample:
@@ -76,7 +78,12 @@ class AugmentedDataset(Dataset[Any]):
             sample["label"] = self.source.image_labels[self.indices[index]]
         return sample
 
-    def _kept(self, index: int) -> RawSample:
+    @cached_property
+    def class_index(self) -> ClassIndex:
+        """Where the classes are, of the samples as they are numbered here; the first access may read all masks."""
+        return class_index(self.source).subset(self.indices)
+
+    def kept(self, index: int) -> RawSample:
         """Return the fitted sample of an index, from the cache if it is there."""
         if self.cache is None:
             return self._fitted(index)
