@@ -17,7 +17,7 @@ from segtrain.terminal import other_tools
         ("evl", "did you mean 'eval'?"),
         (
             "somewhere",
-            "choose from train, eval, resume, predict, score, preview, compare, import, zoo, help, or write somewhere=...",
+            f"choose from {', '.join(COMMANDS)}, or write somewhere=...",
         ),
         ("--epochs 5", "--epochs: no such flag, as options are key=value; write trainer.epochs=..."),
         ("--lr=0.1", "write optimizer.lr=0.1"),
