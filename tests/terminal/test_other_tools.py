@@ -2,6 +2,7 @@
 
 import pytest
 
+from segtrain.commands import COMMANDS
 from segtrain.config.compose import train_key
 from segtrain.suggest import did_you_mean, nearest
 from segtrain.terminal import other_tools
