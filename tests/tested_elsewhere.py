@@ -30,6 +30,7 @@ TESTED_ELSEWHERE = {
     "data/files/class_map.py": "LabelMap reads every class map with it: tests/data/files/test_labels.py.",
     "data/files/given.py": "`Predictor` takes every kind of image with it: tests/test_api.py.",
     "data/files/inspection.py": "tests/data/files/test_verify.py",
+    "data/files/layouts.py": "Roots that hold no layout, or two: tests/data/formats/test_voc.py.",
     "data/formats/named.py": "The base of formats that name their classes: tests/data/formats.",
     "data/files/json_files.py": "JSON that is damaged is refused in tests/data/formats/test_coco.py.",
     "data/files/places.py": "Splits are found in the layouts of tests/data/formats/test_coco.py.",

@@ -4,26 +4,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segtrain.data.formats.ade20k import ADE20K
     from segtrain.data.formats.camvid import CamVid
+    from segtrain.data.formats.cityscapes import Cityscapes
     from segtrain.data.formats.coco import Coco
     from segtrain.data.formats.folder import Folder
     from segtrain.data.formats.oxford_pets import OxfordPets
     from segtrain.data.formats.shapes import Shapes
+    from segtrain.data.formats.voc import VOC
     from segtrain.data.loading.augment import Augment
     from segtrain.data.sample import RawSample, Source
 
 # public name -> module that defines it; imported on first access, so that the CLI starts without torch
 _LAZY = {
+    "ADE20K": "formats.ade20k",
     "Augment": "loading.augment",
     "CamVid": "formats.camvid",
+    "Cityscapes": "formats.cityscapes",
     "Coco": "formats.coco",
     "Folder": "formats.folder",
     "OxfordPets": "formats.oxford_pets",
     "RawSample": "sample",
     "Shapes": "formats.shapes",
     "Source": "sample",
+    "VOC": "formats.voc",
 }
-__all__ = ["Augment", "CamVid", "Coco", "Folder", "OxfordPets", "RawSample", "Shapes", "Source"]
+__all__ = [
+    "ADE20K",
+    "VOC",
+    "Augment",
+    "CamVid",
+    "Cityscapes",
+    "Coco",
+    "Folder",
+    "OxfordPets",
+    "RawSample",
+    "Shapes",
+    "Source",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segtrain.data.formats.cityscapes import LABEL_IDS
+from segtrain.data.formats.voc import voc_colours
+
 SIZE = (24, 32)  # height, width
 SPLITS = {"train": 6, "val": 3, "test": 2}
 
@@ -62,4 +65,70 @@ def camvid(root: Path, *, there: str = "/SegNet/CamVid") -> list[str]:
     return ["data=camvid", f"data.root={root}"]
 
 
-LAYOUTS = {"camvid": camvid}
+def voc(root: Path) -> list[str]:
+    """VOC2012 below VOCdevkit: indexed PNGs with VOC's palette; objects have an edge of 255."""
+    base = root / "VOCdevkit" / "VOC2012"
+    palette = [(0, 0, 0)] * 256
+    palette[:21], palette[255] = voc_colours(), (224, 224, 192)
+    lists: dict[str, list[str]] = {}
+    for split, name, photo, labels in scenes(21, {"train": 6, "val": 3}):
+        labels[:, 0] = 255
+        save(base / "JPEGImages" / f"{name}.jpg", photo)
+        save(base / "SegmentationClass" / f"{name}.png", labels, palette)
+        lists.setdefault(split, []).append(f"{name}\n")
+    lists |= {"trainval": lists["train"] + lists["val"], "test": ["2008_000006\n"]}
+    write_lists(base / "ImageSets" / "Segmentation", lists)
+    save(base / "JPEGImages" / "2008_000006.jpg", photo)  # a test image, whose mask is not public
+    return ["data=voc", f"data.root={root}"]
+
+
+def cvat_masks(root: Path) -> list[str]:
+    """CVAT's "Segmentation mask 1.1": VOC's folders, masks as RGB, names and colours in labelmap.txt."""
+    colours = {"background": (0, 0, 0), "cat": (250, 50, 83), "dog": (51, 221, 255)}
+    table = np.array(list(colours.values()), np.uint8)
+    lists: dict[str, list[str]] = {}
+    for split, name, photo, labels in scenes(3):
+        save(root / "JPEGImages" / f"{name}.png", photo)
+        save(root / "SegmentationClass" / f"{name}.png", table[labels])
+        lists.setdefault({"train": "Train", "val": "Validation", "test": "Test"}[split], []).append(f"{name}\n")
+    write_lists(root / "ImageSets" / "Segmentation", lists)
+    rows = [f"{name}:{','.join(map(str, colour))}::\n" for name, colour in colours.items()]
+    (root / "labelmap.txt").write_text("# label:color_rgb:parts:actions\n" + "".join(rows))
+    return ["data=voc", f"data.root={root}"]
+
+
+def cityscapes(root: Path, kind: str = "labelIds") -> list[str]:
+    """Cityscapes: folders of cities in those of splits; the masks of test hold nothing but ignored values."""
+    values = np.array([*LABEL_IDS, 0], np.uint8) if kind == "labelIds" else np.array([*range(19), 255], np.uint8)
+    for number, (split, _, photo, labels) in enumerate(scenes(20)):
+        city = {"train": ["aachen", "bochum"], "val": ["frankfurt"], "test": ["berlin"]}[split]
+        stem = f"{city[number % len(city)]}/{city[number % len(city)]}_{number:06d}_000019"
+        save(root / "leftImg8bit" / split / f"{stem}_leftImg8bit.png", photo)
+        mask = values[labels] if split != "test" else np.zeros_like(labels)
+        save(root / "gtFine" / split / f"{stem}_gtFine_{kind}.png", mask)
+        save(root / "gtFine" / split / f"{stem}_gtFine_color.png", photo)
+        save(root / "gtFine" / split / f"{stem}_gtFine_instanceIds.png", mask.astype(np.uint16) * 1000)
+        (root / "gtFine" / split / f"{stem}_gtFine_polygons.json").write_text("{}")
+    return ["data=cityscapes", f"data.root={root}"]
+
+
+def ade20k(root: Path) -> list[str]:
+    """ADE20K's scene parsing challenge: training and validation, values 1 to 150, 0 unlabelled."""
+    base = root / "ADEChallengeData2016"
+    folders = {"train": "training", "val": "validation"}
+    for number, (split, _, photo, labels) in enumerate(scenes(151, {"train": 6, "val": 3})):
+        name = f"{folders[split]}/ADE_{split}_{number:08d}"
+        save(base / "images" / f"{name}.jpg", photo)
+        save(base / "annotations" / f"{name}.png", labels)
+    (base / "sceneCategories.txt").write_text("ADE_train_00000000 airport_terminal\n")
+    return ["data=ade20k", f"data.root={root}"]
+
+
+def write_lists(folder: Path, lists: dict[str, list[str]]) -> None:
+    """Write the lines of each list into a file of its name."""
+    folder.mkdir(parents=True)
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text("".join(lines))
+
+
+LAYOUTS = {"camvid": camvid, "voc": voc, "cvat_masks": cvat_masks, "cityscapes": cityscapes, "ade20k": ade20k}
