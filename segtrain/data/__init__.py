@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from segtrain.data.formats.oxford_pets import OxfordPets
     from segtrain.data.formats.shapes import Shapes
     from segtrain.data.formats.voc import VOC
+    from segtrain.data.formats.yolo import Yolo
     from segtrain.data.loading.augment import Augment
     from segtrain.data.sample import RawSample, Source
 
@@ -28,6 +29,7 @@ _LAZY = {
     "Shapes": "formats.shapes",
     "Source": "sample",
     "VOC": "formats.voc",
+    "Yolo": "formats.yolo",
 }
 __all__ = [
     "ADE20K",
@@ -41,6 +43,7 @@ __all__ = [
     "RawSample",
     "Shapes",
     "Source",
+    "Yolo",
 ]
 
 

@@ -119,4 +119,27 @@ def roboflow(root: Path) -> list[str]:
     return ["data=coco", f"data.root={root}"]
 
 
-TOOLS = {"coco": coco, "roboflow": roboflow}
+def polygons_txt(seed):
+    """YOLO's lines: class from 0, corners as shares of width and height."""
+    height, width = SIZE
+    lines = []
+    for block in blocks_of(seed):
+        shares = [f"{x / width:.6f} {y / height:.6f}" for x, y in block.corners]
+        lines.append(f"{block.label - 1} {' '.join(shares)}\n")
+    return "".join(lines)
+
+
+def yolo(root: Path) -> list[str]:
+    """As Ultralytics has it: data.yaml, images/train and labels/train."""
+    for split, name, seed in scenes():
+        write_photo(root / "images" / split / f"{name}.jpg", seed)
+        labels = root / "labels" / split / f"{name}.txt"
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        labels.write_text(polygons_txt(seed))
+    names = "".join(f"  {number}: {name}\n" for number, name in enumerate(CLASSES))
+    folders = "".join(f"{split}: images/{split}\n" for split in SPLITS)
+    (root / "data.yaml").write_text(f"path: ../datasets/animals\n{folders}names:\n{names}")
+    return ["data=yolo", f"data.root={root}"]
+
+
+TOOLS = {"coco": coco, "roboflow": roboflow, "yolo": yolo}

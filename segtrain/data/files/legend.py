@@ -26,6 +26,8 @@ class Legend:
     ignored: Collection[int] = ()
     by_colour: bool = False
     colours: Mapping[str, Colour] = field(default_factory=dict)
+    numbered: bool = True
+    """Whether the values are numbers that the user knows; those of drawings are not those of the tool."""
 
     @classmethod
     def of_colours(cls, colours: Mapping[str, Colour], ignored: Collection[Colour] = ()) -> "Legend":
@@ -34,9 +36,11 @@ class Legend:
         return cls(names, [pack(colour) for colour in ignored], by_colour=True, colours=colours)
 
     @classmethod
-    def of_drawings(cls, names: Sequence[str], ignored: Collection[int] = ()) -> "Legend":
+    def of_drawings(
+        cls, names: Sequence[str], ignored: Collection[int] = (), colours: Mapping[str, Colour] | None = None
+    ) -> "Legend":
         """Make the legend of drawings: 0 is background, and the names follow from 1 on."""
-        return cls({0: BACKGROUND, **dict(enumerate(names, start=1))}, ignored)
+        return cls({0: BACKGROUND, **dict(enumerate(names, start=1))}, ignored, colours=colours or {}, numbered=False)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,10 @@ def interpret(
     default all that the map and the legend give. ``overlapping`` says that masks can hold several
     classes at a pixel, as drawings can. Raises `ConfigError`.
     """
+    if ignore_index is not None and not legend.numbered:
+        raise ConfigError(
+            "data.ignore_index: classes of drawings have names, not values; set 'data.class_map={<name>: ignore}'"
+        )
     merged = _merged(legend, class_map or {})
     names = _classes(legend, merged, classes, mode)
     mode = mode or ("binary" if len(names) == 1 else "multiclass")
@@ -100,7 +108,8 @@ def _merged(legend: Legend, class_map: ClassMap) -> dict[str, str | None]:
     for key, target in class_map.items():
         if key == OTHER:
             continue
-        name = key if key in merged else legend.names.get(key) if isinstance(key, int) else None
+        by_number = isinstance(key, int) and legend.numbered
+        name = key if key in merged else legend.names.get(int(key)) if by_number else None
         if name is None:
             found = did_you_mean(str(key), own, listed=0) or f", expected one of {listing(own)}"
             raise ConfigError(f"data.class_map: {key}: the data has no class of that name{found}")

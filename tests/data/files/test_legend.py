@@ -91,3 +91,12 @@ def test_colours_of_the_legend_paint_its_classes():
 def test_what_does_not_go_together_is_refused(options, problem):
     with pytest.raises(ConfigError, match=problem):
         interpret(STREET, **options)
+
+
+def test_classes_of_drawings_go_by_name_alone_as_their_values_are_not_those_of_the_tool():
+    legend = Legend.of_drawings(["cat", "dog"])
+    with pytest.raises(ConfigError, match="class_map: 1: the data has no class of that name"):
+        interpret(legend, class_map={1: "pet"})
+    with pytest.raises(ConfigError, match=r"data.class_map=\{<name>: ignore\}"):
+        interpret(legend, ignore_index=0)
+    assert interpret(legend, class_map={"background": "ignore"}).task.class_names == ("cat", "dog")
