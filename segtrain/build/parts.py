@@ -1,5 +1,6 @@
 """Building the parts of a run from a checked config; the only caller of Hydra's ``instantiate``."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -35,9 +36,12 @@ from segtrain.models import (
     decoder_inputs,
 )
 from segtrain.optim.parameter_groups import parameter_groups
+from segtrain.runtime.cores import MOST_WORKERS, reading_workers
 from segtrain.runtime.device import Runtime
 from segtrain.task import Task
 from segtrain.training.objective import Objective
+
+log = logging.getLogger(__name__)
 
 
 def checked_config(job: Mapping[str, Any]) -> TrainConfig:
@@ -93,7 +97,7 @@ def build_feed(
         batch_size=config.data.batch_size,
         seed=config.seed,
         training=training,
-        num_workers=config.data.num_workers,
+        num_workers=workers_of(config, training=training),
         pin_memory=runtime.device.type == "cuda",
         weights=sampling_weights(config, dataset) if training else None,
     )
@@ -109,7 +113,8 @@ def build_dataset(config: TrainConfig, source: Source, *, training: bool, own_si
     seed, limit = config.seed, config.data.limit
     if own_size:
         return OwnSizeDataset(source, pipeline, seed=seed, limit=limit)
-    dataset = AugmentedDataset(source, pipeline, seed=seed, limit=limit, cache_mb=config.data.cache_mb)
+    kind, budget = config.data.cache, config.data.cache_mb
+    dataset = AugmentedDataset(source, pipeline, seed=seed, limit=limit, cache=kind, cache_mb=budget)
     dataset.suit_pipeline()
     if training and augment.crops:
         if source.image_labels:
@@ -117,6 +122,16 @@ def build_dataset(config: TrainConfig, source: Source, *, training: bool, own_si
         index = dataset.class_index if augment.needs_class_index else None
         dataset.composition = Composition(augment, pipeline.fitting, length=len(dataset), index=index)
     return dataset
+
+
+def workers_of(config: TrainConfig, *, training: bool) -> int:
+    """Return the number of worker processes; logs the one that was chosen."""
+    if config.data.num_workers != "auto":
+        return config.data.num_workers
+    chosen = reading_workers()
+    if training:
+        log.info("data: %d workers read ahead: one a core, up to %d (data.num_workers=auto)", chosen, MOST_WORKERS)
+    return chosen
 
 
 def sampling_weights(config: TrainConfig, dataset: AugmentedDataset) -> NDArray[np.float64] | None:
@@ -208,4 +223,4 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, runtime: Runtime)
 
 def build_fitting(config: TrainConfig) -> Fitting:
     """Build the resizing of a run."""
-    return Fitting(config.data.fit, config.data.image_size)
+    return Fitting(config.data.fit, config.data.image_size, config.data.resize)

@@ -14,7 +14,12 @@ TARGETS: Mapping[str, str] = {
 }
 KEYS: Mapping[str, str] = {"aux": "image_head", "augment.fit": "data.fit"}
 """Of a run's config."""
-ADDED: Mapping[str, tuple[str, Any]] = {"data.stratify": ("val_fraction", False)}
+ADDED: Mapping[str, tuple[str, Any]] = {
+    "data.stratify": ("val_fraction", False),
+    "data.sampling": ("cache_mb", "uniform"),
+    "data.resize": ("fit", "area"),
+    "data.cache": ("cache_mb", "ram"),
+}
 """Keys that came later: a key that stands next to them, and the value that does what was done without."""
 _WORDS = {**KEYS, "out": "output"}
 """Of command lines."""

@@ -22,6 +22,8 @@ Positive = Annotated[float, Range(above=0)]
 Fraction = Annotated[float, Range(low=0, high=1)]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 Split: TypeAlias = Literal["train", "val", "test", "all"]
+CacheKind: TypeAlias = Literal["none", "ram", "disk"]
+Resize: TypeAlias = Literal["antialias", "area"]
 Fit: TypeAlias = Literal["stretch", "pad", "none"]
 Sampling: TypeAlias = Literal["uniform", "class_balanced", "weighted"]
 Monitor: TypeAlias = Literal[
@@ -65,12 +67,14 @@ class DataConfig:
     """Resizing, caching and batching of samples; the leaf builds the dataset."""
 
     batch_size: Count
-    num_workers: Natural
+    num_workers: Natural | Literal["auto"]
     image_size: Side | tuple[Side, Side]
     fit: Fit
+    resize: Resize
     split: Split
     limit: Count | None
     sampling: Sampling
+    cache: CacheKind
     cache_mb: Natural
     leaf: Leaf
 

@@ -130,6 +130,10 @@ class Source:
         """Return the mask of that sample; override it where that works without decoding the image."""
         return self[index].mask
 
+    def version(self) -> str | None:
+        """Return a string that changes whenever any sample does; None: nothing is cached on disk."""
+        return None
+
     def fingerprint(self) -> str | None:
         """Return a string that changes whenever a mask does, a cache key; None: nothing is cached."""
         return None

@@ -27,7 +27,8 @@ from segtrain.training.trainer import Trainer
 log = logging.getLogger(__name__)
 
 _LEARNING_RATE = {"lr", "encoder_lr_factor"}
-_FEEDING = ("batch_size", "num_workers", "cache_mb", "sampling", "split", "root")  # data of another root: it was moved
+# data of another root: it was moved
+_FEEDING = ("batch_size", "num_workers", "cache", "cache_mb", "sampling", "split", "root")
 # what an optimizer step is made of
 _STEP = (("data", "batch_size"), ("trainer", "grad_accum_steps"))
 

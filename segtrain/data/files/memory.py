@@ -36,6 +36,10 @@ def remember(kind: str, key: str, value: Any) -> None:
 
 
 def _file(kind: str, key: str) -> Path:
-    """Return the path of a cached value; raises RuntimeError where the user has no home folder."""
+    return cache_folder(kind) / f"{key}.json"
+
+
+def cache_folder(kind: str) -> Path:
+    """Return the folder of what is cached; raises RuntimeError where the user has no home folder."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "segtrain" / kind / f"{key}.json"
+    return (Path(base) if base else Path.home() / ".cache") / "segtrain" / kind

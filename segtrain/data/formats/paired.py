@@ -22,6 +22,7 @@ from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.listing import Listing, Pair, size_drawn
 from segtrain.data.files.memory import recall, remember
 from segtrain.data.files.stacked_masks import Stacking, read_layers
+from segtrain.data.files.stamps import digest_of
 from segtrain.data.files.verify import verify_pairs
 from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
@@ -103,6 +104,12 @@ class PairedSource(Source):
         """Hash the masks of the split, the value of missing ones, and the label map."""
         fingerprint = fingerprint_masks(self.pairs, self._labels)
         return fingerprint and f"{fingerprint} {self.absent} {len(self)} {self.stacking or ''}"
+
+    def version(self) -> str | None:
+        """Hash the image and mask files of the split, and all that decides how they are read."""
+        stamps = digest_of(self.pairs.files(), (*self.pairs.drawing_stamps(), *self.ids))
+        options = (self._labels.by_colour, self.absent, self.channels, self.stacking, self._by_class)
+        return stamps and hashlib.sha256(f"{stamps} {options}".encode() + self._labels.table.tobytes()).hexdigest()
 
     def verify(self) -> None:
         """Check every file; raise one `DataError` with all problems, or leave the bad out if ``on_bad`` is skip.

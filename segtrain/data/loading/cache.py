@@ -1,6 +1,7 @@
-"""A cache of decoded and resized samples, in memory that all workers share."""
+"""A cache of decoded and resized samples, in memory or in a file, that all workers share."""
 
 import mmap
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 from segtrain.data.sample import Pixels, RawSample
 
 MIB = 2**20
+_MARK = np.dtype(np.uint64)  # of each sample: 0 before it is there, then 2**32 + CRC-32
+_THERE = 1 << 32
 
 
 class Cache:
@@ -23,17 +26,28 @@ class Cache:
         self._dtype = example.image.dtype
         size = example.image.nbytes + example.mask.nbytes
         self.capacity = min(length, budget_mb * MIB // size)
-        self._allocate()
+        self.nbytes = max(1, self.capacity * (size + _MARK.itemsize))  # a map of no bytes is an error
+        self._open()
 
-    def _allocate(self) -> None:
-        """Map memory of zeros, so that no sample is ready."""
-        self._ready = _shared((self.capacity,), np.dtype(bool))
-        self._images = _shared((self.capacity, *self._shapes[0]), self._dtype)  # (capacity, H, W, C)
-        self._masks = _shared((self.capacity, *self._shapes[1]), np.dtype(np.uint8))  # (capacity, [C,] H, W)
+    def _open(self) -> None:
+        self._divide(self._map())
+
+    def _map(self) -> mmap.mmap:
+        """Map memory of zeros, so that no sample is there."""
+        return mmap.mmap(-1, self.nbytes)
+
+    def _divide(self, memory: mmap.mmap) -> None:
+        """Lay out the memory: marks, images and masks."""
+        count, (image, mask) = self.capacity, self._shapes
+        after_marks = count * _MARK.itemsize
+        after_images = after_marks + count * int(np.prod(image)) * self._dtype.itemsize
+        self._marks = _view(memory, (count,), _MARK, 0)
+        self._images = _view(memory, (count, *image), self._dtype, after_marks)  # (capacity, H, W, C)
+        self._masks = _view(memory, (count, *mask), np.dtype(np.uint8), after_images)  # (capacity, [C,] H, W)
 
     def get(self, index: int) -> tuple[Pixels, NDArray[np.uint8]] | None:
         """Return copies of an image and its mask, or None if they are not cached (yet)."""
-        if index >= self.capacity or not self._ready[index]:
+        if index >= self.capacity or not self._marks[index] or not self._is_sound(index):
             return None
         # copies: augmentation may work in place, and would change the sample for all epochs
         return self._images[index].copy(), self._masks[index].copy()
@@ -44,18 +58,27 @@ class Cache:
         if index < self.capacity and fits:
             self._images[index] = raw.image
             self._masks[index] = raw.mask
-            self._ready[index] = True  # last: another process may look at any time
+            self._marks[index] = self._mark(index)  # last: another process may look at any time
+
+    def _mark(self, _index: int) -> int:
+        return _THERE
+
+    def _is_sound(self, _index: int) -> bool:
+        return True
+
+    def _checksum(self, index: int) -> int:
+        """Return the mark of a sample from its bytes."""
+        return _THERE | zlib.crc32(self._masks[index], zlib.crc32(self._images[index]))
 
     def __getstate__(self) -> dict[str, object]:
-        # a memory map cannot be pickled: a spawned worker allocates its own, empty
-        return {"_shapes": self._shapes, "_dtype": self._dtype, "capacity": self.capacity}
+        # a memory map cannot be pickled: a spawned worker opens its own
+        views = ("_marks", "_images", "_masks")
+        return {key: value for key, value in self.__dict__.items() if key not in views}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self._allocate()
+        self._open()
 
 
-def _shared(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = mmap.mmap(-1, max(1, size))  # a map of no bytes is an error
-    return np.frombuffer(memory, dtype, count=int(np.prod(shape))).reshape(shape)
+def _view(memory: mmap.mmap, shape: tuple[int, ...], dtype: np.dtype[np.generic], offset: int) -> NDArray[np.generic]:
+    return np.frombuffer(memory, dtype, count=int(np.prod(shape)), offset=offset).reshape(shape)

@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from segtrain.config.schema import CacheKind
 from segtrain.data.class_index import ClassIndex, class_index
 from segtrain.data.loading.cache import Cache
 from segtrain.data.loading.composition import Composition
+from segtrain.data.loading.disk_cache import open_disk_cache
 from segtrain.data.loading.sampling import drawn, repeats
 from segtrain.data.loading.transforms import Pipeline, to_sample
 from segtrain.data.sample import Batch, RawSample, Sample, Source
@@ -39,11 +41,19 @@ class AugmentedDataset(Dataset[Any]):
     """A source with fitting and augmentation; a sample depends on the seed and its key alone.
 
     ``limit`` takes that many samples, evenly spread over the source. Decoded and resized samples are
-    cached for later epochs in up to ``cache_mb`` MiB, shared by all workers.
+    cached for later epochs in up to ``cache_mb`` MiB, shared by all workers: in memory, or on disk for
+    later runs too, as ``cache`` says.
     """
 
     def __init__(
-        self, source: Source, pipeline: Pipeline, *, seed: int, limit: int | None = None, cache_mb: int = 0
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        *,
+        seed: int,
+        limit: int | None = None,
+        cache: CacheKind = "ram",
+        cache_mb: int = 0,
     ) -> None:
         self.source = source
         self.pipeline = pipeline
@@ -52,8 +62,16 @@ class AugmentedDataset(Dataset[Any]):
         kept = length if limit is None else min(limit, length)
         self.indices = [number * length // kept for number in range(kept)]  # evenly spread
         # the first sample sets the shapes of the cache: others that differ are decoded every epoch
-        self.cache = Cache(self._fitted(0), kept, cache_mb) if kept and cache_mb else None
+        self.cache = self._make_cache(cache, cache_mb) if kept and cache_mb and cache != "none" else None
         self.composition: Composition | None = None  # None: whole fitted images
+
+    def _make_cache(self, kind: CacheKind, budget_mb: int) -> Cache | None:
+        example, length = self._fitted(0), len(self)
+        if kind == "ram":
+            return Cache(example, length, budget_mb)
+        version, fitting = self.source.version(), self.pipeline.fitting
+        key = version and f"{version} {fitting.fit} {fitting.size} {fitting.resize} {len(self.source)}"
+        return open_disk_cache(example, length, budget_mb, key)
 
     def suit_pipeline(self) -> None:
         """Drop transforms that the first image does not support; before the workers start, to warn once."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segtrain.config.schema import Fit
+from segtrain.config.schema import Fit, Resize
 from segtrain.data.sample import Pixels, RawSample, Sample
 from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
@@ -26,18 +26,19 @@ class Fitting:
 
     ``fit`` is ``stretch`` (to exactly the size), ``pad`` (aspect ratio kept, the rest padded below and
     to the right, and ignored) or ``none`` (own size, padded where smaller). ``size`` is ``(H, W)`` in
-    pixels, a single number means a square. Raises `ConfigError` where it is missing.
+    pixels, a single number means a square; ``resize`` is that of `resize_image`. Raises `ConfigError`
+    where the size is missing.
     """
 
-    def __init__(self, fit: Fit, size: int | Sequence[int] | None) -> None:
+    def __init__(self, fit: Fit, size: int | Sequence[int] | None, resize: Resize = "antialias") -> None:
         if size is None and fit != "none":
             raise ConfigError(f"data.image_size: null, but data.fit={fit} needs a size, such as data.image_size=256")
-        self.fit = fit
+        self.fit, self.resize = fit, resize
         self.size: Size | None = None if size is None else _pair(size)
 
     def image(self, image: Pixels) -> Pixels:
         """Fit an image ``(H, W, C)`` by `resize_image`; the padding is 0."""
-        return self._fill(resize_image(image, self.content_size(image.shape[:2])), 0)
+        return self._fill(resize_image(image, self.content_size(image.shape[:2]), self.resize), 0)
 
     def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Fit a mask ``(H, W)`` or ``(C, H, W)`` by nearest neighbour; the padding is ignored."""
@@ -83,15 +84,16 @@ def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-def resize_image(pixels: Pixels, size: Size) -> Pixels:
+def resize_image(pixels: Pixels, size: Size, resize: Resize = "antialias") -> Pixels:
     """Resize an image ``(H, W, C)`` to ``size``, without aliasing where it shrinks.
 
-    8 bits by torch's antialiased bilinear, as Pillow's ``BILINEAR``, at three times the speed of
-    OpenCV's area averages, which take the other dtypes: torch would widen these to four bytes.
+    ``antialias`` is torch's antialiased bilinear, as Pillow's ``BILINEAR``, at three times the speed of
+    ``area``, OpenCV's averages over areas. Those take all dtypes but uint8: torch would widen them to
+    four bytes. They differ by 0.7 of 255 on average (pets, brought to 256x256).
     """
     if pixels.shape[:2] == size:
         return pixels
-    if pixels.dtype != np.uint8:
+    if pixels.dtype != np.uint8 or resize == "area":
         return _resize_by_area(pixels, size)
     # torch warns of read-only memory, and takes no negative strides
     source = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]  # (1, C, h, w)

@@ -4,8 +4,9 @@ import pickle
 import albumentations as A
 import numpy as np
 import pytest
+from PIL import Image
 
-from segtrain.data.loading.transforms import Fitting, Pipeline, apply
+from segtrain.data.loading.transforms import Fitting, Pipeline, apply, resize_image
 from segtrain.data.sample import RawSample
 from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
@@ -127,3 +128,27 @@ def test_a_missing_image_size_is_a_config_error():
 
 def test_albumentations_is_kept_from_calling_home():
     assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
+
+
+@pytest.mark.parametrize(("own", "size"), [((61, 83), (32, 32)), ((61, 83), (32, 100)), ((20, 30), (41, 64))])
+@pytest.mark.parametrize("channels", [1, 3, 4, 6])
+def test_images_of_8_bits_are_resized_as_pillow_does(own, size, channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (*own, channels), dtype=np.uint8)
+    found = resize_image(pixels, size)
+    bands = [
+        Image.fromarray(pixels[..., band]).resize(size[::-1], Image.Resampling.BILINEAR) for band in range(channels)
+    ]
+    assert np.abs(found.astype(int) - np.stack(bands, axis=2)).max() <= 1, "but for the rounding of half a value"
+
+
+def test_area_is_the_average_of_the_pixels_in_an_area():
+    pixels = np.array([[0, 2], [4, 6]], np.uint8)[..., None]
+    assert resize_image(pixels, (1, 1), "area").item() == 3
+
+
+def test_read_only_and_mirrored_pixels_are_resized_without_a_warning(recwarn):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    expected = resize_image(pixels[:, ::-1].copy(), (8, 8))
+    pixels.setflags(write=False)
+    np.testing.assert_array_equal(resize_image(pixels[:, ::-1], (8, 8)), expected)
+    assert not recwarn.list
