@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from segtrain.data.formats.cityscapes import Cityscapes
     from segtrain.data.formats.coco import Coco
     from segtrain.data.formats.folder import Folder
+    from segtrain.data.formats.labelme import Labelme
     from segtrain.data.formats.oxford_pets import OxfordPets
     from segtrain.data.formats.shapes import Shapes
     from segtrain.data.formats.voc import VOC
@@ -24,6 +25,7 @@ _LAZY = {
     "Cityscapes": "formats.cityscapes",
     "Coco": "formats.coco",
     "Folder": "formats.folder",
+    "Labelme": "formats.labelme",
     "OxfordPets": "formats.oxford_pets",
     "RawSample": "sample",
     "Shapes": "formats.shapes",
@@ -39,6 +41,7 @@ __all__ = [
     "Cityscapes",
     "Coco",
     "Folder",
+    "Labelme",
     "OxfordPets",
     "RawSample",
     "Shapes",

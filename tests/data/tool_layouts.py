@@ -4,11 +4,14 @@ Each returns the words that open what it wrote. A scene is blocks of whole pixel
 that any tool can describe it exactly; `truth` knows its pixels.
 """
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from tests.data.layouts import SIZE, SPLITS, photo_of, save
 
@@ -142,4 +145,41 @@ def yolo(root: Path) -> list[str]:
     return ["data=yolo", f"data.root={root}"]
 
 
-TOOLS = {"coco": coco, "roboflow": roboflow, "yolo": yolo}
+def labelme_json(name, seed, suffix=".jpg"):
+    """The object of labelme's JSON for a scene: a polygon, a rectangle and a mask, the first holding a point."""
+    height, width = SIZE
+    polygon, box, mask = blocks_of(seed)
+    picture = io.BytesIO()
+    Image.fromarray(np.ones((mask.bottom - mask.top, mask.right - mask.left), bool)).save(picture, "PNG")
+    common = {"group_id": None, "description": "", "flags": {}}
+
+    def shape(block, kind, points, **more):
+        return {"label": CLASSES[block.label - 1], "points": points, **common, "shape_type": kind, **more}
+
+    inner = [[mask.left, mask.top], [mask.right - 1, mask.bottom - 1]]  # labelme's boxes of masks hold their last pixel
+    shapes = [
+        shape(polygon, "polygon", [[float(x), float(y)] for x, y in polygon.corners], mask=None),
+        shape(polygon, "point", [[polygon.left + 0.5, polygon.top + 0.5]], mask=None),
+        shape(box, "rectangle", [box.corners[2], box.corners[0]], mask=None),
+        shape(mask, "mask", inner, mask=base64.b64encode(picture.getvalue()).decode()),
+    ]
+    return {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": f"{name}{suffix}",
+        "imageData": None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+
+
+def labelme(root: Path) -> list[str]:
+    """As labelme leaves it: a JSON file beside each image."""
+    for split, name, seed in scenes():
+        write_photo(root / split / f"{name}.jpg", seed)
+        (root / split / f"{name}.json").write_text(json.dumps(labelme_json(name, seed), indent=2))
+    return ["data=labelme", f"data.root={root}"]
+
+
+TOOLS = {"coco": coco, "roboflow": roboflow, "yolo": yolo, "labelme": labelme}

@@ -21,16 +21,22 @@ Overlap: TypeAlias = Literal["last", "smallest", "ignore"]
 """Which region a pixel of several belongs to: the last drawn, the smallest, or none (it is ignored)."""
 OnBad: TypeAlias = Literal["error", "skip"]
 """What a bad annotation or file is: an error, or left out and said."""
+BACKGROUND = 0
+"""The value of pixels in no region."""
 IGNORED = 2**16 - 1
 """The value of pixels that do not count, as of a crowd; a `Legend` of drawings ignores it."""
 
 
 class Region(NamedTuple):
-    """One annotation: its value, its shape, and the name by which messages call it."""
+    """One annotation: its value, its shape, and the name by which messages call it.
+
+    One that lies ``beneath`` is painted before all others, as a crowd is beneath the persons in it.
+    """
 
     value: int
     shape: Shape
     name: str
+    beneath: bool = False
 
 
 class Found(NamedTuple):
@@ -47,8 +53,9 @@ class Drawing:
     ``path`` is the file that holds the annotations, for messages. ``size`` is the ``(H, W)`` that the
     tool saw; None where it does not say. ``find`` returns the regions, given the image's size; it is
     called each time, so a file per image is read only then. ``stamp`` changes whenever they do.
-    Pixels of no region are 0. ``only`` draws the regions of these values alone, as 1: the mask of one
-    class where classes overlap. A bad annotation is an error, or left out, as ``on_bad`` says.
+    Pixels of no region are 0. ``only`` draws the regions of these values alone, as 1, and what is
+    background or does not count: the mask of one class where classes overlap. A bad annotation is an
+    error, or left out, as ``on_bad`` says.
     """
 
     path: Path
@@ -76,33 +83,32 @@ class Drawing:
         """Draw the values ``(H, W)``; also returns the annotations left out, a line each."""
         found = self.find(size)
         problems = list(found.problems)
-        drawn: list[tuple[int, Box]] = []
+        drawn: list[tuple[Region, Box]] = []
         for region in found.regions:
-            if self.only is not None and region.value not in self.only and region.value != IGNORED:
+            if self.only is not None and region.value not in (*self.only, BACKGROUND, IGNORED):
                 continue
             try:
-                drawn.append((region.value, rasterize(region.shape, size)))
+                drawn.append((region, rasterize(region.shape, size)))
             except ValueError as error:
                 problems.append(f"{region.name}: {error}")
         return self._paint(drawn, size), problems
 
-    def _paint(self, drawn: Sequence[tuple[int, Box]], size: Size) -> NDArray[np.uint16]:
+    def _paint(self, drawn: Sequence[tuple[Region, Box]], size: Size) -> NDArray[np.uint16]:
         values = np.zeros(size, np.uint16)
         taken = np.zeros(size, bool)
-        for value, box in sorted(drawn, key=self._rank):
+        for (value, *_), box in sorted(drawn, key=self._rank):
             here, region = values[box.place], box.pixels
             if self.overlap == "ignore" and value != IGNORED and self.only is None:
                 here[region & taken[box.place] & (here != value)] = IGNORED
                 region = region & ~taken[box.place]
                 taken[box.place] |= region
-            here[region] = value if self.only is None or value == IGNORED else 1
+            here[region] = 1 if self.only is not None and value in self.only else value
         return values
 
-    def _rank(self, one: tuple[int, Box]) -> tuple[bool, int]:
+    def _rank(self, one: tuple[Region, Box]) -> tuple[bool, int]:
         """Return where a region comes in the order of painting; those of one rank stay in theirs."""
-        value, box = one
-        # what does not count first: a region of a class within a crowd counts
-        return value != IGNORED, -int(np.count_nonzero(box.pixels)) if self.overlap == "smallest" else 0
+        region, box = one
+        return not region.beneath, -int(np.count_nonzero(box.pixels)) if self.overlap == "smallest" else 0
 
 
 def drawing_of(

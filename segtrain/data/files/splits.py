@@ -187,3 +187,9 @@ def _typed(images: str, masks: str) -> str:
         f"'data.{key}=\"{name}\"'" if PLACE in name else f"data.{key}={name}"
         for key, name in (("images", images), ("masks", masks))
     )
+
+
+def split_named(path: str) -> Split | None:
+    """Return the split that the first folder of a relative path is named after."""
+    first = PurePosixPath(path.replace("\\", "/")).parts[:-1][:1]
+    return next((split for split, names in NAMES.items() if first and first[0].lower() in names), None)

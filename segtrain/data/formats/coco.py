@@ -208,7 +208,7 @@ def _by_image(
             problem = f"{name}: category {text_of(each.category)} is not in its categories"
             problems.setdefault(each.image, []).append(problem)
         else:
-            regions[each.image].append(Region(IGNORED if each.is_crowd else value, each.shape, name))
+            regions[each.image].append(Region(IGNORED if each.is_crowd else value, each.shape, name, each.is_crowd))
     return regions, problems, strays
 
 

@@ -32,7 +32,7 @@ def test_who_gets_the_pixels_of_two_regions(overlap, corner):
 
 
 def test_a_crowd_is_ignored_but_not_what_is_in_it():
-    crowd = Region(IGNORED, box(0, 0, 4, 4), "crowd")
+    crowd = Region(IGNORED, box(0, 0, 4, 4), "crowd", beneath=True)
     values, _ = drawing(Region(1, box(0, 0, 1, 1), "person"), crowd).values((4, 4))
     assert values[0, 0] == 1
     assert (values.ravel()[1:] == IGNORED).all()
@@ -50,3 +50,10 @@ def test_classes_that_overlap_are_drawn_apart():
     assert small.values((4, 4))[0].sum() == 4
     assert large.values((4, 4))[0].sum() == 16
     assert small.stamp != large.stamp
+
+
+def test_what_is_drawn_as_background_or_ignored_is_so_for_every_class():
+    regions = Region(1, box(0, 0, 4, 4), "a"), Region(0, box(0, 0, 2, 2), "b"), Region(IGNORED, box(2, 2, 4, 4), "c")
+    expected = [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, IGNORED, IGNORED], [1, 1, IGNORED, IGNORED]]
+    assert drawing(*regions).values((4, 4))[0].tolist() == expected
+    assert by_class(drawing(*regions), [[1]])[0].values((4, 4))[0].tolist() == expected
