@@ -126,6 +126,8 @@ def segtrain(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
 class MemoryFeed:
     """Batches that are there already."""
 
+    on_device_since = None  # they are augmented already
+
     def __init__(self, batches: list[Batch], order: Any) -> None:
         self.kept, self.order = batches, order
 

@@ -92,6 +92,8 @@ def build_feed(
 ) -> Feed:
     """Combine a split with transforms and loader; ``own_size`` adds the original masks, to score at their size."""
     dataset = build_dataset(config, source, training=training, own_size=own_size)
+    if training:
+        place_transforms(config, dataset, runtime)
     return Feed(
         dataset,
         batch_size=config.data.batch_size,
@@ -101,6 +103,15 @@ def build_feed(
         pin_memory=runtime.device.type == "cuda",
         weights=sampling_weights(config, dataset) if training else None,
     )
+
+
+def place_transforms(config: TrainConfig, dataset: AugmentedDataset, runtime: Runtime) -> None:
+    """Let the GPU augment as ``augment.device`` says; raises `ConfigError` where there is none."""
+    placing, device = config.augment.get("device", "auto"), runtime.device
+    if placing == "cuda" and device.type != "cuda":
+        raise ConfigError(f"augment.device=cuda: training runs on {device}, expected a GPU; write augment.device=auto")
+    if placing != "cpu" and device.type == "cuda":
+        dataset.move_transforms(device, placing)
 
 
 def build_dataset(config: TrainConfig, source: Source, *, training: bool, own_size: bool = False) -> AugmentedDataset:

@@ -35,6 +35,7 @@ class _Labelled(TypedDict, total=False):  # the optional keys of `Sample`
     label: int
     truth: Tensor  # (H', W') or (C, H', W') of uint8, at the image's own size
     content: tuple[int, int]  # (height, width)
+    change: Tensor  # (K,) of float32, what `segtrain.data.loading.on_device` still has to do to it
 
 
 class Sample(_Labelled):
@@ -56,6 +57,7 @@ class _LabelledBatch(TypedDict, total=False):  # the optional keys of `Batch`
     label: Tensor
     truth: list[Tensor]
     content: list[tuple[int, int]]
+    change: Tensor  # (N, K)
 
 
 class Batch(_LabelledBatch):

@@ -45,6 +45,7 @@ class TrainState:
     kept: list[tuple[float, int]] = field(default_factory=list)  # scores and numbers of the k best epochs
     log_bytes: int = 0  # length of metrics.jsonl
     images: int = 0  # in an epoch, whole batches or not
+    on_device_since: int | None = None  # the epoch, for augmentation, where that is decided
 
 
 class Trainer:
@@ -251,7 +252,7 @@ class Trainer:
     def save(self, *, best: bool = False, epochs: Sequence[int] | None = None) -> None:
         """Write ``last.pt`` and its copies; raises `DivergedError` instead if weights are not finite."""
         self.soundness.check(self.state.step)
-        self.state.log_bytes = self.log.position()
+        self.state.log_bytes, self.state.on_device_since = self.log.position(), self.train.on_device_since
         self.checkpoints.save(self.state_dict(), best=best, epochs=epochs)
         self.saved_at = time.monotonic()
 
@@ -286,6 +287,7 @@ class Trainer:
         self.scaler.load_state_dict(payload["scaler"])
         kept = [(score, epoch) for score, epoch in payload["state"]["kept"]]
         self.state = TrainState(**{**payload["state"], "kept": kept})
+        self.train.on_device_since = self.state.on_device_since
         self.running.load_state_dict(payload["running"])
         restore_random_state(payload["random"])
 

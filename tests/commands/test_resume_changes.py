@@ -226,3 +226,24 @@ def test_another_number_of_classes_is_told_to_start_from_the_weights(half, tmp_p
         in line
     )
     assert line.endswith(f"start a new run from its weights: init_from={half}")
+
+
+def test_the_place_of_augmentation_that_was_decided_is_kept(tmp_path, capsys):
+    from segtrain.run import checkpoint
+
+    words = [*TINY, "arch=fpn", "data.train=8", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert main([*words, "trainer.epochs=1"]) == 0
+    file = tmp_path / "run" / "checkpoints" / "last.pt"
+    payload = checkpoint.read(file)
+    assert payload["state"]["on_device_since"] is None  # nothing moves without a GPU
+    del payload["state"]["on_device_since"]  # as earlier versions wrote it
+    checkpoint.write(payload, file)
+    assert main(["resume", str(tmp_path / "run"), "trainer.epochs=2"]) == 0
+
+
+def test_augmentation_on_a_gpu_needs_one(tmp_path, capsys):
+    assert main([*TINY, "device=cpu", "augment.device=cuda", f"hydra.run.dir={tmp_path}"]) == 2
+    assert (
+        "augment.device=cuda: training runs on cpu, expected a GPU; write augment.device=auto"
+        in capsys.readouterr().err
+    )

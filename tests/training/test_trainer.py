@@ -68,6 +68,8 @@ def batch(size=2, ignored=0.0, seed=0):
 class Batches:
     """A feed of batches that are there already."""
 
+    on_device_since = None
+
     def __init__(self, batches):
         self.kept = batches
         self.dataset = ()

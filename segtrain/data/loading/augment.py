@@ -8,6 +8,7 @@ import cv2
 
 from segtrain.config.schema import Fraction, Positive
 from segtrain.config.signature import Range
+from segtrain.data.loading.on_device import Placing
 from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
 
@@ -23,7 +24,8 @@ class Augment:
     least uniform is taken. The others are probabilities: that a crop is laid around a pixel of a rare
     class (``rare_crops``), put together from four crops (``mosaic``), overlaid with a rectangle of
     another image (``cutmix``), or with what another image has of a rare class (``copy_paste``). Rare
-    are classes with fewer pixels than the mean class.
+    are classes with fewer pixels than the mean class. ``device`` says where flips, affine maps and colour
+    run: in the workers (``cpu``), on the device (``cuda``), or there if the workers are too slow (``auto``).
 
     Raises `ConfigError` for a transform that would fill masks with a class where it pads, or
     interpolate labels.
@@ -38,6 +40,7 @@ class Augment:
         mosaic: Fraction = 0.0,
         cutmix: Fraction = 0.0,
         copy_paste: Fraction = 0.0,
+        device: Placing = "auto",
         transforms: Sequence[A.BasicTransform | A.BaseCompose] = (),
     ) -> None:
         if scale is not None and scale[0] > scale[1]:
@@ -47,7 +50,7 @@ class Augment:
                 raise ConfigError(f"{path}: albumentations.{type(transform).__name__} {problem}")
         self.scale, self.cat_max_ratio, self.rare_crops = scale, cat_max_ratio, rare_crops
         self.mosaic, self.cutmix, self.copy_paste = mosaic, cutmix, copy_paste
-        self.transforms = tuple(transforms)
+        self.device, self.transforms = device, tuple(transforms)
 
     @property
     def crops(self) -> bool:

@@ -21,6 +21,7 @@ from segtrain.data.class_index import ClassIndex, class_index
 from segtrain.data.loading.cache import Cache
 from segtrain.data.loading.composition import Composition
 from segtrain.data.loading.disk_cache import open_disk_cache
+from segtrain.data.loading.on_device import DeviceTransforms, Moving, Placing, divide
 from segtrain.data.loading.sampling import drawn, repeats
 from segtrain.data.loading.transforms import Pipeline, to_sample
 from segtrain.data.sample import Batch, RawSample, Sample, Source
@@ -64,6 +65,8 @@ class AugmentedDataset(Dataset[Any]):
         # the first sample sets the shapes of the cache: others that differ are decoded every epoch
         self.cache = self._make_cache(cache, cache_mb) if kept and cache_mb and cache != "none" else None
         self.composition: Composition | None = None  # None: whole fitted images
+        self.moving: Moving | None = None  # None: all transforms run here
+        self.staying: Pipeline | None = None  # of the transforms that do not move, if others do
 
     def _make_cache(self, kind: CacheKind, budget_mb: int) -> Cache | None:
         example, length = self._fitted(0), len(self)
@@ -89,12 +92,32 @@ class AugmentedDataset(Dataset[Any]):
         else:
             stream = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_COMPOSING,)))
             raw = self.composition(index, stream, self.kept)
-        return self._labelled(to_sample(self.pipeline.augment(raw, seed)), index)
+        if self.moving is None or self.staying is None or not self.moving.is_on(key[0]):
+            return self._labelled(to_sample(self.pipeline.augment(raw, seed)), index)
+        sample = self._labelled(to_sample(self.staying.augment(raw, seed)), index)
+        sample["change"] = torch.from_numpy(self.moving.transforms.draw(sample["mask"].shape[-2:], seed))
+        return sample
 
     def _labelled(self, sample: Sample, index: int) -> Sample:
         if self.source.image_labels:
             sample["label"] = self.source.image_labels[self.indices[index]]
         return sample
+
+    def move_transforms(self, device: torch.device, placing: Placing) -> None:
+        """Let the device do what it can of the transforms, now or once the workers prove too slow.
+
+        Nothing moves where nothing can: transforms of other kinds, images that are not of 8 bits, or
+        of several sizes.
+        """
+        fitting = self.pipeline.fitting
+        one_size = fitting.size if self.composition or fitting.fit != "none" else None
+        if one_size is None or not self.indices or (first := self.kept(0).image).dtype != np.uint8:
+            return
+        square = one_size[0] == one_size[1]
+        stay, move = divide(self.pipeline.transforms, channels=first.shape[2], square=square)
+        if move:
+            self.staying = Pipeline(fitting, stay)
+            self.moving = Moving(DeviceTransforms(move), device, placing)
 
     @cached_property
     def class_index(self) -> ClassIndex:
@@ -202,6 +225,8 @@ def collate(samples: list[Sample]) -> Batch:
     batch: Batch = {"image": images, "mask": masks, "id": [sample["id"] for sample in samples]}
     if "label" in samples[0]:
         batch["label"] = torch.tensor([sample["label"] for sample in samples])
+    if "change" in samples[0]:
+        batch["change"] = torch.stack([sample["change"] for sample in samples])
     if "truth" in samples[0]:
         batch["truth"] = [sample["truth"] for sample in samples]
         batch["content"] = [sample["content"] for sample in samples]

@@ -39,4 +39,15 @@ class Feed:
     def batches(self, epoch: int = 0, batch: int = 0) -> Iterator[Batch]:
         """Iterate over an epoch from one of its batches on; those before it are not read."""
         self.order.start(epoch, batch)
-        return batches(self.loader)
+        found, moving = batches(self.loader), self.dataset.moving
+        return found if moving is None else moving.follow(found, epoch)
+
+    @property
+    def on_device_since(self) -> int | None:
+        """The epoch from which on the device augments; None: nothing moves there, or it is not decided yet."""
+        return None if self.dataset.moving is None else self.dataset.moving.since
+
+    @on_device_since.setter
+    def on_device_since(self, epoch: int | None) -> None:
+        if self.dataset.moving is not None:
+            self.dataset.moving.since = epoch
