@@ -1,18 +1,18 @@
 """The data of a config as the doctor looks at it: every split that can be opened, and why others cannot."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from segtrain.build.parts import open_source
 from segtrain.config.schema import Split, TrainConfig
-from segtrain.config.signature import TARGET, locate
 from segtrain.data.doctor.finding import Finding
 from segtrain.data.doctor.subject import Subject
 from segtrain.data.formats.paired import PairedSource
 from segtrain.data.sample import Source
 from segtrain.errors import ConfigError, DataError
 
+NOTHING_SET_ASIDE = "nothing set aside"
+"""The kind of the error where a data set has no test images, which it need not have."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -38,14 +38,13 @@ def open_splits(config: TrainConfig) -> Opened:
         raise DataError(f"data.root={root}: no such folder, expected that of the data; correct it")
     sources: dict[Split, PairedSource] = {}
     lines: dict[str, Finding] = {}  # a problem that two splits have is one
-    there = splits_there(config)
     for split in SPLITS:
         try:
             sources[split] = _with_files(open_source(config, split))
         except ConfigError:
             raise
         except DataError as error:
-            if split != "test" or (there and split in there):
+            if split != "test" or error.kind != NOTHING_SET_ASIDE:
                 lines.update((line, _finding(line)) for line in str(error).splitlines())
     return Opened(sources, list(lines.values()))
 
@@ -56,13 +55,6 @@ def _with_files(source: Source) -> PairedSource:
         name = type(source).__name__
         raise ConfigError(f"data: {name} has no files to look into, expected images and masks; choose another data=...")
     return source
-
-
-def splits_there(config: TrainConfig) -> Collection[str] | None:
-    """Return the splits that the data is divided into; None for formats with splits of their own."""
-    kind = locate(config.data.leaf[TARGET], "data")
-    there: Collection[str] | None = kind.splits_in(config.data.leaf) if hasattr(kind, "splits_in") else None
-    return there
 
 
 def _finding(line: str) -> Finding:

@@ -1,18 +1,20 @@
 """The whole examination of a dataset: all its splits, everything read once, findings and numbers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from segtrain.data.doctor import duplicates, label_checks, names, picture_checks
+from segtrain.data.doctor.annotation_checks import polygons_outside, regions_beyond
 from segtrain.data.doctor.content import Content, Edges, content_of, edges_in
 from segtrain.data.doctor.duplicates import Seen
 from segtrain.data.doctor.finding import LEVELS, MOST, Finding
 from segtrain.data.doctor.looking import Looked, in_threads, look_at
 from segtrain.data.doctor.statistics import SplitNumbers, band_statistics, count_classes, sizes_of
 from segtrain.data.doctor.subject import Subject
+from segtrain.data.files.drawings import Drawing
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import listing
 from segtrain.data.files.verify import problems_of_files, problems_of_masks, remarks
@@ -20,11 +22,15 @@ from segtrain.errors import DataError
 
 
 class Examined(NamedTuple):
-    """A pair after everything of it was read: `Looked`, the image's content, and the edges of each mask."""
+    """A pair after everything of it was read: `Looked`, the image's content, and the edges of each mask.
+
+    ``beyond`` are regions that reach out of the image: file, image, and their names.
+    """
 
     looked: Looked
     content: Content | None = None
     edges: tuple[Edges | None, ...] = ()
+    beyond: tuple[tuple[Path, Path, list[str]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,31 @@ class Examination:
 
 def examine(subjects: Sequence[Subject], *, on_pair: Callable[[], None] = lambda: None) -> Examination:
     """Read every file of all splits, in threads, and judge them together; ``on_pair`` is called after each pair."""
-    by_split = {subject.split: _examine_split(subject, on_pair) for subject in subjects}
-    return Examination(_sorted(_judge(subjects, by_split)), _numbers(subjects, by_split))
+    missing = [finding for subject in subjects if (finding := _missing(subject))]
+    by_split = {subject.split: _examine_split(_there(subject), on_pair) for subject in subjects}
+    return Examination(_sorted([*missing, *_judge(subjects, by_split)]), _numbers(subjects, by_split))
+
+
+def _missing(subject: Subject) -> Finding | None:
+    """Describe files that a list names but that are not there."""
+    try:
+        subject.pairs.refuse_missing()
+    except DataError as error:
+        gone = [Path(file) for file in subject.pairs.files() if not Path(file).is_file()]
+        return Finding.of_error(error, *gone, level="warning" if subject.skips else "fatal")
+    return None
+
+
+def _there(subject: Subject) -> Subject:
+    """Return the subject with the pairs whose files are all there."""
+    if subject.pairs.listed_in is None:  # found in folders, and not listed
+        return subject
+    numbers = [
+        number
+        for number, pair in enumerate(subject.pairs)
+        if all(file.is_file() for file in (pair.image, *pair.masks) if isinstance(file, Path))
+    ]
+    return subject._replace(pairs=subject.pairs.take(numbers))
 
 
 def _examine_split(subject: Subject, on_pair: Callable[[], None]) -> list[Examined]:
@@ -71,12 +100,15 @@ def _examine_split(subject: Subject, on_pair: Callable[[], None]) -> list[Examin
 
     def look(number: int) -> Examined:
         looked = look_at(subject.pairs[number], inspector, by_colour=subject.labels.by_colour)
+        if subject.skips:
+            mild = tuple(replace(finding, level="warning") for finding in looked.findings)
+            looked = looked._replace(findings=mild)
         try:
             content = content_of(inspector, looked.pair.image, **limits) if looked.image else None
         except DataError as error:
-            damaged = Finding.of_error(error, looked.pair.image)
+            damaged = Finding.of_error(error, looked.pair.image, level="warning" if subject.skips else "fatal")
             return Examined(looked._replace(image=None, findings=(*looked.findings, damaged)))
-        return Examined(looked, content, _edges(looked, inspector, subject))
+        return Examined(looked, content, _edges(looked, inspector, subject), _beyond(looked, inspector))
 
     examined = in_threads(look, range(len(subject.pairs)), on_pair)
     inspector.keep()
@@ -93,6 +125,16 @@ def _edges(looked: Looked, inspector: Inspector, subject: Subject) -> tuple[Edge
     )
 
 
+def _beyond(looked: Looked, inspector: Inspector) -> tuple[tuple[Path, Path, list[str]], ...]:
+    image = looked.pair.image
+    drawn = [(mask, facts) for mask, facts in zip(looked.pair.masks, looked.masks, strict=True) if facts]
+    return tuple(
+        (mask.path, image, regions_beyond(mask, facts.shape, inspector))
+        for mask, facts in drawn
+        if isinstance(mask, Drawing)
+    )
+
+
 def _judge(subjects: Sequence[Subject], by_split: Mapping[str, Sequence[Examined]]) -> list[Finding]:
     """Run all checks over all splits together, those of training first."""
     first = subjects[0]
@@ -101,10 +143,12 @@ def _judge(subjects: Sequence[Subject], by_split: Mapping[str, Sequence[Examined
     inspector = Inspector((), channels=first.channels, max_pixels=first.max_pixels, stacking=first.stacking)
     findings = [
         *problems_of_files(looked, first.channels),
+        *(finding for each in looked for finding in each.findings if finding.level != "fatal"),
         *problems_of_masks(looked, inspector, first.labels, first.class_names),
         *remarks(looked, first.labels, ranged=first.value_range is not None),
         *_judge_pictures(everything, by_split),
         *names.names_that_clash(_files(looked)),
+        *polygons_outside(beyond for each in everything for beyond in each.beyond),
     ]
     has_strange = any(finding.kind in ("mask values", "mask colours", "swapped folders") for finding in findings)
     return findings if has_strange else [*findings, *_judge_labels(subjects, by_split, everything)]

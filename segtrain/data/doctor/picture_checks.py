@@ -9,7 +9,7 @@ from segtrain.data.doctor.finding import Finding, Level
 from segtrain.data.doctor.looking import Looked
 from segtrain.data.files.inspection import ImageFacts
 
-SMALLEST = 32  # pixels a side: encoders halve maps five times
+SMALLEST = 16  # pixels a side: encoders halve maps five times, which leaves nothing of these
 LARGEST = 100_000_000  # pixels: decoded for every crop that is taken of them
 UNLIKE = 50  # times the median of all images
 _NAMES = {

@@ -9,7 +9,10 @@ from segtrain.data.files.stacked_masks import Stacking
 
 
 class Subject(NamedTuple):
-    """One split: its pairs, the labels of mask values, and what is asked of images, as `PairedSource` has them."""
+    """One split: its pairs, the labels of mask values, and what is asked of images, as `PairedSource` has them.
+
+    ``skips``: training leaves out what cannot be used, so that it is no reason not to start.
+    """
 
     split: str
     pairs: Listing
@@ -20,6 +23,7 @@ class Subject(NamedTuple):
     value_range: tuple[float, float] | None = None
     max_pixels: int = MAX_PIXELS
     stacking: Stacking | None = None
+    skips: bool = False
 
     @property
     def drawn_names(self) -> tuple[str, ...]:

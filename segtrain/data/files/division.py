@@ -151,7 +151,8 @@ def _share(
     if shares.get(split) == 0:
         raise DataError(
             f"data: no images are set aside for {split}; train with data.{split}_fraction=0.1, "
-            f"or {units.samples.to_divide.replace('{split}', split)}"
+            f"or {units.samples.to_divide.replace('{split}', split)}",
+            kind="nothing set aside",
         )
     members = units.members(pool)
     log.info("data: %s is a share chosen by data.seed=%d", split, division.seed)

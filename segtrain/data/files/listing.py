@@ -108,7 +108,8 @@ class Listing(Sequence[Pair]):
             others = f", with {counted(len(missing) - 1, 'other file')} that" if len(missing) > 1 else ", though"
             raise DataError(
                 f"{missing[0]}: missing{others} {self.listed_in} names; add what is missing, take it out there, or "
-                "leave its samples out with data.on_bad=skip"
+                "leave its samples out with data.on_bad=skip",
+                kind="missing",
             )
 
     def files(self) -> Iterator[str]:

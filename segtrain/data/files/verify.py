@@ -94,7 +94,9 @@ def _look(
         lines = [*first_few(list(map(str, of_files))), *map(str, of_masks)]
         raise only.error if only and only.error else DataError("\n".join(lines))
     said += [("warning", line) for line in _left_out(looked)]
-    said += [(finding.level, str(finding)) for finding in remarks(looked, labels, ranged=value_range is not None)]
+    single = [each for one in looked for each in one.findings if each.level != "fatal" and each.kind != ANNOTATION]
+    found = [*single[:MOST], *remarks(looked, labels, ranged=value_range is not None)]
+    said += [(finding.level, str(finding)) for finding in found]
     return {"remarks": said, "held": [sorted(values) for values in values_by_class(looked)], "bad": bad}
 
 
@@ -136,9 +138,7 @@ def remarks(looked: Sequence[Looked], labels: LabelMap, *, ranged: bool) -> list
     """List what is worth a line though training may start; ``ranged``: black and white are given."""
     masks = [mask for each in looked for mask in each.mask_files()]
     images = [each.image for each in looked if each.image]
-    single = [finding for each in looked for finding in each.findings if finding.level != "fatal"]
     return [
-        *[finding for finding in single if finding.kind != ANNOTATION][:MOST],
         *palette_colours(masks, labels),
         *lossy_masks(masks),
         *([] if ranged else odd_range(images)),

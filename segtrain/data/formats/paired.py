@@ -153,6 +153,7 @@ class PairedSource(Source):
             value_range=self.value_range,
             max_pixels=self._max_pixels,
             stacking=self.stacking,
+            skips=self._skips,
         )
 
     def _leave_out(self, numbers: Collection[int]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import tifffile
 from PIL import Image
 
 CLASSES = ("background", "road", "car")
@@ -47,3 +48,38 @@ def make_folder(root: Path) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
     return ["data=folder", f"data.root={root}", f"data.classes=[{','.join(CLASSES)}]"]
+
+
+def make_binary(root: Path, *, on: int = 1) -> list[str]:
+    """Write the same with a single class, whose masks hold ``on``."""
+    make_folder(root)
+    for file in sorted((root / "masks").rglob("*.png")):
+        Image.fromarray((np.asarray(Image.open(file)) > 0).astype(np.uint8) * np.uint8(on)).save(file)
+    return ["data=folder", f"data.root={root}", "data.classes=[thing]"]
+
+
+def make_bands(root: Path, *, bands: int = 4, dtype: type = np.uint8, white: float = 255) -> list[str]:
+    """Write the same with TIFF images of any number of bands, which fill the range up to ``white``."""
+    make_folder(root)
+    for split, name, seed in names():
+        (root / f"images/{split}/{name}.png").unlink()
+        pixels = (photo(seed, bands=bands) / 255 * white).astype(dtype)
+        pixels.reshape(-1)[:2] = 0, white
+        options = {} if bands == 3 else {"photometric": "minisblack", "planarconfig": "contig"}
+        tifffile.imwrite(root / f"images/{split}/{name}.tif", pixels, **options)
+    return ["data=folder", f"data.root={root}", f"data.classes=[{','.join(CLASSES)}]", f"data.channels={bands}"]
+
+
+def make_multilabel(root: Path) -> list[str]:
+    """Write a folder of masks of 0 and 1 for each class."""
+    make_folder(root)
+    for split, name, _ in names():
+        file = root / f"masks/{split}/{name}.png"
+        mask = np.asarray(Image.open(file))
+        file.unlink()
+        for label, folder in enumerate(CLASSES[1:], 1):
+            path = root / "masks" / split / folder / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((mask == label).astype(np.uint8)).save(path)
+    classes = ",".join(CLASSES[1:])
+    return ["data=folder", f"data.root={root}", f"data.classes=[{classes}]", "data.mode=multilabel"]
