@@ -4,6 +4,7 @@ import pytest
 
 from segtrain.commands import COMMANDS
 from segtrain.config.compose import train_key
+from segtrain.config.groups import Groups
 from segtrain.suggest import did_you_mean, nearest
 from segtrain.terminal import other_tools
 
@@ -26,7 +27,7 @@ from segtrain.terminal import other_tools
         ("--batch_size=4", "write data.batch_size=4"),
         ("--xyzzy", "--xyzzy: no such flag; `segtrain --help` lists the flags"),
         ("--cfgg", "did you mean '--cfg'?"),
-        ("data=cityscapes", "data=cityscapes: no such choice; choose from folder, oxford_pets, shapes"),
+        ("data=mapillary", f"data=mapillary: no such choice; choose from {', '.join(Groups.find().choices('data'))}"),
         (
             "predict ext=jpg",
             "ext: unknown key; predict has ckpt, input, output, device, precision, overlay, and the keys",
