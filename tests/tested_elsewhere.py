@@ -41,6 +41,7 @@ TESTED_ELSEWHERE = {
     "data/files/stored.py": "What every decoder returns: tests/data/files/test_decoders.py.",
     "data/formats/first_look.py": "What is said where data.classes is missing: tests/commands/test_mistakes.py.",
     "data/formats/paired.py": "The base of Folder, whose tests are its own: tests/data/formats/test_folder.py.",
+    "data/formats/valued.py": "The base of Folder and Csv: tests/data/formats/test_folder.py.",
     "data/loading/feed.py": "Order and loader, tested in tests/data/loading/test_dataset.py, put together.",
     "data/sample.py": "tests/data/formats/test_every_type.py",
     "drawing/findings_page.py": "The gallery of `segtrain check report=html`: tests/commands/test_check.py.",

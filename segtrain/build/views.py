@@ -11,7 +11,7 @@ from segtrain.config.renamed import with_current_names
 from segtrain.config.schema import CompareConfig
 from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.mask_pairs import pair_class_masks, pair_masks
-from segtrain.data.formats.folder import STANDS_FOR
+from segtrain.data.formats.valued import STANDS_FOR
 from segtrain.data.palette import colour_names, colours_of
 from segtrain.data.sample import Source
 from segtrain.drawing.pictures import as_rgb, stack_with_legend

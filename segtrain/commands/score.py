@@ -135,7 +135,7 @@ def refuse_output(config: ScoreConfig, folder: Path) -> None:
 
 def make_scorer(config: ScoreConfig, names: Sequence[str], class_map: "ClassMap | None") -> "Scorer":
     """Build the scorer: the task, and the label maps of truth and predictions."""
-    from segtrain.data.formats.folder import STANDS_FOR
+    from segtrain.data.formats.valued import STANDS_FOR
     from segtrain.evaluation.mask_files import Scorer
     from segtrain.task import IGNORE_INDEX, make_task
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from segtrain.data.formats.labelme import Labelme
     from segtrain.data.formats.oxford_pets import OxfordPets
     from segtrain.data.formats.shapes import Shapes
+    from segtrain.data.formats.table import Csv
     from segtrain.data.formats.voc import VOC
     from segtrain.data.formats.yolo import Yolo
     from segtrain.data.loading.augment import Augment
@@ -24,6 +25,7 @@ _LAZY = {
     "CamVid": "formats.camvid",
     "Cityscapes": "formats.cityscapes",
     "Coco": "formats.coco",
+    "Csv": "formats.table",
     "Folder": "formats.folder",
     "Labelme": "formats.labelme",
     "OxfordPets": "formats.oxford_pets",
@@ -40,6 +42,7 @@ __all__ = [
     "CamVid",
     "Cityscapes",
     "Coco",
+    "Csv",
     "Folder",
     "Labelme",
     "OxfordPets",

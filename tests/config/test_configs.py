@@ -1,7 +1,6 @@
 """YAML is the visible menu of the signatures: every choice composes, and lists every keyword with its default."""
 
 import inspect
-import re
 from dataclasses import fields
 from importlib import import_module
 
@@ -24,7 +23,7 @@ from segtrain.config.schema import (
     ScoreConfig,
     TrainConfig,
 )
-from segtrain.config.signature import TARGET, locate, parameters_of
+from segtrain.config.signature import MISSING, TARGET, locate, parameters_of
 from segtrain.config.spine import PROVIDED, check_spine
 
 CHOICES = [(group, choice) for group in GROUPS for choice in Groups.find().choices(group)]
@@ -48,8 +47,8 @@ TARGETS = sorted({target for file in FILES for target in targets_in(yaml.safe_lo
 
 
 def overrides_for(group, choice):
-    text = (config_root() / group / f"{choice}.yaml").read_text(encoding="utf-8")
-    left_open = re.findall(r"^\s*(\w+): \?\?\?", text, re.MULTILINE)
+    node = compose("train", [f"{group}={choice}"]).job.get(group) or {}
+    left_open = [key for key, value in node.items() if value == MISSING]
     named = [f"{group}.{key}={VALUES.get(key, 'here')}" for key in left_open]
     data = ["data=oxford_pets"] if group == "encoder" else []  # as shapes would set encoder.weights
     return [f"{group}={choice}", *data, *named]

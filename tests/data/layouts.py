@@ -124,6 +124,29 @@ def ade20k(root: Path) -> list[str]:
     return ["data=ade20k", f"data.root={root}"]
 
 
+def table(root: Path, separator: str = ",") -> list[str]:
+    """A table of images and masks with split, group and weight."""
+    rows = [["image", "mask", "split", "group", "weight"]]
+    for number, (split, name, photo, labels) in enumerate(scenes(3)):
+        save(root / "photos" / f"{name}.jpg", photo)
+        save(root / "labels" / f"{name}.png", labels)
+        rows.append([f"photos/{name}.jpg", f"labels/{name}.png", split, f"{split}{number % 2}", str(1 + number % 3)])
+    (root / "samples.csv").write_text("".join(separator.join(row) + "\n" for row in rows))
+    return ["data=csv", f"data.root={root / 'samples.csv'}", "data.classes=[background,disc,bar]"]
+
+
+def folder_with_lists(root: Path) -> list[str]:
+    """Folders of images and masks, and a text file of names for each split."""
+    lists: dict[str, list[str]] = {}
+    for split, name, photo, labels in scenes(3):
+        save(root / "images" / f"{name}.jpg", photo)
+        save(root / "masks" / f"{name}.png", labels)
+        lists.setdefault(split, []).append(f"{name}\n")
+    write_lists(root / "lists", lists)
+    words = [f"data.{split}_list=lists/{split}.txt" for split in lists]
+    return ["data=folder", f"data.root={root}", "data.classes=[background,disc,bar]", *words]
+
+
 def write_lists(folder: Path, lists: dict[str, list[str]]) -> None:
     """Write the lines of each list into a file of its name."""
     folder.mkdir(parents=True)
@@ -131,4 +154,12 @@ def write_lists(folder: Path, lists: dict[str, list[str]]) -> None:
         (folder / f"{name}.txt").write_text("".join(lines))
 
 
-LAYOUTS = {"camvid": camvid, "voc": voc, "cvat_masks": cvat_masks, "cityscapes": cityscapes, "ade20k": ade20k}
+LAYOUTS = {
+    "camvid": camvid,
+    "voc": voc,
+    "cvat_masks": cvat_masks,
+    "cityscapes": cityscapes,
+    "ade20k": ade20k,
+    "csv": table,
+    "folder_with_lists": folder_with_lists,
+}

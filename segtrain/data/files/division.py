@@ -68,7 +68,7 @@ def divide(samples: Listing, split: Split, division: Division, presence: Presenc
     units = _Units(samples, division)
     given = samples.given.union(name for name in samples.splits or () if name is not None)
     if given and division.group is not None:
-        units.refuse_groups_across_splits()
+        refuse_groups_across_splits(samples, units.names)
     if division.folds is not None:
         return samples.take(sorted(_fold(units, split, division, presence, given)))
     if split in given and split != "train":
@@ -114,16 +114,17 @@ class _Units:
             found[self.names[number]].append(number)
         return dict(found)
 
-    def refuse_groups_across_splits(self) -> None:
-        """Raise `DataError` where the data itself puts samples of one group into two splits."""
-        seen: dict[str, tuple[Split | None, str]] = {}
-        for name, unit, split in zip(self.samples.ids, self.names, self.samples.splits or (), strict=True):
-            before, first = seen.setdefault(unit, (split, name))
-            if before != split:
-                raise DataError(
-                    f"data.group: {unit} is in {before} ({first}) and in {split} ({name}), expected one side; "
-                    "move its files to one split, or set data.group=null"
-                )
+
+def refuse_groups_across_splits(samples: Listing, groups: Sequence[str]) -> None:
+    """Raise `DataError` where the data itself puts samples of one group into two splits."""
+    seen: dict[str, tuple[Split | None, str]] = {}
+    for name, group, split in zip(samples.ids, groups, samples.splits or (), strict=True):
+        before, first = seen.setdefault(group, (split, name))
+        if before != split:
+            raise DataError(
+                f"data.group: {group} is in {before} ({first}) and in {split} ({name}), expected one side; "
+                "move its files to one split, or set data.group=null"
+            )
 
 
 def _group(name: str, pattern: str) -> str:

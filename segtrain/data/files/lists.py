@@ -1,9 +1,12 @@
 """List files that come with data: a line for each sample of a split."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Container, Sequence
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from os.path import splitext
+from pathlib import Path
 
+from segtrain.data.files.walk import SUFFIXES
 from segtrain.errors import DataError
 
 _TRIED = 100
@@ -37,6 +40,23 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
     return pairs
 
 
+def find_name(line: str, known: Container[str]) -> str | None:
+    """Return the known name that a line of a list stands for; None for none.
+
+    The line is a name, or a path, whose suffix and first folders may be more than the name, and
+    something else may follow it.
+    """
+    for text in (line, line.split()[0]):
+        path = unicodedata.normalize("NFC", text.replace("\\", "/"))
+        bare = path[: path.rindex(".")] if path.lower().endswith(SUFFIXES) else path
+        for name in (path, bare):
+            parts = [part for part in name.split("/") if part not in ("", ".")]
+            ends = ("/".join(parts[dropped:]) for dropped in range(len(parts)))
+            if found := next((end for end in ends if end in known), None):
+                return found
+    return None
+
+
 def found_below(root: Path, names: Sequence[str], listed_in: Path) -> list[str]:
     """Return the files of a list where they lie now.
 
@@ -44,18 +64,28 @@ def found_below(root: Path, names: Sequence[str], listed_in: Path) -> list[str]:
     the folders that are not there are dropped, of all alike. Raises `DataError` where no way leads to a
     file; single ones that are missing are left to `Listing.refuse_missing`.
     """
+    base = f"{root}/"
     for name in islice(names, _TRIED):
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        for dropped in range(len(parts)):
-            # joining an absolute path drops the root: so the first try is the path as it is
-            if root.joinpath(*parts[dropped:]).is_file():
-                return [_joined(root, each, dropped) for each in names]
+        # joining an absolute path drops the root: so the first try is the path as it is
+        for dropped in range(name.count("/") + name.count("\\") + 1):
+            if (root / _without(name, dropped)).is_file():
+                # texts, and no Path for each of a million
+                places = (_without(each, dropped) for each in names)
+                return [place if place.startswith("/") else base + place for place in places]
     raise DataError(
         f"{listed_in}: names {names[0]}, which is not in {root}, nor is what follows on its first folders; "
         "set data.root to the folder that the paths start from"
     )
 
 
-def _joined(root: Path, name: str, dropped: int) -> str:
-    parts = PurePosixPath(name.replace("\\", "/")).parts[dropped:]
-    return str(root.joinpath(*parts))
+def _without(name: str, folders: int) -> str:
+    """Drop the first folders of a path; the root of an absolute one counts as a folder."""
+    path = name.replace("\\", "/") if "\\" in name else name
+    return path.split("/", folders)[-1] if folders else path
+
+
+def ids_below(root: Path, files: Sequence[str]) -> list[str]:
+    """Return the names of files: their paths below a folder if they are in it, without suffix, as NFC."""
+    base = f"{root}/"
+    cut = (splitext(file.removeprefix(base).lstrip("/"))[0] for file in files)  # noqa: PTH122 - a million of them
+    return [name if name.isascii() else unicodedata.normalize("NFC", name) for name in cut]

@@ -1,13 +1,12 @@
 """CamVid, in the layout of SegNet's tutorial."""
 
-import unicodedata
 from collections.abc import Collection, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from segtrain.data.files.legend import Legend
 from segtrain.data.files.listing import Listing
-from segtrain.data.files.lists import found_below, read_pairs
+from segtrain.data.files.lists import found_below, ids_below, read_pairs
 from segtrain.data.formats.named import NamedSource
 from segtrain.data.palette import Colour
 from segtrain.data.sample import Split
@@ -63,7 +62,6 @@ def _samples(root: Path) -> Listing:
             f"{root}: no train.txt there, expected lists of images and masks, such as those of SegNet's tutorial; set "
             "data.root to their folder, or use data=folder for folders without lists"
         )
-    ids: list[str] = []
     images: list[str] = []
     masks: list[str] = []
     splits: list[Split | None] = []
@@ -72,11 +70,9 @@ def _samples(root: Path) -> Listing:
         images += found_below(root, [image for image, _ in pairs], path)
         masks += found_below(root, [mask for _, mask in pairs], path)
         splits += [split] * len(pairs)
-    for image in images:
-        place = PurePath(image)
-        below = place.relative_to(root) if place.is_relative_to(root) else place.relative_to(place.anchor)
-        ids.append(unicodedata.normalize("NFC", below.with_suffix("").as_posix()))
     remedy = "list its samples in {split}.txt"
-    samples = Listing(ids, images, (masks,), splits, to_divide=remedy, listed_in=f"the lists in {root}")
+    samples = Listing(
+        ids_below(root, images), images, (masks,), splits, to_divide=remedy, listed_in=f"the lists in {root}"
+    )
     samples.require_distinct_ids(str(root), "take it out of one of the lists")
     return samples

@@ -1,55 +1,47 @@
 """Datasets of image and mask files in folders, for the user's own data."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from segtrain.data.files.class_map import IGNORE, OTHER, with_colours
+from segtrain.data.files.class_map import IGNORE, OTHER
 from segtrain.data.files.image_labels import read_image_labels
-from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
+from segtrain.data.files.labels import listing
 from segtrain.data.files.listing import Listing, Pair
+from segtrain.data.files.lists import find_name, read_lines
 from segtrain.data.files.name_patterns import SHARED, NamePatterns, check_patterns
 from segtrain.data.files.pairs import find_class_pairs, find_pairs, stem
 from segtrain.data.files.splits import Place, find_splits, whole_of_part
-from segtrain.data.files.stacked_masks import Encoding, stacking_of
 from segtrain.data.files.walk import find_images
 from segtrain.data.formats.first_look import name_classes
-from segtrain.data.formats.paired import PairedSource
+from segtrain.data.formats.valued import ValuedSource, Wanted
 from segtrain.data.sample import Split
-from segtrain.errors import ConfigError, DataError
-from segtrain.task import IGNORE_INDEX, Mode, make_task
+from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
 
-Missing: TypeAlias = Literal["error", "absent", "ignore"]
 MAKE_FOLDERS = "make the folders images/{split} and masks/{split}"
 """How a folder without splits can be divided."""
 Finder: TypeAlias = Callable[[Path, Path], dict[str, Pair]]
 """Pairs the images in one folder with the masks in another, by id."""
 
-STANDS_FOR: Mapping[Missing, int] = {"absent": 0, "ignore": IGNORE_INDEX}
-"""The value of every pixel in a mask without a file."""
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-class Folder(PairedSource):
+class Folder(ValuedSource):
     """A dataset of image and mask files that are paired by their names.
 
     ``root/images`` and ``root/masks`` hold files of equal stems, with the same sub-folders if any. If
-    they have ``train``, ``val`` and ``test`` folders, these are the splits.
-    ``classes`` names the mask values 0..n-1; a single class is value 1, against background 0. For
-    overlapping classes, ``mode`` multilabel reads one mask per class from a folder of its name,
-    ``root/masks/cat``: 1 where the class is, 0 elsewhere; for a ``missing`` file, the class counts as
-    absent or its pixels are ignored. With ``encoding`` bits or channels, one file holds all classes:
-    bit or channel k is class k. ``class_map`` translates other values, ranges of them
-    (``0-127``), colours (``128-64-0``) and all others (``other``); ``colors`` are those
-    of the classes by their names instead; ``ignore_index`` are ignored values.
+    they have ``train``, ``val`` and ``test`` folders, these are the splits; or ``train_list``,
+    ``val_list`` and ``test_list`` are text files in ``root`` that name the images of a split.
+    With ``mode`` multilabel, the masks of a class lie in a folder of its name, ``root/masks/cat``.
     ``image_name`` and ``mask_name`` are patterns for names that differ: ``*_mask`` where
     ``a_mask.png`` is the mask of ``a.jpg``.
     ``image_labels`` is a table in ``root``, such as ``labels.csv``, of the label of each whole image:
     columns ``id`` (its path below the images, without suffix) and ``label``.
-    Further options are those of `PairedSource`. Raises `ConfigError` and `DataError`.
+    Further options are those of `ValuedSource`. Raises `ConfigError` and `DataError`.
     """
 
     def __init__(
@@ -57,41 +49,30 @@ class Folder(PairedSource):
         *,
         split: Split,
         root: str,
-        classes: Sequence[str],
-        mode: Mode | None = None,
         images: str = "images",
         masks: str = "masks",
         image_name: str = SHARED,
         mask_name: str = SHARED,
-        class_map: Mapping[int | str, int | str] | None = None,
-        colors: Mapping[str, Sequence[int] | str] | None = None,
-        ignore_index: int | Sequence[int] | None = None,
-        missing: Missing = "error",
-        encoding: Encoding = "values",
+        train_list: str | None = None,
+        val_list: str | None = None,
+        test_list: str | None = None,
         image_labels: str | None = None,
         **options: Any,
     ) -> None:
-        class_map = with_colours(class_map, colors)
-        mapped = class_map is not None or ignore_index is not None
-        mode = _mode(_stacked(encoding, mode, missing, mapped=mapped), classes, missing)
-        task, self.stacking = make_task(mode, classes), stacking_of(encoding, classes)
-        ignore = [ignore_index] if isinstance(ignore_index, int) else list(ignore_index or ())
         patterns = NamePatterns(image_name, mask_name)
         check_patterns(patterns)
-        find: Finder = partial(find_pairs, classes=classes, patterns=patterns)
-        if self.stacking:
-            find = _once_for_each(find, len(classes))
-        elif task.classes_overlap:
-            find = partial(find_class_pairs, classes=classes, patterns=patterns, complete=missing == "error")
-        self.absent = STANDS_FOR.get(missing, IGNORE_INDEX)
         base, places = Path(root), Place(Path(images), Path(masks))
-        super().__init__(
-            _samples_for(find, base, places, split, folds=options.get("folds") is not None),
-            task,
-            LabelMap(task.value_names, ignore=ignore, class_map=class_map),
-            split=split,
-            **options,
-        )
+        named = _chosen({"train": train_list, "val": val_list, "test": test_list}, base)
+
+        def samples_for(wanted: Wanted) -> Listing:
+            find: Finder = partial(find_pairs, classes=wanted.classes, patterns=patterns)
+            if wanted.by_class:
+                find = partial(find_class_pairs, classes=wanted.classes, patterns=patterns, complete=wanted.complete)
+            if named:
+                return _listed(find(base / places.images, base / places.masks), named)
+            return _samples_for(find, base, places, split, folds=options.get("folds") is not None)
+
+        super().__init__(samples_for, split=split, **options)
         if image_labels:
             # where splits are outermost (train/images), ids in the table are relative to the root
             below = base / images if (base / images).is_dir() else base
@@ -101,7 +82,9 @@ class Folder(PairedSource):
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split]:
-        """Return the splits that have folders of their own."""
+        """Return the splits that have folders or lists of their own."""
+        if named := {split: options[f"{split}_list"] for split in SPLITS if options.get(f"{split}_list")}:
+            return named
         return find_splits(Path(options["root"]), options.get("images", "images"), options.get("masks", "masks"))
 
     @classmethod
@@ -113,60 +96,27 @@ class Folder(PairedSource):
         return name_classes(options) if key == "classes" else None
 
 
-def _stacked(encoding: Encoding, mode: Mode | None, missing: Missing, *, mapped: bool) -> Mode | None:
-    """Return the mode: multilabel where a file holds all classes; raises `ConfigError` for keys that do not suit."""
-    if encoding == "values":
-        return mode
-    if mode not in (None, "multilabel"):
-        raise ConfigError(f"data.encoding: {encoding} is for classes that overlap, not data.mode={mode}; leave out one")
-    if missing != "error":
-        raise ConfigError(f"data.missing: {missing} is for a file per class, not data.encoding={encoding}; drop it")
-    if mapped:
-        raise ConfigError(
-            f"data.encoding: {encoding} says what the masks hold, expected no data.class_map, data.colors or "
-            "data.ignore_index beside it; leave them out"
-        )
-    return "multilabel"
+def _chosen(lists: Mapping[Split, str | None], base: Path) -> dict[Split, Path]:
+    """Return the list file of each split that has one."""
+    return {split: base / name for split, name in lists.items() if name is not None}
 
 
-def _once_for_each(find: Finder, count: int) -> Finder:
-    """Let the one mask of a pair stand for each of so many classes."""
-
-    def find_stacked(images: Path, masks: Path) -> dict[str, Pair]:
-        return {name: Pair(pair.image, pair.masks * count) for name, pair in find(images, masks).items()}
-
-    return find_stacked
-
-
-def _mode(mode: Mode | None, classes: Sequence[str], missing: Missing) -> Mode:
-    """Return the task mode; raises `ConfigError` where mode, classes and ``missing`` do not go together."""
-    if not classes:
-        raise ConfigError("data.classes: no names, expected one for each mask value, such as 'data.classes=[cat,dog]'")
-    doubles = [name for name in dict.fromkeys(classes) if list(classes).count(name) > 1]
-    if doubles:
-        raise ConfigError(f"data.classes: {listing(doubles)} more than once, expected distinct names")
-    if mode == "multilabel":
-        _refuse_as_folders(classes)
-        return mode
-    if missing != "error":
-        raise ConfigError(f"data.missing: {missing} is for data.mode=multilabel alone; leave it out")
-    single = len(classes) == 1
-    if mode == "binary" and not single:
-        raise ConfigError(f"data.mode: binary, but data.classes has {len(classes)} names; set data.mode=multiclass")
-    if mode == "multiclass" and single:
-        raise ConfigError(
-            f"data.mode: multiclass, but data.classes has one name; set 'data.classes=[background,{classes[0]}]'"
-        )
-    return "binary" if single else "multiclass"
-
-
-def _refuse_as_folders(classes: Sequence[str]) -> None:
-    """Raise `ConfigError` for class names that no folder can have, or for too many classes."""
-    if len(classes) > UNKNOWN:
-        raise ConfigError(f"data.classes: {len(classes)} names, expected at most {UNKNOWN}")
-    for name in classes:
-        if Path(name).name != name:
-            raise ConfigError(f"data.classes: {name!r}, expected names that folders can have; rename it")
+def _listed(pairs: Mapping[str, Pair], lists: Mapping[Split, Path]) -> Listing:
+    """Choose the pairs that lists name; raises `DataError` for names without a pair, or in two lists."""
+    chosen: dict[str, Pair] = {}
+    splits: list[Split] = []
+    for split, path in lists.items():
+        for line in read_lines(path):
+            name = find_name(line, pairs)
+            if name is None or name in chosen:
+                problem = "is listed before" if name else f"is no image there, expected such as {min(pairs)!r}"
+                raise DataError(f"{path}: {line[:80]!r} {problem}; take the line out, or correct it")
+            chosen[name] = pairs[name]
+            splits.append(split)
+    if len(chosen) < len(pairs):
+        log.info("%d of %d pairs are in no list, so not used", len(pairs) - len(chosen), len(pairs))
+    remedy = "name a list of them: data.{split}_list={split}.txt"
+    return Listing.of(chosen, splits=splits, given=frozenset(lists), to_divide=remedy)
 
 
 def _samples_for(find: Finder, base: Path, names: Place, split: Split, *, folds: bool) -> Listing:

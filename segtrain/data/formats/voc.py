@@ -1,16 +1,15 @@
 """Pascal VOC, and what annotation tools write in its layout with a ``labelmap.txt``."""
 
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from segtrain.data.files.layouts import find_layout
 from segtrain.data.files.legend import Legend
 from segtrain.data.files.listing import Listing
-from segtrain.data.files.lists import read_lines
+from segtrain.data.files.lists import find_name, read_lines
 from segtrain.data.files.pairs import find_files
 from segtrain.data.files.splits import NAMES
-from segtrain.data.files.walk import SUFFIXES
 from segtrain.data.formats.named import NamedSource
 from segtrain.data.palette import Colour
 from segtrain.data.sample import Split
@@ -92,7 +91,7 @@ def _samples(base: Path, images: str, masks: str, lists: Mapping[Split | None, l
     splits: list[Split | None] = []
     given: list[Split] = []
     for split, paths in lists.items():
-        listed = [_name_in(line, image_files) for path in paths for line in read_lines(path)]
+        listed = [find_name(line, image_files) or line for path in paths for line in read_lines(path)]
         if split == "test" and not any(name in mask_files for name in listed):
             continue  # the official test images have no public masks
         names += listed
@@ -109,14 +108,6 @@ def _samples(base: Path, images: str, masks: str, lists: Mapping[Split | None, l
     remedy = "take it out of one list, or set data.val_list=null to hold validation images out of the training list"
     samples.require_distinct_ids(str(base / LISTS), remedy)
     return samples
-
-
-def _name_in(line: str, files: Mapping[str, Path]) -> str:
-    """Return the name of the image that a line stands for: a name, or a path, whatever follows it."""
-    if line in files:
-        return line
-    first = PurePath(line.split()[0])
-    return first.stem if first.suffix.lower() in SUFFIXES else str(first)
 
 
 def _legend(path: Path) -> Legend:

@@ -1,5 +1,6 @@
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from segtrain.data.formats.folder import Folder
 from segtrain.errors import ConfigError, DataError
 from segtrain.task import IGNORE_INDEX, make_task
+from tests.data.layouts import folder_with_lists
 
 SIZE = (24, 30)
 SPLITS = ("train", "val")
@@ -356,3 +358,31 @@ def test_an_image_that_the_table_leaves_out_is_named_with_the_line_to_add(tmp_pa
     assert message == (
         f"{tmp_path}/labels.csv: no label for cat_0, cat_2 (2 of 3 images); add a line such as 'cat_0,<label>' for each"
     )
+
+
+@pytest.mark.parametrize("line", ["{}", "{}.jpg", "images/{}.jpg", "/home/her/data/images/{}.jpg masks/{}.png"])
+def test_list_files_name_the_images_of_each_split(tmp_path, line):
+    folder_with_lists(tmp_path)
+    for split in ("train", "val"):
+        path = tmp_path / "lists" / f"{split}.txt"
+        path.write_text("".join(line.replace("{}", name) + "\n" for name in path.read_text().split()))
+    options = {"classes": ["background", "disc", "bar"], "train_list": "lists/train.txt"}
+    open_split = partial(Folder, root=str(tmp_path), **options)
+    val = open_split(split="val", val_list="lists/val.txt")
+    assert val.ids == ("val_0000", "val_0001", "val_0002")
+    held_out = open_split(split="val", val_fraction=0.3)
+    assert len(held_out) == 2
+    assert all(name.startswith("train_") for name in held_out.ids)
+    assert list(Folder.splits_in({"root": str(tmp_path), "train_list": "lists/train.txt"})) == ["train"]
+
+
+def test_lists_that_name_no_image_or_one_twice_are_refused(tmp_path):
+    folder_with_lists(tmp_path)
+    open_split = partial(Folder, root=str(tmp_path), classes=["background", "disc", "bar"], split="train")
+    unknown = "is no image there, expected such as 'test_0000'"
+    for name, problem in (("nothing", unknown), ("train_0000", "is listed before")):
+        (tmp_path / "lists" / "val.txt").write_text(name)
+        with pytest.raises(DataError, match=rf"val\.txt: '{name}' {problem}; take the line out, or correct it"):
+            open_split(train_list="lists/train.txt", val_list="lists/val.txt")
+    with pytest.raises(DataError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
+        open_split(train_list="none.txt")
