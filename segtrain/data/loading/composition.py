@@ -29,7 +29,8 @@ class Composition:
     def __init__(self, augment: Augment, fitting: Fitting, *, length: int, index: ClassIndex | None = None) -> None:
         assert fitting.size is not None, "the size of crops"
         assert index is not None or not augment.needs_class_index
-        self.crop = Crop(fitting.size, augment.scale or (1.0, 1.0), cat_max_ratio=augment.cat_max_ratio)
+        scale, ratio = augment.scale or (1.0, 1.0), augment.cat_max_ratio
+        self.crop = Crop(fitting.size, scale, cat_max_ratio=ratio, resize=fitting.resize)
         self.augment, self.fitting, self.length, self.index = augment, fitting, length, index
 
     def __call__(self, index: int, rng: np.random.Generator, samples: Samples) -> RawSample:
@@ -98,8 +99,14 @@ class Composition:
             pasted = other.mask == label  # (H, W)
         else:  # label 0 is a pixel without any class
             pasted = (other.mask == 0).all(0) if label == 0 else other.mask[label - 1] == 1
-        scene.image[pasted] = other.image[pasted]
-        scene.mask[..., pasted] = other.mask[..., pasted]
+        rows, columns = np.flatnonzero(pasted.any(1)), np.flatnonzero(pasted.any(0))
+        if not len(rows):  # the place is at the edge of a resized mask, which shows what is beside it
+            return
+        # mostly a small part of the image
+        down, across = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        where = pasted[down, across]
+        np.copyto(scene.image[down, across], other.image[down, across], where=where[..., None])
+        np.copyto(scene.mask[..., down, across], other.mask[..., down, across], where=where)
 
     def _pixel(self, found: Found) -> Place:
         """Return where a place of the original mask is in the fitted one."""

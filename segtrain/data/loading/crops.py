@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from segtrain.config.schema import Resize
 from segtrain.data.loading.transforms import Size, resize_image, resize_mask
 from segtrain.data.sample import Pixels, RawSample
 from segtrain.task import IGNORE_INDEX
@@ -31,11 +32,18 @@ class Crop:
     What is smaller than the crop lies at a random place in it, on 0 with an ignored mask. Only the
     cut is resized, image and mask together: the labels of the mask are exact. A crop where one class
     has more than ``cat_max_ratio`` of the valid pixels is drawn again, up to ten times; the least
-    uniform of them is taken.
+    uniform of them is taken. ``resize`` is that of `resize_image`.
     """
 
-    def __init__(self, size: Size, scale: tuple[float, float] = (1.0, 1.0), *, cat_max_ratio: float = 1.0) -> None:
-        self.size, self.scale, self.cat_max_ratio = size, scale, cat_max_ratio
+    def __init__(
+        self,
+        size: Size,
+        scale: tuple[float, float] = (1.0, 1.0),
+        *,
+        cat_max_ratio: float = 1.0,
+        resize: Resize = "antialias",
+    ) -> None:
+        self.size, self.scale, self.cat_max_ratio, self.resize = size, scale, cat_max_ratio, resize
 
     def __call__(
         self, raw: RawSample, rng: np.random.Generator, *, around: Place | None = None, size: Size | None = None
@@ -43,7 +51,7 @@ class Crop:
         """Return a new sample of ``size``, of the crops if None; it holds the pixel ``around``, if given."""
         size = size or self.size
         if around is not None or self.cat_max_ratio == 1:
-            return _cut(raw, *self._spans(raw, rng, size, around), size)
+            return _cut(raw, *self._spans(raw, rng, size, around), size, self.resize)
         best, lowest = self._spans(raw, rng, size, None), 2.0
         tried = best
         for _ in range(_TRIES):
@@ -53,7 +61,7 @@ class Crop:
             if share <= self.cat_max_ratio:
                 break
             tried = self._spans(raw, rng, size, None)
-        return _cut(raw, *best, size)
+        return _cut(raw, *best, size, self.resize)
 
     def _spans(self, raw: RawSample, rng: np.random.Generator, size: Size, around: Place | None) -> tuple[_Span, _Span]:
         """Draw the rows and the columns of a crop."""
@@ -81,17 +89,22 @@ def _of(span: _Span) -> slice:
     return slice(span.start, span.start + span.length)
 
 
-def _cut(raw: RawSample, rows: _Span, columns: _Span, size: Size) -> RawSample:
+def _cut(raw: RawSample, rows: _Span, columns: _Span, size: Size, resize: Resize) -> RawSample:
     """Cut and resize a crop, and pad it to ``size``; always a copy."""
     scaled = rows.scaled, columns.scaled
-    image = resize_image(raw.image[_of(rows), _of(columns)], scaled)
-    mask = resize_mask(raw.mask[..., _of(rows), _of(columns)], scaled)
-    return RawSample(_padded(image, rows, columns, size, 0), _padded_mask(mask, rows, columns, size), raw.id)
+    image = _padded(resize_image(raw.image[_of(rows), _of(columns)], scaled, resize), rows, columns, size, 0)
+    mask = _padded_mask(resize_mask(raw.mask[..., _of(rows), _of(columns)], scaled), rows, columns, size)
+    return RawSample(_own(image, raw.image), _own(mask, raw.mask), raw.id)
+
+
+def _own(pixels: Pixels, original: Pixels) -> Pixels:
+    """Copy what is still a view of the original, which mixing and transforms would change."""
+    return pixels.copy() if np.may_share_memory(pixels, original) else pixels
 
 
 def _padded(pixels: Pixels, rows: _Span, columns: _Span, size: Size, value: int) -> Pixels:
     if pixels.shape[:2] == size:
-        return pixels.copy() if pixels.base is not None else pixels  # a view would let transforms change the original
+        return pixels
     canvas = np.full((*size, *pixels.shape[2:]), value, pixels.dtype)
     canvas[rows.at : rows.at + rows.scaled, columns.at : columns.at + columns.scaled] = pixels
     return canvas
