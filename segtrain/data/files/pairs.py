@@ -124,7 +124,7 @@ def find_files(folder: Path, pattern: str = SHARED, *, but: Collection[Path] = (
     for below in image_names(folder):  # text and not paths, which take ten times as long
         name = shared_name(_without_suffix(below), pattern)
         path = folder / below
-        if path in taken:
+        if taken and path in taken:  # hashing a path takes as long as making it
             continue
         if name is None:
             others.append(path.name)
