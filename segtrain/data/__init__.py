@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from segtrain.data.formats.camvid import CamVid
     from segtrain.data.formats.cityscapes import Cityscapes
     from segtrain.data.formats.coco import Coco
+    from segtrain.data.formats.cvat import Cvat
     from segtrain.data.formats.folder import Folder
     from segtrain.data.formats.labelme import Labelme
     from segtrain.data.formats.oxford_pets import OxfordPets
@@ -26,6 +27,7 @@ _LAZY = {
     "Cityscapes": "formats.cityscapes",
     "Coco": "formats.coco",
     "Csv": "formats.table",
+    "Cvat": "formats.cvat",
     "Folder": "formats.folder",
     "Labelme": "formats.labelme",
     "OxfordPets": "formats.oxford_pets",
@@ -43,6 +45,7 @@ __all__ = [
     "Cityscapes",
     "Coco",
     "Csv",
+    "Cvat",
     "Folder",
     "Labelme",
     "OxfordPets",

@@ -182,4 +182,42 @@ def labelme(root: Path) -> list[str]:
     return ["data=labelme", f"data.root={root}"]
 
 
-TOOLS = {"coco": coco, "roboflow": roboflow, "yolo": yolo, "labelme": labelme}
+def cvat_shape(number, block):
+    """An element of CVAT's XML: a polygon, a box or a mask, whose runs go along the rows of its box."""
+    label = f'label="{CLASSES[block.label - 1]}" source="manual" occluded="0"'
+    if number == 0:
+        points = ";".join(f"{x:.2f},{y:.2f}" for x, y in block.corners)
+        return f'    <polygon {label} points="{points}" z_order="0">\n    </polygon>\n'
+    if number == 1:
+        sides = " ".join(
+            f'{key}="{value:.2f}"' for key, value in zip(("xtl", "ytl", "xbr", "ybr"), block[1:], strict=True)
+        )
+        return f'    <box {label} {sides} z_order="1">\n    </box>\n'
+    width, height = block.right - block.left, block.bottom - block.top
+    place = f'left="{block.left}" top="{block.top}" width="{width}" height="{height}"'
+    return f'    <mask {label} rle="0, {width * height}" {place} z_order="2">\n    </mask>\n'
+
+
+def cvat(root: Path) -> list[str]:
+    """As CVAT exports a project: one XML, images in folders of their subsets; the topmost shape comes first."""
+    colours = ("#fa3253", "#33ddff", "#24b353")
+    labels = "".join(
+        f"<label><name>{name}</name><color>{colour}</color><type>any</type><attributes></attributes></label>\n"
+        for name, colour in zip(CLASSES, colours, strict=True)
+    )
+    images = []
+    height, width = SIZE
+    for number, (split, name, seed) in enumerate(scenes()):
+        write_photo(root / "images" / split.capitalize() / f"{name}.jpg", seed)
+        shapes = [cvat_shape(index, block) for index, block in enumerate(blocks_of(seed))]
+        shapes.insert(0, '    <polyline label="cat" points="0.00,0.00;5.00,5.00" z_order="9">\n    </polyline>\n')
+        start = f'id="{number}" name="{name}.jpg" subset="{split.capitalize()}" task_id="1"'
+        start += f' width="{width}" height="{height}"'
+        images.append(f"  <image {start}>\n{''.join(reversed(shapes))}  </image>\n")
+    meta = f"<meta><project><id>1</id><labels>\n{labels}</labels></project></meta>\n"
+    text = f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n{meta}{"".join(images)}'
+    (root / "annotations.xml").write_text(f"{text}</annotations>\n")
+    return ["data=cvat", f"data.root={root}"]
+
+
+TOOLS = {"coco": coco, "roboflow": roboflow, "yolo": yolo, "labelme": labelme, "cvat": cvat}

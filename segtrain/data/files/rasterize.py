@@ -51,12 +51,20 @@ class Box(NamedTuple):
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
+class Placed(NamedTuple):
+    """Run lengths of a part of the image, whose upper left pixel is at ``(top, left)``."""
+
+    top: int
+    left: int
+    run: Run
+
+
 Polygon: TypeAlias = NDArray[np.float64]
 """Corners ``(K, 2)`` as x, y; (0, 0) is the upper left corner of the upper left pixel, as in COCO.
 
 Not float32: a fifth of the corners with one decimal lie where the COCO API rounds, on one side or the other.
 """
-Shape: TypeAlias = tuple[Polygon, ...] | Run | Encoded | Box
+Shape: TypeAlias = tuple[Polygon, ...] | Run | Encoded | Box | Placed
 """What a region is made of; polygons of one region are united."""
 
 
@@ -66,15 +74,18 @@ def rasterize(shape: Shape, size: Size) -> Box:
     Returns the part of the image that holds it: of large images with hundreds of regions, whole masks
     would take gigabytes. Polygons are drawn as the COCO API does. What lies outside is cut off.
     """
-    if isinstance(shape, Box):
+    if isinstance(shape, Placed):
+        box = Box(shape.top, shape.left, _decoded(shape.run, shape.run.size)).within(size)
+    elif isinstance(shape, Box):
         box = shape.within(size)
     elif isinstance(shape, Run | Encoded):
         box = _trimmed(_decoded(shape, size))
     else:
         box = _drawn(shape, size)
     if not box.pixels.any():
-        is_outside = isinstance(shape, tuple) and not isinstance(shape, Run | Encoded | Box) and _outside(shape, size)
-        raise ValueError("lies outside the image" if is_outside else "covers no pixel")
+        if not isinstance(shape, Run | Encoded | Box | Placed) and _outside(shape, size):
+            raise ValueError("lies outside the image")
+        raise ValueError("covers no pixel")
     return box
 
 

@@ -189,7 +189,12 @@ def _typed(images: str, masks: str) -> str:
     )
 
 
+def split_called(name: str) -> Split | None:
+    """Return the split that a name is that of, in any case."""
+    return next((split for split, names in NAMES.items() if name.lower() in names), None)
+
+
 def split_named(path: str) -> Split | None:
-    """Return the split that the first folder of a relative path is named after."""
-    first = PurePosixPath(path.replace("\\", "/")).parts[:-1][:1]
-    return next((split for split, names in NAMES.items() if first and first[0].lower() in names), None)
+    """Return the split that the first folder of a relative path is called."""
+    first, slash, _ = path.replace("\\", "/").partition("/")
+    return split_called(first) if slash else None

@@ -1,10 +1,11 @@
 """Images with annotations in COCO's JSON format: polygons and run lengths."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -36,6 +37,7 @@ BY_SPLIT = ("annotations/instances_{split}*.json", "annotations/{split}*.json", 
 """Where the files of splits are looked for: as COCO has them, as others do, as Roboflow writes them."""
 WHOLE = ("annotations/instances_default.json", "_annotations.coco*.json", "annotations/*.json", "*.json")
 """Where a single file is looked for: as CVAT, Roboflow, others and Label Studio write it."""
+Crowd: TypeAlias = Literal["ignore", "object"]
 PARTS = ("images", "annotations", "categories")
 FILE = "COCO's images, annotations and categories"
 
@@ -45,8 +47,9 @@ class Coco(DrawnSource):
 
     ``annotations`` is the file in ``root``, and ``images`` the folder of its images; ``{split}`` in
     them stands for the name of the split. By default both are found where tools write them. Pixels of
-    a crowd do not count, and of several regions a pixel belongs to the smallest unless ``overlap``
-    says otherwise: COCO's have no order, and what is small lies on what is large.
+    a ``crowd`` do not count, unless it is an object as others: CVAT marks all brushed masks as crowds.
+    Of several regions a pixel belongs to the smallest unless ``overlap`` says otherwise: COCO's have
+    no order, and what is small lies on what is large.
     Further options are those of `DrawnSource`. Raises `ConfigError` and `DataError`.
     """
 
@@ -57,13 +60,14 @@ class Coco(DrawnSource):
         root: str,
         annotations: str | None = None,
         images: str | None = None,
+        crowd: Crowd = "ignore",
         overlap: Overlap = "smallest",
         **options: Any,
     ) -> None:
         base = Path(root)
         places = find_annotations(base, annotations)
         categories: dict[int, str] = {}
-        read = partial(_read, base, images, categories, options.get("on_bad", "error"))
+        read = partial(_read, base, images, categories, crowd, options.get("on_bad", "error"))
         if isinstance(places, Path):
             samples = read(places, None)
         else:
@@ -153,7 +157,13 @@ def _shape(segmentation: Any) -> Shape | str:
 
 
 def _read(
-    root: Path, images: str | None, categories: dict[int, str], on_bad: OnBad, path: Path, split: Split | None
+    root: Path,
+    images: str | None,
+    categories: dict[int, str],
+    crowd: Crowd,
+    on_bad: OnBad,
+    path: Path,
+    split: Split | None,
 ) -> Listing:
     """Read the samples in an annotation file; adds to ``categories``, the names by number."""
     data = read_json(path, FILE, hook=_compact)
@@ -167,7 +177,9 @@ def _read(
         )
     folder = _image_folder(root, images, path, split, data["images"])
     value_of = {number: value for value, number in enumerate(sorted(categories), start=1)}
-    regions, problems, strays = _by_image(data, value_of)
+    if crowd == "ignore":
+        _tell_of_crowds(path, data["annotations"], own)
+    regions, problems, strays = _by_image(data, value_of, crowd)
     refuse_or_tell(strays, path, on_bad)
     stamp = stamp_of_file(path)
     ids, files, drawings = [], [], []
@@ -192,7 +204,7 @@ def _read(
 
 
 def _by_image(
-    data: Mapping[str, Any], value_of: Mapping[int, int]
+    data: Mapping[str, Any], value_of: Mapping[int, int], crowd: Crowd
 ) -> tuple[dict[Any, list[Region]], dict[Any, list[str]], list[str]]:
     """Sort annotations by image: regions, what is wrong with others, and those of images that are not listed."""
     regions: dict[Any, list[Region]] = {each["id"]: [] for each in data["images"]}
@@ -208,8 +220,25 @@ def _by_image(
             problem = f"{name}: category {text_of(each.category)} is not in its categories"
             problems.setdefault(each.image, []).append(problem)
         else:
-            regions[each.image].append(Region(IGNORED if each.is_crowd else value, each.shape, name, each.is_crowd))
+            is_crowd = each.is_crowd and crowd == "ignore"
+            regions[each.image].append(Region(IGNORED if is_crowd else value, each.shape, name, beneath=is_crowd))
     return regions, problems, strays
+
+
+def _tell_of_crowds(path: Path, annotations: Sequence[_Annotation], names: Mapping[int, str]) -> None:
+    """Log how many crowds there are, and warn of categories that have nothing else: these are no crowds."""
+    crowds = Counter(each.category for each in annotations if each.is_crowd)
+    objects = {each.category for each in annotations if not each.is_crowd}
+    alone = [names[number] for number in crowds if number not in objects and number in names]
+    if alone:
+        log.warning(
+            "%s: all annotations of %s are marked as crowds, so none counts; if they are objects, as in masks that "
+            "CVAT writes, set data.crowd=object",
+            path,
+            listing(alone),
+        )
+    elif crowds:
+        log.info("%s: %d crowds, whose pixels do not count", path, crowds.total())
 
 
 def _without_parents(data: Mapping[str, Any]) -> list[dict[str, Any]]:

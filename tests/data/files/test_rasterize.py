@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from segtrain.data.files.rasterize import Box, Encoded, Run, corners_of, ellipse, rasterize, rectangle
+from segtrain.data.files.rasterize import Box, Encoded, Placed, Run, corners_of, ellipse, rasterize, rectangle
 
 
 def drawn(shape, size):
@@ -75,6 +75,13 @@ def test_what_is_no_shape_is_refused(shape, problem):
 def test_a_part_of_the_image_is_pasted_at_its_place_and_cut_at_the_border():
     region = drawn(Box(1, 2, np.array([[True, False], [True, True]])), (3, 3))
     assert (region == [[0, 0, 0], [0, 0, 1], [0, 0, 1]]).all()
+
+
+def test_run_lengths_of_a_part_are_pasted_at_its_place():
+    part = Placed(1, 2, Run((2, 2), [0, 1, 1, 2], by_columns=False))
+    assert (drawn(part, (3, 4)) == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]).all()
+    with pytest.raises(ValueError, match="run lengths of 4 pixels, expected 9"):
+        drawn(part._replace(run=Run((3, 3), [4], by_columns=False)), (3, 4))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -100,6 +100,19 @@ def test_a_crowd_does_not_count_and_classes_keep_their_pixels_in_it(tmp_path):
     assert (mask == 255).sum() == (truth(0) == 0).sum() > 0
 
 
+def test_crowds_alone_are_warned_of_and_can_be_objects_as_cvat_marks_all_masks_so(tmp_path, caplog):
+    def change(data):
+        for annotation in data["annotations"]:
+            annotation["iscrowd"] = int(annotation["category_id"] == 90)
+
+    one_file(tmp_path, change=change)
+    with caplog.at_level(logging.WARNING):
+        ignored = opened(tmp_path).mask(0)
+    assert "all annotations of cow are marked as crowds, so none counts" in caplog.text
+    assert (ignored == 255).any()
+    assert (opened(tmp_path, crowd="object").mask(0) == np.array([0, 2, 1, 3])[truth(0)]).all()
+
+
 @pytest.mark.parametrize(("overlap", "corner"), [("smallest", 1), ("last", 2), ("ignore", 255)])
 def test_of_two_regions_the_smallest_has_the_pixel_unless_told_otherwise(overlap, corner, tmp_path):
     def change(data):
