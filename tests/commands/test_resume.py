@@ -18,6 +18,12 @@ RECIPE = (
     *TINY,
     "arch=fpn",  # its decoder drops out
     "augment=standard",
+    "augment.scale=[0.7,1.4]",
+    "augment.rare_crops=0.3",  # images are drawn, cut and mixed by chance too
+    "augment.mosaic=0.3",
+    "augment.cutmix=0.3",
+    "augment.copy_paste=0.3",
+    "data.sampling=class_balanced",
     "trainer.epochs=3",
     "trainer.grad_accum_steps=2",
     "trainer.ema_decay=0.9",
