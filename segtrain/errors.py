@@ -17,7 +17,9 @@ class ConfigError(SegtrainError):
 class DataError(SegtrainError):
     """A file or folder of the data cannot be used; the message names it, ``kind`` is a word for the problem."""
 
-    def __init__(self, message: str, *, kind: str = "unreadable") -> None:
+    KIND = "unreadable"
+
+    def __init__(self, message: str, *, kind: str = KIND) -> None:
         super().__init__(message)
         self.kind = kind
 

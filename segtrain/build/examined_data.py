@@ -31,11 +31,11 @@ class Opened(NamedTuple):
 def open_splits(config: TrainConfig) -> Opened:
     """Open training, validation and, where there are any, test images.
 
-    Raises `ConfigError` for wrong options, and `DataError` where the root is no folder.
+    Raises `ConfigError` for wrong options, and `DataError` where the root is not there.
     """
     root = config.data.leaf.get("root")
-    if root is not None and not Path(str(root)).expanduser().is_dir():
-        raise DataError(f"data.root={root}: no such folder, expected that of the data; correct it")
+    if root is not None and not Path(str(root)).expanduser().exists():
+        raise DataError(f"data.root={root}: no such folder or file, expected that of the data; correct it")
     sources: dict[Split, PairedSource] = {}
     lines: dict[str, Finding] = {}  # a problem that two splits have is one
     for split in SPLITS:
@@ -45,7 +45,7 @@ def open_splits(config: TrainConfig) -> Opened:
             raise
         except DataError as error:
             if split != "test" or error.kind != NOTHING_SET_ASIDE:
-                lines.update((line, _finding(line)) for line in str(error).splitlines())
+                lines.update((line, _finding(line, error.kind)) for line in str(error).splitlines())
     return Opened(sources, list(lines.values()))
 
 
@@ -57,7 +57,8 @@ def _with_files(source: Source) -> PairedSource:
     return source
 
 
-def _finding(line: str) -> Finding:
+def _finding(line: str, kind: str) -> Finding:
     """Turn a line of an error on the layout into a finding; it begins with the file where there is one."""
     place = Path(line.partition(": ")[0])
-    return Finding.of_error(DataError(line, kind="layout"), *([place] if place.exists() else []))
+    kind = "layout" if kind == DataError.KIND else kind
+    return Finding.of_error(DataError(line, kind=kind), *([place] if place.exists() else []))

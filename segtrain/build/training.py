@@ -23,9 +23,11 @@ from segtrain.config.choices import choices
 from segtrain.config.schema import TrainConfig
 from segtrain.config.signature import TARGET
 from segtrain.data.doctor.duplicates import same_files
+from segtrain.data.doctor.finding import first_few
+from segtrain.data.doctor.names import groups_in_two_splits
 from segtrain.data.formats.paired import PairedSource
 from segtrain.data.sample import Source
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, DataError
 from segtrain.inference.network import Network
 from segtrain.models import (
     Normalize,
@@ -57,7 +59,19 @@ def refuse_impossible(config: TrainConfig) -> None:
     if is_ours(config):
         classes = ("any", "other") if config.image_head else ()
         with torch.device("meta"):
-            build_model(config, make_task("binary", ["any"]), channels=3, image_classes=classes, pretrained=False)
+            build_model(
+                config,
+                make_task("binary", ["any"]),
+                channels=channels_to_try(config),
+                image_classes=classes,
+                pretrained=False,
+            )
+
+
+def channels_to_try(config: TrainConfig) -> int:
+    """Return the channels of a model on the meta device: as many as the normalisation has numbers for, else RGB."""
+    numbers = config.encoder.get("mean") or config.encoder.get("std") or (0, 0, 0)
+    return len(numbers)
 
 
 def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str, Any] | None = None) -> Trainer:
@@ -105,8 +119,13 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
 
 
 def warn_of_leaks(train: Source, val: Source) -> None:
-    """Warn of validation images that are trained on too: `segtrain check` finds those that look the same as well."""
+    """Warn of validation images that are trained on too: `segtrain check` finds those that look the same as well.
+
+    Raises `DataError` where both have images of a group that ``data.group`` keeps together.
+    """
     subjects = [source.subject() for source in (train, val) if isinstance(source, PairedSource)]
+    if torn := groups_in_two_splits(subjects):
+        raise DataError("\n".join(first_few([str(finding) for finding in torn])))
     leaks = same_files(subjects)
     if leaks:
         count = f" ({len(leaks)} of {len(val)} images for val are so)"
@@ -125,10 +144,11 @@ def refuse_lonely_image(config: TrainConfig, images: int) -> None:
         return
     height, width = (size, size) if isinstance(size, int) else size
     with torch.device("meta"):
-        model = build_model(config, make_task("binary", ["any"]), channels=3, pretrained=False).train()
-        model(torch.empty(2, 3, height, width))
+        channels = channels_to_try(config)
+        model = build_model(config, make_task("binary", ["any"]), channels=channels, pretrained=False).train()
+        model(torch.empty(2, channels, height, width))
         try:
-            model(torch.empty(1, 3, height, width))
+            model(torch.empty(1, channels, height, width))
         except ValueError as error:  # and two images passed: it is the batch normalisation
             raise ConfigError(
                 f"data.batch_size={config.data.batch_size}: one image of {width}x{height} pixels leaves a batch "

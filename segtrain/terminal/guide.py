@@ -13,7 +13,10 @@ from segtrain.terminal.arguments import show
 FOLDER = Path(__file__).resolve().parents[1] / "guide"
 ALSO: Mapping[str, str] = {"weights": "models", "metrics": "losses", "resuming": "sweeps", "augment": "augmentation"}
 """Words that people look for, and the pages that answer them."""
-_ORDER = ("data", "augmentation", "models", "losses", "evaluation", "sweeps", "python", "extending", "troubleshooting")
+_ORDER = (
+    *("data", "checking", "augmentation", "models", "losses", "evaluation"),
+    *("sweeps", "python", "extending", "troubleshooting"),
+)
 _WIDEST = 120  # columns; longer lines of prose are hard to read
 _PIPED = 100  # columns, where the output is no terminal
 _INDENT = 4  # columns before code

@@ -2,13 +2,16 @@
 
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
+import tifffile
+import torch
 from PIL import Image
 
 from segtrain.cli import main
-from tests.data.doctor.copies import CLASSES, make_folder
+from tests.data.doctor.copies import CLASSES, make_bands, make_folder
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_a_fatal_finding_exits_with_1_and_names_file_and_remedy(clean, capsys):
 
 def test_wrong_input_exits_with_2(clean, refused, monkeypatch):
     (line,) = refused("check", "data=folder", f"data.root={clean}/no", "data.classes=[cat]")
-    assert line.endswith("no: no such folder, expected that of the data; correct it")
+    assert line.endswith("no: no such folder or file, expected that of the data; correct it")
     (line,) = refused("check", "data=folder", f"data.root={clean}", "data.classes=[cat]", "data.rot=1")
     assert "data.rot: unknown key" in line
     (line,) = refused("check", "data=shapes")
@@ -114,3 +117,22 @@ def test_files_that_did_not_change_are_not_read_again(clean, monkeypatch):
     Image.fromarray(np.full((48, 64, 3), 9, np.uint8)).save(clean / "images/val/m1.png")
     check(clean)
     assert looked == ["m1.png"]
+
+
+def test_the_line_that_it_prints_for_other_bands_is_what_the_model_then_normalises_by(here, capsys):
+    words = make_bands(here / "data")
+    assert main(["check", *words]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "encoder.mean" in line)
+    own = shlex.split(line.partition(": ")[2])
+    tiny = ["encoder=test_resnet", "encoder.weights=null", "data.image_size=32", "data.batch_size=2"]
+    assert main([*words, *own, *tiny, "logger=none", "trainer.max_steps=2", "hydra.run.dir=run"]) == 0
+    images = [tifffile.imread(file) for file in sorted((here / "data/images/train").iterdir())]
+    normalize = torch.load(here / "run/checkpoints/last.pt", weights_only=False)["normalize"]
+    assert normalize["mean"] == pytest.approx(np.mean(images, axis=(0, 1, 2)) / 255, abs=1e-4)
+    assert normalize["std"] == pytest.approx(np.std(images, axis=(0, 1, 2)) / 255, abs=1e-4)
+
+
+def test_a_normalisation_of_other_bands_than_the_data_is_refused(here, refused):
+    words = make_bands(here / "data")
+    (line,) = refused(*words, "encoder=test_resnet", "encoder.weights=null", "encoder.mean=[0,0,0]")
+    assert "encoder.mean: 3 numbers, expected 4, one for each channel of data.channels" in line

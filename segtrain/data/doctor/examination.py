@@ -147,6 +147,7 @@ def _judge(subjects: Sequence[Subject], by_split: Mapping[str, Sequence[Examined
         *problems_of_masks(looked, inspector, first.labels, first.class_names),
         *remarks(looked, first.labels, ranged=first.value_range is not None),
         *_judge_pictures(everything, by_split),
+        *names.groups_in_two_splits(subjects),
         *names.names_that_clash(_files(looked)),
         *polygons_outside(beyond for each in everything for beyond in each.beyond),
     ]

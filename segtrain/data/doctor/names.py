@@ -10,6 +10,7 @@ from pathlib import Path
 from segtrain.data.doctor.duplicates import Seen, is_flat
 from segtrain.data.doctor.finding import Finding
 from segtrain.data.doctor.hashes import distance
+from segtrain.data.doctor.subject import Subject
 
 ALIKE = 18  # of 64 bits of the perceptual hash: neighbouring frames of a video differ in less, photos in 32 ± 4
 _NUMBERED = re.compile(r"(.*?)(\d+)\D*")
@@ -27,6 +28,20 @@ def names_that_clash(files: Iterable[Path]) -> list[Finding]:
             text = f"{distinct[1].name} there differs in case alone; disks of macOS and Windows hold one of them"
             found.append(Finding("warning", "names clash", tuple(distinct), text, f"rename one of them in {folder}"))
     return found
+
+
+def groups_in_two_splits(subjects: Sequence[Subject]) -> list[Finding]:
+    """Find groups of ``data.group`` of which two splits have images."""
+    seen: dict[str, tuple[str, Path]] = {}
+    torn: dict[str, Finding] = {}
+    for subject in subjects:
+        for group, image in zip(subject.groups or (), subject.pairs.images, strict=False):
+            before, first = seen.setdefault(group, (subject.split, Path(image)))
+            if before != subject.split and group not in torn:
+                text = f"is in {subject.split}, and {first} of the same group, {group}, in {before}, expected one side"
+                remedy = "move its files to one split, or set data.group=null"
+                torn[group] = Finding("fatal", "group in two splits", (Path(image), first), text, remedy)
+    return list(torn.values())
 
 
 def scenes_in_two_splits(images: Sequence[Seen]) -> list[Finding]:

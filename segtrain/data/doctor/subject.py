@@ -1,5 +1,6 @@
 """What the doctor looks at: the pairs of one split, and how their values are to be read."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from segtrain.data.files.images import MAX_PIXELS
@@ -12,6 +13,7 @@ class Subject(NamedTuple):
     """One split: its pairs, the labels of mask values, and what is asked of images, as `PairedSource` has them.
 
     ``skips``: training leaves out what cannot be used, so that it is no reason not to start.
+    ``groups`` names what belongs together, for each pair, as ``data.group`` says.
     """
 
     split: str
@@ -24,6 +26,7 @@ class Subject(NamedTuple):
     max_pixels: int = MAX_PIXELS
     stacking: Stacking | None = None
     skips: bool = False
+    groups: Sequence[str] | None = None
 
     @property
     def drawn_names(self) -> tuple[str, ...]:

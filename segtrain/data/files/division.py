@@ -96,10 +96,7 @@ class _Units:
     @cached_property
     def names(self) -> Sequence[str]:
         """The name of the unit of each sample."""
-        pattern = self._division.group
-        if pattern is None:
-            return self.samples.groups or self.samples.ids
-        return [_group(name, pattern) for name in self.samples.ids]
+        return groups_of(self.samples, self._division.group) or self.samples.ids
 
     def of_splits(self, splits: Collection[Split | None]) -> list[int]:
         """Return the numbers of the samples that the data gives to these splits; None: to none."""
@@ -115,6 +112,13 @@ class _Units:
         return dict(found)
 
 
+def groups_of(samples: Listing, pattern: str | None) -> Sequence[str] | None:
+    """Return the name of the group of each sample, by a pattern of ``data.group`` or as listed; None without groups."""
+    if pattern is None:
+        return samples.groups
+    return [_group(name, pattern) for name in samples.ids]
+
+
 def refuse_groups_across_splits(samples: Listing, groups: Sequence[str]) -> None:
     """Raise `DataError` where the data itself puts samples of one group into two splits."""
     seen: dict[str, tuple[Split | None, str]] = {}
@@ -123,7 +127,8 @@ def refuse_groups_across_splits(samples: Listing, groups: Sequence[str]) -> None
         if before != split:
             raise DataError(
                 f"data.group: {group} is in {before} ({first}) and in {split} ({name}), expected one side; "
-                "move its files to one split, or set data.group=null"
+                "move its files to one split, or set data.group=null",
+                kind="group in two splits",
             )
 
 

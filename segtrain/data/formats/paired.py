@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segtrain.config.signature import Range
 from segtrain.data.doctor.looking import wrong_size
 from segtrain.data.doctor.subject import Subject
-from segtrain.data.files.division import Division, divide
+from segtrain.data.files.division import Division, divide, groups_of
 from segtrain.data.files.drawings import Drawing, OnBad
 from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_mask
 from segtrain.data.files.inspection import Inspector
@@ -80,6 +80,7 @@ class PairedSource(Source):
             drawing.on_bad = on_bad
         division = Division(val_fraction, test_fraction, seed, stratify, group, folds, fold)
         self.pairs = divide(samples, split, division, lambda numbers: self._classes_in(samples, numbers))
+        self._groups = groups_of(self.pairs, group)
         self.ids, self.weights = tuple(self.pairs.ids), self.pairs.weights
 
     def __getitem__(self, index: int) -> RawSample:
@@ -143,9 +144,10 @@ class PairedSource(Source):
 
     def subject(self) -> Subject:
         """Return what the doctor of data looks at: the pairs of the split, and what their values mean."""
+        numbers = [number for number, name in enumerate(self.ids) if name not in self.unchecked]
         return Subject(
             split=self._split,
-            pairs=self.pairs.take([number for number, name in enumerate(self.ids) if name not in self.unchecked]),
+            pairs=self.pairs.take(numbers),
             labels=self._labels,
             class_names=self.class_names,
             by_class=self._by_class,
@@ -154,6 +156,7 @@ class PairedSource(Source):
             max_pixels=self._max_pixels,
             stacking=self.stacking,
             skips=self._skips,
+            groups=self._groups and [self._groups[number] for number in numbers],
         )
 
     def _leave_out(self, numbers: Collection[int]) -> None:

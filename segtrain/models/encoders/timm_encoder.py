@@ -43,6 +43,7 @@ class TimmEncoder(Encoder):
     ``output_stride`` replaces strides beyond it by dilation, timm's own or, where it has none, of
     whole stages. ``freeze`` freezes the encoder, or that many of its first stages: parameters,
     running statistics, dropout and stochastic depth; until epoch ``unfreeze_at_epoch`` (from 0).
+    ``mean`` and ``std`` replace those of the weights: one number a channel, on the scale where white is 1.
     ``demands`` are the defaults for a ``depth`` and an ``output_stride`` of ``None``.
 
     Raises ``ConfigError`` for what timm lacks, for weights that do not fit, and for options that
@@ -64,6 +65,8 @@ class TimmEncoder(Encoder):
         img_size: Annotated[int, Range(low=32)] | None = None,
         freeze: bool | Annotated[int, Range(low=0, high=5)] = False,
         unfreeze_at_epoch: Annotated[int, Range(low=1)] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[Annotated[float, Range(above=0)]] | None = None,
         demands: Demands | None = None,
     ) -> None:
         super().__init__()
@@ -90,13 +93,22 @@ class TimmEncoder(Encoder):
             self._build_pyramid(found, in_channels, skips=demands.skips, **levels)
         else:
             self._build_hierarchy(found, in_channels, **levels)
-        # Of other numbers of channels the colours' repeat in turn, as the stem's weights do.
-        self.mean = tuple(islice(cycle(self.model.pretrained_cfg["mean"]), in_channels))
-        self.std = tuple(islice(cycle(self.model.pretrained_cfg["std"]), in_channels))
+        self.mean = self._of_channels("mean", mean, in_channels)
+        self.std = self._of_channels("std", std, in_channels)
         self.unfreeze_at_epoch = unfreeze_at_epoch
         self._still: list[nn.Module] = []
         if freeze:
             self._freeze(freeze)
+
+    def _of_channels(self, key: str, given: Sequence[float] | None, in_channels: int) -> tuple[float, ...]:
+        """Return a number of the normalisation for each channel: those given, or those of the weights."""
+        if given is not None and len(given) != in_channels:
+            raise ConfigError(
+                f"encoder.{key}: {len(given)} numbers, expected {in_channels}, one for each channel of data.channels; "
+                "`segtrain check` prints those of the data"
+            )
+        # Of other numbers of channels the colours' repeat in turn, as the stem's weights do.
+        return tuple(given or islice(cycle(self.model.pretrained_cfg[key]), in_channels))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the image and its maps, ``(N, out_channels[i], H / strides[i], W / strides[i])``, and then tokens."""

@@ -463,6 +463,18 @@ FOLDER = [
         "expected whole numbers",
     ),
 ]
+FOLDER += [
+    Fault(
+        "group on both sides",
+        lambda root: [(root / each / "val/m1.png").rename(root / each / "val/n9.png") for each in ("images", "masks")],
+        "fatal",
+        "group in two splits",
+        None,
+        "of the same group, n, in train",
+        words=("data.group='^[a-z]'",),
+        repaired=True,
+    ),
+]
 CAMVID = [
     Fault(
         "camvid: listed image is missing",
@@ -487,10 +499,8 @@ CAMVID = [
 
 
 def found(root: Path, pattern: str) -> Path:
-    """The file of that name, wherever the layout has it."""
-    return sorted(
-        path for path in root.rglob(pattern) if "gtFine" not in str(path) and "annot" not in str(path.parent)
-    )[0]
+    """The photo of that name, wherever the layout has it."""
+    return next(path for path in sorted(root.rglob(pattern)) if Image.open(path).mode == "RGB")
 
 
 def cut_found(pattern: str):
