@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from segtrain.data.formats.coco import Coco
     from segtrain.data.formats.cvat import Cvat
     from segtrain.data.formats.folder import Folder
+    from segtrain.data.formats.label_studio import LabelStudio
     from segtrain.data.formats.labelme import Labelme
     from segtrain.data.formats.oxford_pets import OxfordPets
     from segtrain.data.formats.shapes import Shapes
@@ -29,6 +30,7 @@ _LAZY = {
     "Csv": "formats.table",
     "Cvat": "formats.cvat",
     "Folder": "formats.folder",
+    "LabelStudio": "formats.label_studio",
     "Labelme": "formats.labelme",
     "OxfordPets": "formats.oxford_pets",
     "RawSample": "sample",
@@ -47,6 +49,7 @@ __all__ = [
     "Csv",
     "Cvat",
     "Folder",
+    "LabelStudio",
     "Labelme",
     "OxfordPets",
     "RawSample",

@@ -6,6 +6,7 @@ that any tool can describe it exactly; `truth` knows its pixels.
 
 import base64
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -220,4 +221,66 @@ def cvat(root: Path) -> list[str]:
     return ["data=cvat", f"data.root={root}"]
 
 
-TOOLS = {"coco": coco, "roboflow": roboflow, "yolo": yolo, "labelme": labelme, "cvat": cvat}
+def brush_runs(mask):
+    """A mask as Label Studio packs it, each run as a block of its own with lengths of 16 bits."""
+    values = np.repeat(np.where(mask.ravel(), 255, 0), 4)
+    edges = [0, *(np.flatnonzero(np.diff(values)) + 1), values.size]
+    bits = f"{values.size:032b}" + f"{7:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))
+    for start, end in itertools.pairwise(edges):
+        bits += f"111{end - start - 1:016b}{values[start]:08b}"
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
+
+
+def label_studio_results(seed):
+    """A polygon, a rectangle, a brush in two strokes, and a key point; numbers are hundredths of the sides."""
+    height, width = SIZE
+    polygon, box, brush = blocks_of(seed)
+
+    def result(kind, number, block, value):
+        label = {f"{kind}labels": [CLASSES[block.label - 1]]}
+        frame = {"original_width": width, "original_height": height, "image_rotation": 0}
+        return {"id": f"r{number}", "type": f"{kind}labels", "from_name": "tag", **frame, "value": {**value, **label}}
+
+    strokes = []
+    for half in (slice(brush.top, brush.top + 2), slice(brush.top + 2, brush.bottom)):
+        mask = np.zeros(SIZE, bool)
+        mask[half, brush.left : brush.right] = True
+        strokes.append({"format": "rle", "rle": brush_runs(mask)})
+    corner = {"x": 100 * box.left / width, "y": 100 * box.top / height, "rotation": 0}
+    sides = {"width": 100 * (box.right - box.left) / width, "height": 100 * (box.bottom - box.top) / height}
+    return [
+        result("polygon", 1, polygon, {"points": [[100 * x / width, 100 * y / height] for x, y in polygon.corners]}),
+        result("rectangle", 2, box, {**corner, **sides}),
+        result("keypoint", 3, box, {"x": 50, "y": 50, "width": 1}),
+        *(result("brush", 4 + number, brush, stroke) for number, stroke in enumerate(strokes)),
+    ]
+
+
+def label_studio(root: Path) -> list[str]:
+    """As Label Studio exports it: one JSON of tasks, whose images are named as they were uploaded; no splits."""
+    tasks = []
+    for number, (_, name, seed) in enumerate(scenes()):
+        write_photo(root / "images" / f"{name}.jpg", seed)
+        annotation = {"id": number, "completed_by": 1, "was_cancelled": False, "ground_truth": False}
+        annotation["result"] = label_studio_results(seed)
+        image = f"/data/upload/1/{number + 0xABCDEF01:08x}-{name}.jpg"
+        tasks.append({"id": number, "annotations": [annotation], "data": {"image": image}, "predictions": []})
+    (root / "project-1-at-2026-11-28.json").write_text(json.dumps(tasks))
+    return ["data=label_studio", f"data.root={root}", "data.val_fraction=0.27"]
+
+
+def coco_multilabel(root: Path) -> list[str]:
+    """As COCO has it, with a mask for each class."""
+    return [*coco(root), "data.mode=multilabel"]
+
+
+TOOLS = {
+    "coco": coco,
+    "coco_multilabel": coco_multilabel,
+    "roboflow": roboflow,
+    "yolo": yolo,
+    "labelme": labelme,
+    "cvat": cvat,
+    "label_studio": label_studio,
+}
