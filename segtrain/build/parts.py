@@ -102,6 +102,7 @@ def build_feed(
         num_workers=workers_of(config, training=training),
         pin_memory=runtime.device.type == "cuda",
         weights=sampling_weights(config, dataset) if training else None,
+        mixup=config.augment.get("mixup", 0.0),
     )
 
 

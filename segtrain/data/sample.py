@@ -55,6 +55,9 @@ class Sample(_Labelled):
 
 class _LabelledBatch(TypedDict, total=False):  # the optional keys of `Batch`
     label: Tensor
+    partner_mask: Tensor
+    partner_label: Tensor
+    own_weight: float
     truth: list[Tensor]
     content: list[tuple[int, int]]
     change: Tensor  # (N, K)
@@ -65,7 +68,9 @@ class Batch(_LabelledBatch):
 
     ``image`` is ``(N, C, H, W)`` in channels_last memory, ``mask`` is ``(N, H, W)`` of uint8, or
     ``(N, C, H, W)`` if multilabel. ``label`` is ``(N,)`` of int64, where the data has labels of
-    whole images; ``truth`` and ``content`` are lists of those of the samples.
+    whole images; ``truth`` and ``content`` are lists of those of the samples. Where mixup has blended
+    each image with a partner, ``own_weight`` is the weight of ``mask`` and ``label`` against
+    ``partner_mask`` and ``partner_label``.
     """
 
     image: Tensor

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segtrain.data.sample import Batch
 from segtrain.models import Outputs
+from segtrain.runtime.device import Runtime
 
 
 class Share(NamedTuple):
@@ -17,6 +19,22 @@ class Share(NamedTuple):
 
 
 WHOLE = Share()
+
+
+class Partner(NamedTuple):
+    """What mixup has blended into a batch: masks and labels of the partners, and the weight of the batch's own."""
+
+    target: Tensor
+    labels: Tensor | None
+    own_weight: float
+
+
+def partner_in(batch: Batch, runtime: Runtime) -> Partner | None:
+    """Copy the partners in a mixed batch to the device; None where it is not mixed."""
+    if "partner_mask" not in batch:
+        return None
+    labels = runtime.labels(batch.get("partner_label"))
+    return Partner(runtime.masks(batch["partner_mask"]), labels, batch["own_weight"])
 
 
 class Objective(nn.Module):
@@ -41,11 +59,25 @@ class Objective(nn.Module):
         target: Tensor,
         labels: Tensor | None = None,
         share: Share = WHOLE,
+        partner: Partner | None = None,
     ) -> Tensor:
         """Return the scalar loss of a model's output for masks and labels of whole images, ``(N,)`` of int64.
 
-        Means over pixels and over images are weighted by the batch's share of those of the step.
+        Means over pixels and over images are weighted by the batch's share of those of the step. Of
+        mixed images, the losses for both masks are, by their weights in the image.
         """
+        own, terms = self._of(answer, target, labels, share)
+        if partner is not None:
+            other, others = self._of(answer, partner.target, partner.labels, share)
+            own = torch.lerp(other, own, partner.own_weight)
+            terms = {name: torch.lerp(others[name], term, partner.own_weight) for name, term in terms.items()}
+        self.last_terms = terms
+        return own
+
+    def _of(
+        self, answer: Tensor | tuple[Tensor, Tensor] | Outputs, target: Tensor, labels: Tensor | None, share: Share
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss for one set of masks and labels, and its terms."""
         outputs = Outputs.of(answer)
         total = self.loss(outputs.logits, target)
         terms = dict(getattr(self.loss, "last_terms", {}))
@@ -58,5 +90,4 @@ class Objective(nn.Module):
             entropy = F.cross_entropy(outputs.labels.float(), labels)  # in float32: logits may be half precision
             total = total + self.label_weight * share.images * entropy
             terms["labels"] = share.images * entropy.detach()
-        self.last_terms = terms
-        return total  # type: ignore[no-any-return]
+        return total, terms

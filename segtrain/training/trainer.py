@@ -28,7 +28,7 @@ from segtrain.runtime.random_state import random_state, restore_random_state
 from segtrain.runtime.signals import StopRequest
 from segtrain.task import Task
 from segtrain.training.gallery import Gallery
-from segtrain.training.objective import WHOLE, Objective, Share
+from segtrain.training.objective import WHOLE, Objective, Share, partner_in
 from segtrain.training.running_loss import RunningLoss, add_by_name
 from segtrain.training.soundness import Soundness
 
@@ -145,8 +145,8 @@ class Trainer:
         targets = [self.runtime.masks(batch["mask"]) for batch in group]
         total, terms = torch.zeros((), device=self.runtime.device), dict[str, Tensor]()
         for batch, target, share in zip(group, targets, self.shares(targets), strict=True):
-            outputs = self.network(batch["image"])
-            loss = self.loss(outputs, target, self.runtime.labels(batch.get("label")), share)
+            outputs, labels = self.network(batch["image"]), self.runtime.labels(batch.get("label"))
+            loss = self.loss(outputs, target, labels, share, partner_in(batch, self.runtime))
             self.scaler.scale(loss).backward()  # batch by batch: one graph at a time is in memory
             total += loss.detach()
             terms = add_by_name(terms, self.loss.last_terms)

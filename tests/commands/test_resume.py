@@ -22,6 +22,7 @@ RECIPE = (
     "augment.rare_crops=0.3",  # images are drawn, cut and mixed by chance too
     "augment.mosaic=0.3",
     "augment.cutmix=0.3",
+    "augment.mixup=0.5",
     "augment.copy_paste=0.3",
     "data.sampling=class_balanced",
     "trainer.epochs=3",

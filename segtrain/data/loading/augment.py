@@ -18,13 +18,14 @@ _EXACT = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)  # interpolations that mak
 class Augment:
     """The random changes of training images: how crops are taken and mixed, then albumentations transforms.
 
-    With ``scale``, or any option besides ``transforms``, training sees crops of ``data.image_size``:
+    With ``scale``, or another option of crops, training sees crops of ``data.image_size``:
     the fitted image is scaled by a factor drawn from ``scale`` (null: 1), and cut. A crop with a class
     on more than ``cat_max_ratio`` of its valid pixels is drawn again, at most ten times; of those the
     least uniform is taken. The others are probabilities: that a crop is laid around a pixel of a rare
     class (``rare_crops``), put together from four crops (``mosaic``), overlaid with a rectangle of
     another image (``cutmix``), or with what another image has of a rare class (``copy_paste``). Rare
-    are classes with fewer pixels than the mean class. ``device`` says where flips, affine maps and colour
+    are classes with fewer pixels than the mean class. ``mixup`` is the share of batches of `Mixup`, with
+    or without crops. ``device`` says where flips, affine maps and colour
     run: in the workers (``cpu``), on the device (``cuda``), or there if the workers are too slow (``auto``).
 
     Raises `ConfigError` for a transform that would fill masks with a class where it pads, or
@@ -38,6 +39,7 @@ class Augment:
         cat_max_ratio: Annotated[float, Range(above=0, high=1)] = 1.0,
         rare_crops: Fraction = 0.0,
         mosaic: Fraction = 0.0,
+        mixup: Fraction = 0.0,
         cutmix: Fraction = 0.0,
         copy_paste: Fraction = 0.0,
         device: Placing = "auto",
@@ -49,6 +51,7 @@ class Augment:
             if problem := _harm_to_masks(transform):
                 raise ConfigError(f"{path}: albumentations.{type(transform).__name__} {problem}")
         self.scale, self.cat_max_ratio, self.rare_crops = scale, cat_max_ratio, rare_crops
+        self.mixup = mixup
         self.mosaic, self.cutmix, self.copy_paste = mosaic, cutmix, copy_paste
         self.device, self.transforms = device, tuple(transforms)
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtrain.data.loading.dataset import AugmentedDataset, EpochBatches, batches, make_loader
+from segtrain.data.loading.mixup import Mixup
 from segtrain.data.sample import Batch
 
 
@@ -13,6 +14,7 @@ class Feed:
     """A dataset with its sampler and its loader; for training, shuffled and without an incomplete last batch.
 
     ``weights`` say how often each sample of a training is drawn, relative to the others; None: once.
+    ``mixup`` is the share of its batches that are mixed.
     """
 
     def __init__(
@@ -25,7 +27,9 @@ class Feed:
         num_workers: int,
         pin_memory: bool,
         weights: NDArray[np.float64] | None = None,
+        mixup: float = 0.0,
     ) -> None:
+        self.mixup = Mixup(mixup, seed=seed) if training and mixup else None
         self.dataset = dataset
         self.order = EpochBatches(
             len(dataset), batch_size, seed=seed, shuffle=training, drop_last=training, weights=weights
@@ -40,7 +44,9 @@ class Feed:
         """Iterate over an epoch from one of its batches on; those before it are not read."""
         self.order.start(epoch, batch)
         found, moving = batches(self.loader), self.dataset.moving
-        return found if moving is None else moving.follow(found, epoch)
+        if moving is not None:
+            found = moving.follow(found, epoch)
+        return found if self.mixup is None else self.mixup.follow(found, epoch, batch)
 
     @property
     def on_device_since(self) -> int | None:
