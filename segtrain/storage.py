@@ -55,7 +55,7 @@ def write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:
     write_text(file, stream.getvalue())
 
 
-def write_picture(path: Path, picture: "NDArray[np.uint8]", **options: Any) -> None:
+def write_picture(path: Path, picture: "NDArray[np.uint8 | np.uint16]", **options: Any) -> None:
     """Write ``(H, W)`` or ``(H, W, 3)`` in the format of the suffix, with Pillow's ``options``, atomically.
 
     It is encoded in memory first: Pillow would hide the reason of a disk that refuses.

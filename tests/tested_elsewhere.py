@@ -68,6 +68,7 @@ TESTED_ELSEWHERE = {
     "run/checkpoint.py": "tests/test_storage.py",
     "run/log.py": "tests/training/test_trainer.py",
     "run/opening.py": "`segtrain eval` opens its checkpoint with it: tests/commands/test_evaluate.py.",
+    "run/class_table.py": "Merged classes are shown by training: tests/commands/test_predict_values.py.",
     "runtime/device.py": "tests/inference/test_network.py",
     "task/door.py": "tests/losses/test_door.py",
     "terminal/guide.py": "tests/commands/test_help.py",

@@ -41,7 +41,8 @@ def describe(
 ) -> dict[str, Any]:
     """Return what a checkpoint holds besides the weights, to rebuild the model and its preprocessing.
 
-    ``source`` are the images that the model was trained on: their typical height and width, and type of number.
+    ``source`` are the images that the model was trained on: their typical height and width, and type of number; what
+    its masks hold for each label, and what its classes count as.
     """
     return {
         "config": dict(job),
@@ -49,11 +50,17 @@ def describe(
         "class_names": list(task.class_names),
         "image_classes": list(model.image_classes),
         "palette": [list(colour) for colour in palette],
+        "mask_values": [] if source is None else [_plain(value) for value in source.mask_values],
+        "class_table": [] if source is None else [list(row) for row in source.class_table],
         "typical_size": None if source is None else list(typical_size(source)),
         "trained_on": None if source is None else source[0].image.dtype.name,
         "normalize": model.normalize.config(),
         "versions": {"segtrain": __version__, **{name: version(name) for name in _LIBRARIES}},
     }
+
+
+def _plain(value: int | Colour) -> int | list[int]:
+    return value if isinstance(value, int) else list(value)
 
 
 def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | None = None) -> tuple[Segmenter, Task]:
@@ -147,5 +154,6 @@ def make_predictor(
         task=task,
         preprocess=build_preprocess(payload, config, model.normalize),
         palette=[tuple(colour) for colour in payload["palette"]],
+        mask_values=payload.get("mask_values", ()),
         scale=training_scale(payload, config),
     )

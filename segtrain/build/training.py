@@ -36,6 +36,7 @@ from segtrain.models import (
 )
 from segtrain.run import checkpoint
 from segtrain.run.checkpoint import Checkpoints
+from segtrain.run.class_table import show_class_table
 from segtrain.run.log import RunLog
 from segtrain.runtime.device import make_runtime
 from segtrain.runtime.random_state import seed_everything
@@ -87,6 +88,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     train, val = open_source(config, "train"), open_source(config, "val")
     if train.image_classes and config.image_head is None:
         log.warning("data.image_labels: nothing learns the labels of whole images; add image_head=classification")
+    show_class_table(train.class_table)
     refuse_lonely_image(config, min(len(train), config.data.limit or len(train)))
     task = make_task(train.mode, train.class_names)
     pretrained = resumed is None and config.init_from is None  # else the weights are replaced anyway

@@ -176,6 +176,9 @@ def tell_what_was_kept(point: "OperatingPoint", file: Path) -> None:
 
 def look_into(source: "Source") -> None:
     """Verify the files of a source; an error about channels says that the checkpoint expects them."""
+    from segtrain.run.class_table import show_class_table
+
+    show_class_table(source.class_table)
     from segtrain.data.files.images import ChannelsError
 
     try:

@@ -85,6 +85,7 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
 
     file, payload, job = opened
     predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)
+    values = predictor.mask_values if config.values == "original" else ()
     make_folder(Path(config.output), key="output")
     failed = []
     shrunk: dict[str, str] = {}
@@ -99,7 +100,7 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
             if problem := predictor.scale.problem(image.shape[:2]):
                 shrunk[name] = problem
             labels = predictor.predict(image)
-            write_labels(labels, predictor.task.class_names, Path(config.output), name)
+            write_labels(labels, predictor.task.class_names, Path(config.output), name, values=values)
             if config.overlay is not None:
                 picture = Path(config.output) / OVERLAYS / f"{name}.jpg"
                 value_range, alpha = predictor.value_range, config.overlay

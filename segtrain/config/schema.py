@@ -170,6 +170,7 @@ class PredictConfig:
     ckpt: str
     input: str
     output: str
+    values: Literal["original", "labels"]
     device: str
     precision: Precision
     overlay: Fraction | None

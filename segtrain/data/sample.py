@@ -98,6 +98,10 @@ class Source:
     """Class names for labels of whole images; empty where there are none."""
     image_labels: tuple[int, ...] = ()
     """The label of each whole image, an index into ``image_classes``; empty where there are none."""
+    mask_values: tuple[int | Colour, ...] = ()
+    """What stands for each label in the data's own masks, a value or a colour; empty: the labels themselves."""
+    class_table: tuple[tuple[str, str], ...] = ()
+    """Each class of the data, by name or value, and the class that it counts as, or ``ignore``; empty: not known."""
     weights: Sequence[float] | None = None
     """How often each sample is drawn under ``data.sampling=weighted``, relative to the others; None: not given."""
 

@@ -87,7 +87,8 @@ class ImagePredictor:
     """Applies a model to images with the preprocessing of validation.
 
     Logits are resized to the image's own size before labels are predicted. ``scale`` finds images that
-    are downscaled too much.
+    are downscaled too much. ``mask_values`` stand for the labels in the masks that the model was trained
+    on, values or RGB colours; empty where that is not known.
     """
 
     def __init__(
@@ -98,10 +99,11 @@ class ImagePredictor:
         preprocess: Preprocess,
         palette: Sequence[Colour],
         scale: TrainingScale,
+        mask_values: Sequence[int | Sequence[int]] = (),
     ) -> None:
         self.network, self.task, self.preprocess = network, task, preprocess
         self.palette = tuple(palette)
-        self.scale = scale
+        self.scale, self.mask_values = scale, mask_values
         self.channels = network.model.in_channels
         self.value_range = preprocess.normalize.value_range
 

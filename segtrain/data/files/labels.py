@@ -1,6 +1,7 @@
 """Translation of mask values to labels, and the remedy to suggest for values without a label."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -94,6 +95,27 @@ class LabelMap:
             found[self.text(first) if first == last else f"{first}-{last}"] = label
         return found if self._other is None else {**found, "other": self._other}
 
+    def values(self) -> tuple[int | tuple[int, int, int], ...]:
+        """Return the value, or the colour, that stands for each label in a file: the inverse of the map.
+
+        Of several it is the first that the map names; of those that only ``other`` covers, the lowest.
+        Labels that no value stands for get the lowest that stand for nothing, or else that are ignored.
+        """
+        found = [self._value_of(label) for label in range(len(self.label_names))]
+        if None in found:
+            free = chain.from_iterable(np.flatnonzero(self.table == label) for label in (UNKNOWN, IGNORE_INDEX))
+            found = [int(next(free)) if value is None else value for value in found]
+        return tuple(unpack(value) if self.by_colour else value for value in found if value is not None)
+
+    def _value_of(self, label: int) -> int | None:
+        """Return the first value of a label; None where it has none."""
+        for first, last in self._named:
+            held = np.flatnonzero(self.table[first : last + 1] == label)
+            if len(held):
+                return first + int(held[0])
+        covered = self.table == label  # by ``other``
+        return int(covered.argmax()) if covered.any() else None
+
     def text(self, value: int) -> int | str:
         """Write a value as a key of a class map; a colour is ``128-64-0``."""
         return "-".join(map(str, unpack(value))) if self.by_colour else value
@@ -102,6 +124,11 @@ class LabelMap:
         """Write the translation for the log: ``0 -> background, 255 -> cat, 7 -> ignored``."""
         names = {**dict(enumerate(self.label_names)), IGNORE_INDEX: "ignored"}
         return ", ".join(f"{value} -> {names[label]}" for value, label in self.pairs().items())
+
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """Return each value, range or colour of a class map, and the name of its label, or ``ignore``."""
+        names = {**dict(enumerate(self.label_names)), IGNORE_INDEX: "ignore"}
+        return tuple((str(value), names[label]) for value, label in self.pairs().items()) if self.mapped else ()
 
     def remedy(self, counts: Mapping[int, int], class_names: Sequence[str]) -> str:
         """Suggest options that give a label to every value, from the pixel counts of all masks together.

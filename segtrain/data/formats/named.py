@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from segtrain.data.files.drawings import Drawing, Overlap, by_class
+from segtrain.data.files.labels import listing
 from segtrain.data.files.legend import Legend, Meaning, interpret
 from segtrain.data.files.listing import Listing
 from segtrain.data.formats.paired import PairedSource
@@ -52,9 +53,8 @@ class NamedSource(PairedSource):
         if meaning.task.classes_overlap:
             samples = _one_mask_per_class(samples, meaning)
         super().__init__(samples, meaning.task, meaning.labels, split=split, **options)
-        self.palette = meaning.palette
-        counts_as = ", ".join(name if name == as_ else f"{name} -> {as_}" for name, as_ in meaning.table)
-        log.info("%d samples for %s; classes of the data: %s", len(self), split, counts_as)
+        self.palette, self.class_table = meaning.palette, meaning.table
+        log.info("%d samples for %s of the classes %s", len(self), split, listing(self.class_names))
 
 
 class DrawnSource(NamedSource):

@@ -74,6 +74,7 @@ class PairedSource(Source):
     ) -> None:
         self.mode, self.class_names, self.palette = task.mode, task.class_names, colours_of(task)
         self.channels, self.value_range = channels, checked_range(value_range)
+        self.mask_values, self.class_table = () if self.stacking else labels.values(), labels.rows()
         self._labels, self._split, self._by_class = labels, split, task.classes_overlap
         self._max_pixels, self._skips, self._check = max_pixels, on_bad == "skip", check
         for drawing in samples.drawings():

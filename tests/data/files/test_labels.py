@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segtrain.data.files.class_map import pack
 from segtrain.data.files.labels import LabelMap
 from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
@@ -182,3 +183,28 @@ def test_alpha_that_tells_pixels_of_one_colour_apart_is_refused(tmp_path):
 def test_colours_by_name_that_cannot_be_are_refused(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         open_folder(make_root(tmp_path), **{"colors": BY_NAME, **ALL, **options})
+
+
+@pytest.mark.parametrize(
+    ("class_map", "values"),
+    [
+        (None, (0, 1, 2)),
+        ({0: 0, 128: "cat", 255: "dog", 64: "cat"}, (0, 128, 255)),  # the first of two
+        ({64: "cat", 128: "cat", 0: 0, 255: 2}, (0, 64, 255)),
+        ({"0-127": 0, 0: "cat", "128-255": "dog"}, (1, 0, 128)),  # within a range, a value of its own
+        ({3: "cat", 0: "dog", "other": "background"}, (1, 3, 0)),  # the lowest that is not named
+        ({7: 1, 8: 2}, (0, 7, 8)),  # no value stands for background: the lowest that stands for nothing
+        ({0: "cat", "other": "ignore"}, (1, 0, 2)),  # or else that is ignored
+        ({"0-0-0": 0, "128-0-64": "cat", "0-64-0": "dog"}, ((0, 0, 0), (128, 0, 64), (0, 64, 0))),
+    ],
+)
+def test_the_inverse_of_a_class_map_is_a_value_for_each_label(class_map, values):
+    labels = LabelMap(["background", "cat", "dog"], class_map=class_map)
+    assert labels.values() == values
+    known = [value for value in values if labels.label_of(value if isinstance(value, int) else pack(value)) in range(3)]
+    packed = [value if isinstance(value, int) else pack(value) for value in known]
+    assert [labels.label_of(value) for value in packed] == [values.index(value) for value in known]
+
+
+def test_the_inverse_never_gives_a_value_that_is_ignored_where_others_are_free():
+    assert LabelMap(["background", "cat"], ignore=[255], class_map={0: 0, 255: "cat", 1: "cat"}).values() == (0, 1)
