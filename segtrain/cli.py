@@ -18,6 +18,9 @@ from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.other_tools import flag_problem, remedy
 from segtrain.version import __version__
 
+AUTO_DATA = "data=auto"
+"""The word that stands for the format of the data, whichever that is."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -72,6 +75,10 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"-m: sweeps are for {' and '.join(SWEEPS)}, not for {command}")
     # only the module of the command: help and zoo answer without torch
     module = import_module((SWEEPS if found.multirun else COMMANDS)[command])
+    if AUTO_DATA in words:
+        from segtrain.build.auto_data import with_format  # imports torch, as all that opens data
+
+        words = list(with_format(words, found.config_dir))
     code: int = module.run(Arguments(command, tuple(words), found.config_dir, found.multirun, found.cfg))
     return code
 

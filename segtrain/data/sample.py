@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
@@ -78,6 +79,17 @@ class Batch(_LabelledBatch):
     id: list[str]
 
 
+class Recognised(NamedTuple):
+    """Why a folder is of a format: what it holds; and the further words of a command line that open it.
+
+    A ``general`` format counts only where no other is recognised.
+    """
+
+    holds: str
+    words: tuple[str, ...] = ()
+    general: bool = False
+
+
 class Source:
     """Base class of datasets: one split, indexed, with what head, loss and metrics are built from.
 
@@ -119,6 +131,18 @@ class Source:
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split] | None:
         """Name the splits that have data of their own under these constructor options; None: all have."""
         del options
+        return None
+
+    looks_for: str = ""
+    """What `recognises` looks for, in a few words."""
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Tell, for ``data=auto``, whether a folder is of this format, by names and first lines; None if not.
+
+        A `DataError` counts as no.
+        """
+        del root
         return None
 
     @classmethod

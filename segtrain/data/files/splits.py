@@ -126,13 +126,19 @@ def whole_of_part(root: Path, images: str) -> str | None:
 
 
 def _hint(root: Path) -> str | None:
-    """Suggest options where splits lie in another layout, and one layout is plainly that of the masks."""
+    """Suggest options where splits lie in another layout."""
+    found = suggested(root)
+    return None if found is None else f"set {typed_folders(*found)}"
+
+
+def suggested(root: Path) -> tuple[str, str] | None:
+    """Return the layouts of images and masks with ``{split}``, where one is plainly that of the masks."""
     forms = sorted({form for name in folders_in(root) for form in _forms_around(root, name)})
     with_masks = [form for form in forms if any(word in form.lower() for word in MASK_WORDS)]
     others = [form for form in forms if form not in with_masks]
     if len(with_masks) != 1 or len(others) != 1:
         return None
-    return f"set {_typed(others[0], with_masks[0])}"
+    return others[0], with_masks[0]
 
 
 def _forms_around(root: Path, name: str) -> list[str]:
@@ -177,11 +183,11 @@ def _refuse_a_part(root: Path, images: str, masks: str) -> None:
     masks_form = next((form for form in _generalized(masks) if len(_match(root, form)) > 1), masks)
     raise DataError(
         f"{root / images}: the folders for {others} lie beside it, and images of one split would be shared out by "
-        f"chance; set {_typed(form, masks_form)}"
+        f"chance; set {typed_folders(form, masks_form)}"
     )
 
 
-def _typed(images: str, masks: str) -> str:
+def typed_folders(images: str, masks: str) -> str:
     """Write the two overrides, quoted for a shell."""
     return " ".join(
         f"'data.{key}=\"{name}\"'" if PLACE in name else f"data.{key}={name}"

@@ -11,7 +11,7 @@ from segtrain.data.files.listing import Listing, Pair
 from segtrain.data.files.lists import read_lines
 from segtrain.data.files.pairs import find_pairs
 from segtrain.data.formats.named import NamedSource
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 FOLDER = "ADEChallengeData2016"
@@ -32,6 +32,15 @@ class ADE20K(NamedSource):
         base = find_layout(Path(root), ["images", "annotations"], inside=[FOLDER])
         names = _class_names(base / NAMES)
         super().__init__(_samples(base), Legend(dict(enumerate(names, 1)), ignored=[0]), split=split, **options)
+
+    looks_for = FOLDER
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for the folders, and for a table that goes with them: their names alone say too little."""
+        base = find_layout(root, ["images/training", "annotations/training"], inside=[FOLDER])
+        marks = [name for name in (NAMES, "sceneCategories.txt") if (base / name).is_file()]
+        return Recognised(f"{marks[0]} beside images/ and annotations/") if marks else None
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> list[Split]:

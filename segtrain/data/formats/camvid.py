@@ -9,7 +9,7 @@ from segtrain.data.files.listing import Listing
 from segtrain.data.files.lists import found_below, ids_below, read_pairs
 from segtrain.data.formats.named import NamedSource
 from segtrain.data.palette import Colour
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -43,6 +43,19 @@ class CamVid(NamedSource):
         samples = _samples(Path(root))
         legend = Legend(dict(enumerate(COLOURS)), ignored=[UNLABELLED], colours=COLOURS)
         super().__init__(samples, legend, split=split, **options)
+
+    looks_for = "train.txt of images and masks of CamVid"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for CamVid's name in the first line of a list, or for its folders of masks."""
+        lists = _lists(root)
+        if "train" not in lists:
+            return None
+        with lists["train"].open(encoding="utf-8-sig") as file:
+            first = file.readline()
+        is_camvid = "camvid" in first.lower() or (root / "trainannot").is_dir()
+        return Recognised("train.txt of images and masks, as CamVid has it") if is_camvid and first else None
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split]:

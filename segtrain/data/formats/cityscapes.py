@@ -10,7 +10,7 @@ from segtrain.data.files.listing import Listing, Pair
 from segtrain.data.files.pairs import find_files
 from segtrain.data.formats.named import NamedSource
 from segtrain.data.palette import Colour
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 IMAGES = "leftImg8bit"
@@ -64,6 +64,16 @@ class Cityscapes(NamedSource):
         base = find_layout(Path(root), [IMAGES, masks])
         kind = _kind_in(base / masks)
         super().__init__(_samples(base, masks, kind), KINDS[kind], split=split, **options)
+
+    looks_for = "leftImg8bit/ and gtFine/"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for the folders of images and masks."""
+        masks = next((name for name in ("gtFine", "gtCoarse") if (root / name).is_dir()), None)
+        if masks is None or not (root / IMAGES).is_dir():
+            return None
+        return Recognised(f"the folders {IMAGES}/ and {masks}/", () if masks == "gtFine" else (f"data.masks={masks}",))
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> list[Split]:

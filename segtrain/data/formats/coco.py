@@ -1,6 +1,7 @@
 """Images with annotations in COCO's JSON format: polygons and run lengths."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -28,7 +29,7 @@ from segtrain.data.files.places import files_of_splits, read_places
 from segtrain.data.files.rasterize import Encoded, Run, Shape, Size, corners_of
 from segtrain.data.files.splits import NAMES, PLACE
 from segtrain.data.formats.named import DrawnSource
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ BY_SPLIT = ("annotations/instances_{split}*.json", "annotations/{split}*.json", 
 WHOLE = ("annotations/instances_default.json", "_annotations.coco*.json", "annotations/*.json", "*.json")
 """Where a single file is looked for: as CVAT, Roboflow, others and Label Studio write it."""
 Crowd: TypeAlias = Literal["ignore", "object"]
+_ENDS = 2**18  # bytes at both ends of a file, by which it is recognised
 PARTS = ("images", "annotations", "categories")
 FILE = "COCO's images, annotations and categories"
 
@@ -76,6 +78,15 @@ class Coco(DrawnSource):
         legend = Legend.of_drawings([categories[number] for number in sorted(categories)], [IGNORED])
         super().__init__(samples, legend, split=split, overlap=overlap, **options)
 
+    looks_for = "annotations/instances_*.json or _annotations.coco.json"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for a file of COCO's parts."""
+        places = find_annotations(root, None)
+        path = places if isinstance(places, Path) else next(iter(places.values()))
+        return Recognised(f"{path.relative_to(root).as_posix()} with COCO's parts") if is_coco(path) else None
+
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split] | None:
         """Return the splits that have an annotation file of their own; None where one file has all."""
@@ -99,6 +110,15 @@ def find_annotations(root: Path, annotations: str | None) -> Path | dict[Split, 
     raise DataError(
         f"{root}: no annotations there (looked for {', '.join(looked)}); set data.annotations=<the JSON file>"
     )
+
+
+def is_coco(path: Path) -> bool:
+    """Tell whether a JSON file is COCO's, by its beginning and its end: it may have a gigabyte."""
+    with path.open("rb") as file:
+        start = file.read(_ENDS)
+        file.seek(-min(_ENDS, path.stat().st_size), os.SEEK_END)
+        ends = start + file.read()
+    return start.lstrip().startswith(b"{") and all(f'"{part}"'.encode() in ends for part in PARTS[:2])
 
 
 def _only(files: Sequence[Path], root: Path, form: str) -> Path:

@@ -19,7 +19,7 @@ from segtrain.data.files.rasterize import Placed, Run, Shape, ellipse, rectangle
 from segtrain.data.files.splits import split_called, split_named
 from segtrain.data.formats.named import DrawnSource
 from segtrain.data.palette import Colour
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,13 @@ class Cvat(DrawnSource):
             log.info("%s: %d images are not in the XML, so they are not used", base, others)
         colours = {name: colour for name, colour in export.labels.items() if colour is not None}
         super().__init__(samples, Legend.of_drawings(list(export.labels), [IGNORED], colours), split=split, **options)
+
+    looks_for = "annotations.xml of CVAT"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for an XML file of CVAT."""
+        return Recognised(f"{find_exports(root, None)[0].name} of CVAT")
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split] | None:

@@ -1,6 +1,7 @@
 """Datasets of image and mask files in folders, for the user's own data."""
 
 import logging
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,11 @@ from segtrain.data.files.listing import Listing, Pair
 from segtrain.data.files.lists import find_name, read_lines
 from segtrain.data.files.name_patterns import SHARED, NamePatterns, check_patterns
 from segtrain.data.files.pairs import find_class_pairs, find_pairs, stem
-from segtrain.data.files.splits import Place, find_splits, whole_of_part
-from segtrain.data.files.walk import find_images
+from segtrain.data.files.splits import MASK_WORDS, Place, find_splits, suggested, typed_folders, whole_of_part
+from segtrain.data.files.walk import SUFFIXES, find_images, folders_in
 from segtrain.data.formats.first_look import name_classes
 from segtrain.data.formats.valued import ValuedSource, Wanted
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,21 @@ class Folder(ValuedSource):
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
         log.info("%s: %d pairs for %s; mask values mean: %s", base, len(self), split, self._labels.describe())
 
+    looks_for = "images/ and masks/, or other folders of images of which one is called like masks"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for folders of images and masks, of any names that tell which are which."""
+        try:
+            find_splits(root, "images", "masks")
+        except DataError:
+            names = suggested(root) or _two_folders(root)
+            if names is None:
+                return None
+            words = tuple(shlex.split(typed_folders(*names)))
+            return Recognised(f"the folders {names[0]}/ and {names[1]}/", words, general=True)
+        return Recognised("the folders images/ and masks/", general=True)
+
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split]:
         """Return the splits that have folders or lists of their own."""
@@ -94,6 +110,18 @@ class Folder(ValuedSource):
             names = [name for name in options["colors"] if name not in (IGNORE, OTHER)]
             return f"add 'data.classes=[{','.join(names)}]' for the names in data.colors"
         return name_classes(options) if key == "classes" else None
+
+
+def _two_folders(root: Path) -> tuple[str, str] | None:
+    """Return the names of two folders with images in a folder, where one is plainly that of the masks."""
+    holding = [
+        name
+        for name in folders_in(root)
+        if any(str(path).lower().endswith(SUFFIXES) for path in (root / name).iterdir())
+    ]
+    masks = [name for name in holding if any(word in name.lower() for word in MASK_WORDS)]
+    images = [name for name in holding if name not in masks]
+    return (images[0], masks[0]) if len(images) == len(masks) == 1 else None
 
 
 def _chosen(lists: Mapping[Split, str | None], base: Path) -> dict[Split, Path]:

@@ -21,7 +21,7 @@ from segtrain.data.files.named_images import NamedImages
 from segtrain.data.files.rasterize import Box, Shape, Size, corners_of, ellipse, rectangle, turned
 from segtrain.data.files.walk import SUFFIXES
 from segtrain.data.formats.named import DrawnSource
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,17 @@ class LabelStudio(DrawnSource):
         samples = Listing(ids, images, (drawings,), listed_in=path.name)
         samples.require_distinct_ids(str(path), "take one of the tasks out")
         super().__init__(samples, Legend.of_drawings(names, [IGNORED]), split=split, **options)
+
+    looks_for = "a JSON file of tasks with annotations, of Label Studio"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for a list of tasks at the beginning of the JSON file."""
+        path = find_export(root, None)
+        with path.open("rb") as file:
+            start = file.read(4096).lstrip()
+        is_export = start.startswith(b"[") and b'"annotations"' in start
+        return Recognised(f"{path.name} with tasks of Label Studio") if is_export else None
 
 
 def find_export(root: Path, annotations: str | None) -> Path:

@@ -28,12 +28,13 @@ from segtrain.data.files.splits import split_named
 from segtrain.data.files.stamps import digest_of
 from segtrain.data.files.walk import SUFFIXES, is_visible
 from segtrain.data.formats.named import DrawnSource
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
 
 _FORMAT = 1  # part of the key of the cache: raise it when `_Facts` change, and old entries are not found
+_FEW = 20  # files by which a folder is recognised
 LABELS = "labels.txt"
 IGNORE = "__ignore__"
 SPECIAL = {IGNORE: IGNORED, "_background_": BACKGROUND}
@@ -82,6 +83,17 @@ class Labelme(DrawnSource):
         if others := named.unnamed(images):
             log.info("%s: %d images have no JSON file, so they are not used", base, others)
         super().__init__(samples, Legend.of_drawings(names, [IGNORED]), split=split, **options)
+
+    looks_for = "JSON files with shapes beside the images"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for shapes at the beginning of the first few JSON files."""
+        for file in json_files(root)[:_FEW]:
+            with open(file, "rb") as opened:  # noqa: PTH123 - texts
+                if b'"shapes"' in opened.read(4096):
+                    return Recognised(f"{os.path.relpath(file, root)} with shapes of labelme")
+        return None
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split] | None:

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from segtrain.config.words import quote
 from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.listing import Listing
 from segtrain.data.formats.paired import PairedSource
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 from segtrain.task import IGNORE_INDEX, Binary
 
@@ -74,6 +75,17 @@ class OxfordPets(PairedSource):
         if image_labels:
             self.image_classes, by_name = _image_labels(image_labels, annotations)
             self.image_labels = tuple(by_name[name] for name in self.ids)
+
+    looks_for = f"{FOLDER}/annotations/trainval.txt"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for the lists, below the folder or the one around it."""
+        if (root / FOLDER / "annotations" / "trainval.txt").is_file():
+            return Recognised(f"{FOLDER}/ with its lists")
+        if root.name == FOLDER and (root / "annotations" / "trainval.txt").is_file():
+            return Recognised("annotations/trainval.txt", (f"data.root={quote(str(root.parent))}",))
+        return None
 
     def verify(self) -> None:
         """Check every file of the split; raise `DataError` for missing files, as after a download that

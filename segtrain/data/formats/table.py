@@ -14,7 +14,7 @@ from segtrain.data.files.listing import Listing
 from segtrain.data.files.lists import found_below, ids_below
 from segtrain.data.files.splits import NAMES
 from segtrain.data.formats.valued import ValuedSource, Wanted
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,16 @@ class Csv(ValuedSource):
 
         super().__init__(samples_for, split=split, group=pattern, **options)
         log.info("%s: %d rows for %s; mask values mean: %s", path, len(self), split, self._labels.describe())
+
+    looks_for = "a table with the columns image and mask"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for a table with these columns."""
+        path = _find_table(root, None)
+        with _opened(path) as rows:
+            kinds = {name.strip().lower().partition(":")[0] for name in next(rows, [])}
+        return Recognised(f"{path.name} with the columns image and mask") if {"image", "mask"} <= kinds else None
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split] | None:

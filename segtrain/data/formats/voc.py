@@ -12,7 +12,7 @@ from segtrain.data.files.pairs import find_files
 from segtrain.data.files.splits import NAMES
 from segtrain.data.formats.named import NamedSource
 from segtrain.data.palette import Colour
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 LISTS = "ImageSets/Segmentation"
@@ -58,6 +58,15 @@ class VOC(NamedSource):
             )
         lists = _lists(base / LISTS, {"train": train_list, "val": val_list, "test": test_list})
         super().__init__(_samples(base, images, masks, lists), _legend(base / LABEL_MAP), split=split, **options)
+
+    looks_for = "SegmentationClass/ and ImageSets/Segmentation/"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for the folders of masks and lists."""
+        base = find_layout(root, ["SegmentationClass", LISTS], inside=INSIDE)
+        what = f"{LABEL_MAP} and " if (base / LABEL_MAP).is_file() else ""
+        return Recognised(f"{what}the folders SegmentationClass/ and {LISTS}/")
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> list[Split]:

@@ -19,7 +19,7 @@ from segtrain.data.files.places import read_places
 from segtrain.data.files.rasterize import Size
 from segtrain.data.files.walk import SUFFIXES, find_images
 from segtrain.data.formats.named import DrawnSource
-from segtrain.data.sample import Split
+from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,20 @@ class Yolo(DrawnSource):
         else:
             samples = read_places(places, read, split, folds=options.get("folds") is not None, where=base)
         super().__init__(samples, Legend.of_drawings(names, [IGNORED]), split=split, **options)
+
+    looks_for = "data.yaml with names, or classes.txt, and labels/*.txt"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for the names of classes and folders of images, and for a file of polygons."""
+        file = find_description(root, None)
+        _, places = _described(root, file)
+        first = places if isinstance(places, Path) else next(iter(places.values()))[0]
+        image = next(_images_in(first), None)
+        labels = None if image is None else Path(labels_of(image)).parent
+        if labels is None or not any(labels.glob("*.txt")):
+            return None
+        return Recognised(f"{NAMES_ALONE if file is None else file.name} and text files in {labels.name}/")
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split] | None:

@@ -1,0 +1,128 @@
+"""``data=auto`` takes the one format that a folder is of, and says so; what is unclear is not guessed."""
+
+import logging
+import shutil
+
+import pytest
+import yaml
+
+from segtrain.build.auto_data import recognised_formats, with_format
+from segtrain.cli import main
+from segtrain.errors import ConfigError, DataError
+from tests.data.formats.test_end_to_end import EVERY, TINY
+from tests.data.formats.test_folder import write_pair
+from tests.data.tool_layouts import coco, write_photo, yolo
+
+
+@pytest.mark.parametrize("layout", EVERY)
+def test_the_layout_of_every_format_is_recognised_and_taken_for_no_other(layout, tmp_path):
+    words = EVERY[layout](tmp_path)
+    root = next(word for word in words if word.startswith("data.root="))
+    assert with_format(["data=auto", root, "seed=1"])[:3] == (words[0], root, "seed=1")
+
+
+def test_the_config_of_a_run_names_the_format(here, caplog):
+    coco(here / "photos")
+    assert main(["data=auto", "data.root=photos", *TINY, "hydra.run.dir=run"]) == 0
+    config = yaml.safe_load((here / "run/config.yaml").read_text())
+    assert config["data"]["_target_"] == "segtrain.data.Coco"
+    assert "data=coco" in (here / "run/overrides.txt").read_text()
+    assert main(["eval", "run", "data=auto", "data.root=photos", "data.split=test"]) == 0
+
+
+def test_it_is_said_why_and_how_to_write_it(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("segtrain.build.auto_data.start_logging", lambda: None)
+    coco(tmp_path)
+    with caplog.at_level(logging.INFO):
+        with_format(["data=auto", f"data.root={tmp_path}"])
+    assert "has annotations/instances_train2017.json with COCO's parts" in caplog.text
+    assert f"the same without auto: data=coco data.root={tmp_path}" in caplog.text
+
+
+def test_folders_of_other_names_are_opened_by_further_words_unless_the_user_gives_them(tmp_path):
+    for split in ("train", "val"):
+        write_photo(tmp_path / f"{split}_photos" / "a.jpg", 0)
+        write_photo(tmp_path / f"{split}_masks" / "a.png", 0)
+    root = f"data.root={tmp_path}"
+    assert with_format(["data=auto", root]) == (
+        "data=folder",
+        root,
+        'data.images="{split}_photos"',
+        'data.masks="{split}_masks"',
+    )
+    assert with_format(["data=auto", root, "data.masks=mine"])[2:] == (
+        "data.masks=mine",
+        'data.images="{split}_photos"',
+    )
+    flat = tmp_path / "flat"
+    write_photo(flat / "photos/a.jpg", 0)
+    write_photo(flat / "labels/a.png", 0)
+    assert with_format(["data=auto", f"data.root={flat}"])[2:] == ("data.images=photos", "data.masks=labels")
+
+
+def test_where_the_masks_have_no_names_it_is_said_what_they_hold(here, refused):
+    for name, values in (("a", (0, 1)), ("b", (0, 2))):
+        write_pair(here / "photos", name, values)
+    lines = refused("data=auto", "data.root=photos", *TINY)
+    assert "data.classes: missing; give the names of the mask values" in lines[-1]
+    assert "the first 2 masks hold 0, 1, 2" in lines[-1]
+
+
+def test_two_formats_in_one_folder_are_listed(tmp_path):
+    yolo(tmp_path)
+    coco(tmp_path)
+    with pytest.raises(ConfigError) as said:
+        with_format(["data=auto", f"data.root={tmp_path}"])
+    first, *lines = str(said.value).splitlines()
+    assert "may be of 2 formats; write one of these instead" in first
+    assert [line.partition(":")[0] for line in lines] == [
+        f"data={name} data.root={tmp_path}" for name in ("coco", "yolo")
+    ]
+
+
+def test_the_folder_of_the_pets_itself_is_opened_from_around_it(tmp_path):
+    folder = tmp_path / "oxford-iiit-pet"
+    (folder / "annotations").mkdir(parents=True)
+    (folder / "annotations/trainval.txt").touch()
+    assert with_format(["data=auto", f"data.root={tmp_path}"])[0] == "data=oxford_pets"
+    assert with_format(["data=auto", f"data.root={folder}"])[-1] == f'data.root="{tmp_path}"'
+
+
+def test_a_folder_of_no_format_is_said_with_what_was_looked_for(tmp_path):
+    write_photo(tmp_path / "a.png", 0)
+    (tmp_path / "notes.json").write_text("{}")
+    (tmp_path / "readme.xml").write_text("<a/>")
+    with pytest.raises(DataError, match=r"no known layout \(found: a.png, notes.json, readme.xml\)") as said:
+        with_format(["data=auto", f"data.root={tmp_path}"])
+    looked_for = str(said.value).splitlines()[1:]
+    assert len(looked_for) > 10
+    assert all(line.startswith("looked for ") and "(data=" in line for line in looked_for)
+    shutil.rmtree(tmp_path)
+    with pytest.raises(DataError, match=r"no such folder; correct data.root"):
+        with_format(["data=auto", f"data.root={tmp_path}"])
+    with pytest.raises(ConfigError, match=r"needs to know where; add data.root"):
+        with_format(["data=auto"])
+
+
+def test_a_format_of_the_users_own_is_asked_too(tmp_path, monkeypatch):
+    (tmp_path / "configs/data").mkdir(parents=True)
+    (tmp_path / "configs/data/mine.yaml").write_text("_target_: my_own_format.Mine\n")
+    (tmp_path / "my_own_format.py").write_text(
+        "from segtrain.data.sample import Recognised, Source\n"
+        "class Mine(Source):\n"
+        "    @classmethod\n"
+        "    def recognises(cls, root):\n"
+        "        return Recognised('my.index') if (root / 'my.index').is_file() else None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my.index").touch()
+    found, _ = recognised_formats(tmp_path, tmp_path / "configs")
+    assert list(found) == ["mine"]
+
+
+def test_boxes_alone_are_taken_for_yolo_whose_message_names_them(here, refused):
+    yolo(here / "boxes")
+    for path in (here / "boxes/labels").rglob("*.txt"):
+        path.write_text("0 0.5 0.5 0.2 0.2\n")
+    lines = refused("data=auto", "data.root=boxes", *TINY)
+    assert any("line 1: holds a box, expected a polygon" in line for line in lines)
