@@ -41,7 +41,7 @@ def test_code_is_shown_whole_and_only_commands_are_broken_at_80_columns(topic, c
     monkeypatch.setenv("COLUMNS", "80")
     lines = [line.strip() for line in shown(capsys, topic).splitlines()]
     code = [line for block in blocks(GUIDE / f"{topic}.md") for line in block.text.splitlines() if line]
-    assert len(code) > 5
+    assert len(code) > 3
     expected = [part.strip() for line in code for part in guide.fold(line, 76)]
     assert [line for line in expected if line not in lines] == []
 
@@ -87,7 +87,7 @@ def test_the_help_of_a_command_is_the_same_as_its_flag(command, capsys):
     [
         ("dta", "help dta: no such topic, did you mean 'data'?"),
         ("evalution", "help evalution: no such topic, did you mean 'evaluation'?"),
-        ("xyzzy", "help xyzzy: no such topic; choose from data, models, losses"),
+        ("xyzzy", f"help xyzzy: no such topic; choose from {', '.join(guide.topics())}"),
         ("data models", "help data models: expected one topic; write segtrain help data"),
     ],
 )
