@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.data.tool_layouts import TOOLS
+
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "segtrain" / "guide"
 RUN = "outputs/<name>/<time>"
@@ -99,3 +101,5 @@ def draw_folders():
     draw(Path("flat_photos"), images, masks, values=(0, 128, 255), seed=2)
     draw(Path(), Path("photos"), Path("true_masks"), seed=3)
     draw(Path(), Path("other"), Path("masks"), seed=4)
+    for name in ("coco", "yolo", "labelme", "cvat", "label_studio"):
+        TOOLS[name](Path(name))
