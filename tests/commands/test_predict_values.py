@@ -6,8 +6,11 @@ import torch
 from PIL import Image
 
 from segtrain.cli import main
+from segtrain.data.formats.coco import Coco
+from segtrain.data.formats.folder import Folder
 from tests.data.formats.test_end_to_end import TINY
 from tests.data.layouts import camvid, cvat_masks, save, scenes
+from tests.data.tool_layouts import coco
 
 CLASS_MAP = "{0: background, 100: cat, 200: cat, 9: ignore}"
 CLASSES = "[background,cat]"
@@ -108,3 +111,16 @@ def test_a_checkpoint_of_before_writes_labels(here):
 def test_other_words_are_refused(here, refused, word):
     (line,) = refused("predict", "run", "photos", "masks", word)
     assert "values: expected one of original, labels" in line
+
+
+def test_drawings_and_stacked_masks_have_no_values_of_their_own(here):
+    coco(here / "coco")
+    source = Coco(split="train", root=str(here / "coco"), classes=["dog"])
+    assert (source.class_names, source.mask_values) == (("dog",), ())
+    for split, name, photo, labels in scenes(4):
+        save(here / "bits" / "images" / split / f"{name}.jpg", photo)
+        save(here / "bits" / "masks" / split / f"{name}.png", labels)
+    stacked = Folder(split="train", root=str(here / "bits"), classes=["a", "b"], encoding="bits")
+    assert stacked.mask_values == ()
+    values = Folder(split="train", root=str(here / "bits"), classes=["a", "b", "c"], class_map={2: 0, 1: 1, 0: 2, 3: 2})
+    assert values.mask_values == (2, 1, 0)

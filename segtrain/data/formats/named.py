@@ -70,6 +70,7 @@ class DrawnSource(NamedSource):
         for drawing in samples.drawings():
             drawing.overlap = overlap
         super().__init__(samples, legend, **options)
+        self.mask_values = ()  # there are no masks of the data: the values of drawings are only ours
 
 
 def _one_mask_per_class(samples: Listing, meaning: Meaning) -> Listing:
