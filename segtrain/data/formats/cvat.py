@@ -102,6 +102,8 @@ def find_exports(root: Path, annotations: str | None) -> list[Path]:
     if not found:
         packed = next(iter(sorted(root.glob("*.zip"))), None)
         remedy = f"unpack {packed.name}" if packed else "set data.root to the folder that holds annotations.xml"
+        if (root / "labelmap.txt").is_file():
+            remedy = "it holds an export of masks: set data=voc"
         raise DataError(f"{root}: no XML of CVAT there, expected {EXPORT}; {remedy}")
     return found
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segtrain.data.formats.cvat import Cvat
 from segtrain.data.formats.voc import CLASSES, VOC, voc_colours
 from segtrain.errors import DataError
 from segtrain.task import IGNORE_INDEX
@@ -138,3 +139,8 @@ def test_several_years_below_the_root_are_refused(tmp_path):
     (tmp_path / "VOCdevkit" / "VOC2007" / "ImageSets" / "Segmentation").mkdir(parents=True)
     with pytest.raises(DataError, match=r"VOC2007, VOC2012 hold .*, expected one; set data\.root=.*VOC2007"):
         opened(tmp_path)
+
+
+def test_an_export_of_masks_opened_as_xml_names_the_format_to_use():
+    with pytest.raises(DataError, match=r"no XML of CVAT there, .*; it holds an export of masks: set data=voc"):
+        Cvat(split="train", root=str(WRITTEN))
