@@ -25,6 +25,7 @@ from segtrain.config.signature import TARGET
 from segtrain.data.doctor.duplicates import same_files
 from segtrain.data.doctor.finding import first_few
 from segtrain.data.doctor.names import groups_in_two_splits
+from segtrain.data.files.labels import listing
 from segtrain.data.formats.paired import PairedSource
 from segtrain.data.sample import Source
 from segtrain.errors import ConfigError, DataError
@@ -69,6 +70,16 @@ def refuse_impossible(config: TrainConfig) -> None:
             )
 
 
+def refuse_other_classes(train: Source, val: Source) -> None:
+    """Raise `DataError` where files of the splits name other classes: each label would mean two of them."""
+    if train.class_names != val.class_names or train.mode != val.mode:
+        has, want = listing(val.class_names), listing(train.class_names)
+        raise DataError(
+            f"data: the classes for val are {has}, those for train {want}, expected the same in one order; correct "
+            "the file that names them, or set data.classes"
+        )
+
+
 def channels_to_try(config: TrainConfig) -> int:
     """Return the channels of a model on the meta device: as many as the normalisation has numbers for, else RGB."""
     numbers = config.encoder.get("mean") or config.encoder.get("std") or (0, 0, 0)
@@ -86,6 +97,7 @@ def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str,
     runtime = make_runtime(config.device, config.trainer.precision, channels_last=config.trainer.channels_last)
     seed_everything(config.seed)
     train, val = open_source(config, "train"), open_source(config, "val")
+    refuse_other_classes(train, val)
     if train.image_classes and config.image_head is None:
         log.warning("data.image_labels: nothing learns the labels of whole images; add image_head=classification")
     show_class_table(train.class_table)

@@ -189,12 +189,13 @@ def _read(
     data = read_json(path, FILE, hook=_compact)
     _refuse_others(path, data)
     own = {each["id"]: str(each["name"]) for each in _without_parents(data)}
-    differing = [name for number, name in own.items() if categories.setdefault(number, name) != name]
-    if differing:
+    if categories and own != categories:  # by number: values would mean other names in each file
+        number = min(key for key in {**own, **categories} if own.get(key) != categories.get(key))
         raise DataError(
-            f"{path}: its category {differing[0]} has another name in the file of another split, expected the same "
-            "categories in all; correct them"
+            f"{path}: category {number} is {own.get(number, 'missing')}, in the file of another split "
+            f"{categories.get(number, 'missing')}, expected the same categories in all; correct them"
         )
+    categories.update(own)
     folder = _image_folder(root, images, path, split, data["images"])
     value_of = {number: value for value, number in enumerate(sorted(categories), start=1)}
     if crowd == "ignore":

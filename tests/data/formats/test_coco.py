@@ -2,6 +2,8 @@
 
 import json
 import logging
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,11 @@ from pycocotools.coco import COCO
 
 from segtrain.data.formats.coco import Coco
 from segtrain.errors import ConfigError, DataError
+from tests.data.formats.test_end_to_end import TINY
 from tests.data.layouts import SIZE
 from tests.data.tool_layouts import CLASSES, coco, coco_json, column_runs, roboflow, scenes, truth, write_photo
+
+WRITTEN = Path(__file__).parent / "written"
 
 
 def seeds():
@@ -220,6 +225,40 @@ def test_no_file_or_damaged_json_is_said(tmp_path):
     (tmp_path / "annotations.json").write_text("{")
     with pytest.raises(DataError, match=r"annotations.json: no JSON \(.*expected COCO's images"):
         opened(tmp_path)
+
+
+def test_a_file_of_datumaro_with_a_box_and_a_mask_marked_as_crowd_is_read_as_it_is_meant(tmp_path, caplog):
+    """Written by datumaro 1.13, as CVAT's export to COCO is: the box has no segmentation."""
+    (tmp_path / "annotations").mkdir()
+    shutil.copy(WRITTEN / "datumaro_coco.json", tmp_path / "annotations/instances_train.json")
+    for name in "ab":
+        write_photo(tmp_path / "images/train" / f"{name}.jpg", 0)
+    with caplog.at_level(logging.WARNING):
+        source = opened(tmp_path, "train", val_fraction=0, crowd="object", on_bad="skip")
+        source.verify()
+    assert "annotation 2: has no segmentation, only a box" in caplog.text
+    expected = np.zeros(SIZE, int)
+    expected[2:10, 2:12] = 1
+    expected[3:9, 20:28] = 3
+    expected[5:7, 22:24] = 0
+    assert (source.mask(0) == expected).all()
+    assert not source.mask(1).any()
+
+
+def test_splits_that_name_other_classes_are_refused_before_training(here, refused):
+    coco(here / "photos")
+    path = here / "photos/annotations/instances_val2017.json"
+    data = json.loads(path.read_text())
+    data["categories"][0]["name"] = "horse"
+    path.write_text(json.dumps(data))
+    (line,) = refused("data=coco", "data.root=photos", *TINY)
+    assert "the classes for val are background, dog, horse, cow, those for train background, dog, cat, cow" in line
+    with pytest.raises(DataError, match="category 18 is horse, in the file of another split cat"):
+        opened(here / "photos")
+    data["categories"].append({"id": 1, "name": "ant"})
+    path.write_text(json.dumps(data))
+    with pytest.raises(DataError, match="category 1 is ant, in the file of another split missing"):
+        opened(here / "photos", "train", folds=2)
 
 
 def test_a_misspelled_class_is_asked_back(tmp_path):
