@@ -3,7 +3,8 @@
     python scripts/bench_data.py --root ../shared/data
 
 Loaders take turns in one process and on one thread, each over the same images of the Oxford pets, brought to 256x256
-and augmented by the same transforms; a ratio is the median over rounds. CPU seconds are counted.
+and augmented by the same kinds of transforms, each by its own library's; a ratio is the median over rounds. CPU
+seconds are counted.
 
 - ``article``: what tutorials write: Pillow opens, converts and resizes, NumPy, albumentations
 - ``torchvision``: `torchvision.io` decodes, transforms v2 resize and augment tensors
@@ -11,6 +12,7 @@ and augmented by the same transforms; a ratio is the median over rounds. CPU sec
 """
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -44,9 +46,15 @@ PAIRS = 20_000
 ENTRIES = 1_000_000
 
 
-def article(pets: OxfordPets, transforms: list[Any]) -> Loader:
+def transforms_of(augment: str, package: str) -> list[Any]:
+    """Make the transforms of a choice; with ``package`` albumentations, its own in place of ours."""
+    nodes = json.dumps(make_plan((f"augment={augment}", "data=shapes"), None).job["augment"]["transforms"])
+    return [instantiate(node, _convert_="all") for node in json.loads(nodes.replace("segtrain.data", package))]
+
+
+def article(pets: OxfordPets, augment: str) -> Loader:
     """Load as tutorials do."""
-    compose = A.Compose(transforms)
+    compose = A.Compose(transforms_of(augment, "albumentations"))
 
     def load(index: int) -> tuple[torch.Tensor, torch.Tensor]:
         pair = pets.pairs[index]
@@ -62,37 +70,45 @@ def article(pets: OxfordPets, transforms: list[Any]) -> Loader:
     return load
 
 
-def by_torchvision(pets: OxfordPets, _transforms: list[Any]) -> Loader:
-    """Load with torchvision's decoders and transforms v2; its own flip and colours, like those of ``light``."""
+def by_torchvision(pets: OxfordPets, augment: str) -> Loader:
+    """Load with torchvision's decoders and transforms v2, which are of the same kinds, ranges and chances."""
     from torchvision import io, tv_tensors
     from torchvision.transforms import v2
 
-    size = [SIZE, SIZE]
-    augment = v2.Compose(
-        [v2.Resize(size, antialias=True), v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.2, contrast=0.2)]
-    )
+    kinds = {
+        "light": [v2.RandomApply([v2.ColorJitter(brightness=0.2, contrast=0.2)], p=0.5)],
+        "standard": [
+            v2.RandomApply(
+                [v2.RandomAffine(15, (0.1, 0.1), (0.75, 1.5), fill={tv_tensors.Image: 0, tv_tensors.Mask: 255})], p=0.7
+            ),
+            v2.RandomApply([v2.ColorJitter(0.3, 0.3, 0.3, 0.05)], p=0.7),
+            # kernels of albumentations have 3 to 13 pixels; noise takes one strength, the middle of the range
+            v2.RandomApply([v2.RandomChoice([v2.GaussianBlur(7, (0.5, 2.0)), v2.GaussianNoise(sigma=0.05)])], p=0.2),
+        ],
+    }
+    chain = v2.Compose([v2.Resize([SIZE, SIZE], antialias=True), v2.RandomHorizontalFlip(), *kinds[augment]])
 
     def load(index: int) -> Any:
         pair = pets.pairs[index]
         image = io.decode_image(io.read_file(str(pair.image)), io.ImageReadMode.RGB, apply_exif_orientation=True)
         mask = io.decode_image(io.read_file(str(pair.masks[0])), io.ImageReadMode.UNCHANGED)
-        return augment(tv_tensors.Image(image), tv_tensors.Mask((mask != 2).to(torch.uint8)))
+        return chain(tv_tensors.Image(image), tv_tensors.Mask((mask != 2).to(torch.uint8)))
 
     return load
 
 
-def segtrain(kind: Any) -> Callable[[OxfordPets, list[Any]], Loader]:
+def segtrain(kind: Any) -> Callable[[OxfordPets, str], Loader]:
     """Load as a training does, with a cache that is filled before its first turn, or none."""
 
-    def make(pets: OxfordPets, transforms: list[Any]) -> Loader:
-        pipeline = Pipeline(Fitting("stretch", SIZE), transforms)
+    def make(pets: OxfordPets, augment: str) -> Loader:
+        pipeline = Pipeline(Fitting("stretch", SIZE), transforms_of(augment, "segtrain.data"))
         dataset = AugmentedDataset(pets, pipeline, seed=0, cache=kind, cache_mb=4096)
         return lambda index: dataset[0, index]
 
     return make
 
 
-CONTENDERS: dict[str, Callable[[OxfordPets, list[Any]], Loader]] = {
+CONTENDERS: dict[str, Callable[[OxfordPets, str], Loader]] = {
     "article": article,
     "torchvision": by_torchvision,
     "segtrain": segtrain("none"),
@@ -103,10 +119,8 @@ CONTENDERS: dict[str, Callable[[OxfordPets, list[Any]], Loader]] = {
 
 def compare_loaders(root: str, augment: str, rounds: int, images: int) -> None:
     """Print images per second and core of every loader, and segtrain's over those of the others."""
-    plan = make_plan((f"augment={augment}", "data=shapes"), None)
-    transforms = [instantiate(node, _convert_="all") for node in plan.job["augment"]["transforms"]]
     pets = OxfordPets(split="train", root=root, download=False)
-    loaders = {name: make(pets, transforms) for name, make in CONTENDERS.items()}
+    loaders = {name: make(pets, augment) for name, make in CONTENDERS.items()}
     count = min(images, len(pets))
     speeds: dict[str, list[float]] = {name: [] for name in loaders}
     for number in range(rounds + 1):  # the first round fills caches, and is not counted
@@ -193,7 +207,7 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="../shared/data", help="the folder that holds oxford-iiit-pet/")
-    parser.add_argument("--augment", nargs="+", default=["light", "standard"])
+    parser.add_argument("--augment", nargs="+", choices=["light", "standard"], default=["light", "standard"])
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)

@@ -18,21 +18,28 @@ if TYPE_CHECKING:
     from segtrain.data.formats.voc import VOC
     from segtrain.data.formats.yolo import Yolo
     from segtrain.data.loading.augment import Augment
+    from segtrain.data.loading.quick import D4, Affine, ColorJitter, ElasticTransform, GaussNoise, Perspective
     from segtrain.data.sample import RawSample, Source
 
 # public name -> module that defines it; imported on first access, so that the CLI starts without torch
 _LAZY = {
     "ADE20K": "formats.ade20k",
+    "Affine": "loading.quick",
     "Augment": "loading.augment",
     "CamVid": "formats.camvid",
     "Cityscapes": "formats.cityscapes",
     "Coco": "formats.coco",
+    "ColorJitter": "loading.quick",
     "Csv": "formats.table",
     "Cvat": "formats.cvat",
+    "D4": "loading.quick",
+    "ElasticTransform": "loading.quick",
     "Folder": "formats.folder",
+    "GaussNoise": "loading.quick",
     "LabelStudio": "formats.label_studio",
     "Labelme": "formats.labelme",
     "OxfordPets": "formats.oxford_pets",
+    "Perspective": "loading.quick",
     "RawSample": "sample",
     "Shapes": "formats.shapes",
     "Source": "sample",
@@ -41,17 +48,23 @@ _LAZY = {
 }
 __all__ = [
     "ADE20K",
+    "D4",
     "VOC",
+    "Affine",
     "Augment",
     "CamVid",
     "Cityscapes",
     "Coco",
+    "ColorJitter",
     "Csv",
     "Cvat",
+    "ElasticTransform",
     "Folder",
+    "GaussNoise",
     "LabelStudio",
     "Labelme",
     "OxfordPets",
+    "Perspective",
     "RawSample",
     "Shapes",
     "Source",

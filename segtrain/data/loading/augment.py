@@ -9,6 +9,7 @@ import cv2
 from segtrain.config.schema import Fraction, Positive
 from segtrain.config.signature import Range
 from segtrain.data.loading.on_device import Placing
+from segtrain.data.loading.quick import KINDS
 from segtrain.errors import ConfigError
 from segtrain.task import IGNORE_INDEX
 
@@ -49,7 +50,8 @@ class Augment:
             raise ConfigError(f"augment.scale: {list(scale)} descends, expected the smaller factor first; swap them")
         for path, transform in _leaves(transforms, "augment.transforms"):
             if problem := _harm_to_masks(transform):
-                raise ConfigError(f"{path}: albumentations.{type(transform).__name__} {problem}")
+                package = "segtrain.data" if type(transform) in KINDS else "albumentations"
+                raise ConfigError(f"{path}: {package}.{type(transform).__name__} {problem}")
         self.scale, self.cat_max_ratio, self.rare_crops = scale, cat_max_ratio, rare_crops
         self.mixup = mixup
         self.mosaic, self.cutmix, self.copy_paste = mosaic, cutmix, copy_paste

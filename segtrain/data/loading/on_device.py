@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segtrain.data.loading.quick import kind_of
 from segtrain.data.sample import Batch
 from segtrain.task import IGNORE_INDEX
 
@@ -54,7 +55,7 @@ def divide(
 
 
 def _can_move(transform: Transform, *, channels: int, square: bool) -> bool:
-    kind = type(transform)
+    kind = kind_of(transform)
     if kind is A.D4:
         return square  # a turn by 90 degrees changes the shape of others
     if kind is A.ColorJitter:
@@ -76,7 +77,7 @@ class DeviceTransforms:
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         self.transforms = tuple(transforms)
-        self._colours = [type(t) for t in transforms if isinstance(t, A.ImageOnlyTransform)]
+        self._colours = [kind_of(t) for t in transforms if isinstance(t, A.ImageOnlyTransform)]
 
     def draw(self, size: Sequence[int], seed: Sequence[int]) -> NDArray[np.float32]:
         """Draw the changes of an image of that ``(H, W)``; a pure function of the seed."""
@@ -87,7 +88,7 @@ class DeviceTransforms:
             transform.set_random_state(rng, chance)
             happens = chance.random() < transform.p
             if isinstance(transform, A.ImageOnlyTransform):
-                colours.append(_colour(transform) if happens else _UNCHANGED[type(transform)])
+                colours.append(_colour(transform) if happens else _UNCHANGED[kind_of(transform)])
             elif happens:
                 back = back @ _way_back(transform, size[0], size[1])
         return np.concatenate([back[:2].ravel(), *colours]).astype(np.float32)
