@@ -1,9 +1,8 @@
 """List files that come with data: a line for each sample of a split."""
 
 import unicodedata
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import islice
-from os.path import splitext
 from pathlib import Path
 
 from segtrain.data.files.walk import SUFFIXES
@@ -64,18 +63,27 @@ def found_below(root: Path, names: Sequence[str], listed_in: Path) -> list[str]:
     the folders that are not there are dropped, of all alike. Raises `DataError` where no way leads to a
     file; single ones that are missing are left to `Listing.refuse_missing`.
     """
+    dropped = _folders_to_drop(root, names)
+    if dropped is None:
+        raise DataError(
+            f"{listed_in}: names {names[0]}, which is not in {root}, nor is what follows on its first folders; "
+            "set data.root to the folder that the paths start from"
+        )
+    places: Iterable[str] = names  # texts, and no Path for each of a million
+    if dropped or any("\\" in each for each in names):
+        places = (_without(each, dropped) for each in names)
     base = f"{root}/"
+    return [place if place.startswith("/") else base + place for place in places]
+
+
+def _folders_to_drop(root: Path, names: Sequence[str]) -> int | None:
+    """Return how many first folders lead nowhere, by the first paths that lead to a file without them; None for none."""
     for name in islice(names, _TRIED):
         # joining an absolute path drops the root: so the first try is the path as it is
         for dropped in range(name.count("/") + name.count("\\") + 1):
             if (root / _without(name, dropped)).is_file():
-                # texts, and no Path for each of a million
-                places = (_without(each, dropped) for each in names)
-                return [place if place.startswith("/") else base + place for place in places]
-    raise DataError(
-        f"{listed_in}: names {names[0]}, which is not in {root}, nor is what follows on its first folders; "
-        "set data.root to the folder that the paths start from"
-    )
+                return dropped
+    return None
 
 
 def _without(name: str, folders: int) -> str:
@@ -87,5 +95,10 @@ def _without(name: str, folders: int) -> str:
 def ids_below(root: Path, files: Sequence[str]) -> list[str]:
     """Return the names of files: their paths below a folder if they are in it, without suffix, as NFC."""
     base = f"{root}/"
-    cut = (splitext(file.removeprefix(base).lstrip("/"))[0] for file in files)  # noqa: PTH122 - a million of them
+    cut = (_without_suffix(file.removeprefix(base).lstrip("/")) for file in files)
     return [name if name.isascii() else unicodedata.normalize("NFC", name) for name in cut]
+
+
+def _without_suffix(path: str) -> str:
+    dot = path.rfind(".")
+    return path[:dot] if dot > path.rfind("/") + 1 else path  # a dot that begins a name begins no suffix

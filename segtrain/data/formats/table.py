@@ -5,10 +5,12 @@ import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from segtrain.data.files.division import refuse_groups_across_splits
+from segtrain.data.files.drawings import stamp_of_file
 from segtrain.data.files.labels import listing
 from segtrain.data.files.listing import Listing
 from segtrain.data.files.lists import found_below, ids_below
@@ -47,7 +49,7 @@ class Csv(ValuedSource):
         **options: Any,
     ) -> None:
         path = _find_table(Path(root), table)
-        read = _Table(path, columns or {})
+        read = _read_table(path, tuple((columns or {}).items()), stamp_of_file(path))
         column = None if group is None else read.place(group)
         if column is None and group is not None and group != GROUP and re.fullmatch(r"\w+", group):
             raise ConfigError(
@@ -58,7 +60,7 @@ class Csv(ValuedSource):
         base = Path(root) if Path(root).is_dir() else path.parent
 
         def samples_for(wanted: Wanted) -> Listing:
-            return read.samples(base, wanted, group=column)
+            return _samples(read, base, wanted, column)
 
         super().__init__(samples_for, split=split, group=pattern, **options)
         log.info("%s: %d rows for %s; mask values mean: %s", path, len(self), split, self._labels.describe())
@@ -110,6 +112,18 @@ def _find_table(root: Path, name: str | None) -> Path:
     return found[0]
 
 
+@lru_cache(maxsize=1)
+def _read_table(path: Path, names: tuple[tuple[str, str], ...], stamp: str) -> "_Table":  # noqa: ARG001 - part of the key
+    """Read a table, or return it as read before: training and validation both ask for it."""
+    return _Table(path, dict(names))
+
+
+@lru_cache(maxsize=1)
+def _samples(table: "_Table", base: Path, wanted: Wanted, group: int | None) -> Listing:
+    """Return `_Table.samples`, those of all splits, as they were before if nothing differs."""
+    return table.samples(base, wanted, group=group)
+
+
 class _Table:
     """A table, read in columns of texts: a million rows take seconds, which a Path or a dict for each would not."""
 
@@ -137,7 +151,7 @@ class _Table:
     def _read(self, rows: Iterator[list[str]]) -> list[list[str]]:
         """Read all columns, each a list of texts."""
         count = len(self.header)
-        kept = []
+        columns: list[list[str]] = [[] for _ in self.header]  # not rows, which the garbage collector would walk
         for number, row in enumerate(rows, 2):
             if len(row) != count:
                 if not any(row):
@@ -145,10 +159,11 @@ class _Table:
                 raise DataError(
                     f"{self.path}: line {number} has {len(row)} fields, expected {count} as its first line; correct it"
                 )
-            kept.append(row)
-        if not kept:
+            for column, text in zip(columns, row, strict=True):
+                column.append(text)
+        if not columns[0]:
             raise DataError(f"{self.path}: has no rows, expected one for each image; fill it")
-        return [list(column) for column in zip(*kept, strict=True)]
+        return columns
 
     def column(self, kind: str) -> list[str] | None:
         """Return the texts of a kind of column; None where the table has none."""
