@@ -77,7 +77,7 @@ def found_below(root: Path, names: Sequence[str], listed_in: Path) -> list[str]:
 
 
 def _folders_to_drop(root: Path, names: Sequence[str]) -> int | None:
-    """Return how many first folders lead nowhere, by the first paths that lead to a file without them; None for none."""
+    """Return how many first folders lead nowhere, by the first paths that lead to a file without them."""
     for name in islice(names, _TRIED):
         # joining an absolute path drops the root: so the first try is the path as it is
         for dropped in range(name.count("/") + name.count("\\") + 1):
