@@ -116,6 +116,11 @@ class Source:
     """Each class of the data, by name or value, and the class that it counts as, or ``ignore``; empty: not known."""
     weights: Sequence[float] | None = None
     """How often each sample is drawn under ``data.sampling=weighted``, relative to the others; None: not given."""
+    blocks: Sequence[int] | NDArray[np.integer] | None = None
+    """The number of the block that each sample lies in, such as a file of many, from 0 on; None: each lies alone.
+
+    Training then draws from a few blocks at a time, so that reading stays within them.
+    """
 
     @cached_property
     def mode(self) -> Mode:

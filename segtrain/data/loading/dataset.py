@@ -22,7 +22,7 @@ from segtrain.data.loading.cache import Cache
 from segtrain.data.loading.composition import Composition
 from segtrain.data.loading.disk_cache import open_disk_cache
 from segtrain.data.loading.on_device import DeviceTransforms, Moving, Placing, divide
-from segtrain.data.loading.sampling import drawn, repeats
+from segtrain.data.loading.sampling import drawn, gathered, repeats
 from segtrain.data.loading.transforms import Pipeline, to_sample
 from segtrain.data.sample import Batch, RawSample, Sample, Source
 from segtrain.errors import DataError
@@ -124,6 +124,15 @@ class AugmentedDataset(Dataset[Any]):
         """Where the classes are, of the samples as they are numbered here; the first access may read all masks."""
         return class_index(self.source).subset(self.indices)
 
+    @property
+    def blocks(self) -> NDArray[np.integer] | None:
+        """The block that each sample lies in, ``(N,)``, as samples are numbered here; None without blocks."""
+        if self.source.blocks is None:
+            return None
+        if (found := len(self.source.blocks)) != len(self.source):
+            raise DataError(f"data: {found} blocks for {len(self.source)} images, expected that of each; correct them")
+        return np.asarray(self.source.blocks)[self.indices]
+
     def kept(self, index: int) -> RawSample:
         """Return the fitted sample of an index, from the cache if it is there."""
         if self.cache is None:
@@ -156,7 +165,7 @@ class EpochBatches(Sampler[list[Key]]):
 
     ``drop_last`` leaves out a last batch that is not full (BatchNorm fails on a single image), unless
     it is the only one. With ``weights``, shuffled indices are drawn by them: as many in an epoch, some
-    several times.
+    several times. With ``blocks``, the block of each index, a shuffled order reads a few blocks at a time.
     """
 
     def __init__(
@@ -168,9 +177,10 @@ class EpochBatches(Sampler[list[Key]]):
         shuffle: bool,
         drop_last: bool,
         weights: NDArray[np.float64] | None = None,
+        blocks: NDArray[np.integer] | None = None,
     ) -> None:
         self.length = length
-        self.weights = weights
+        self.weights, self.blocks = weights, blocks
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
@@ -205,9 +215,10 @@ class EpochBatches(Sampler[list[Key]]):
             return order
         rng = np.random.default_rng((self.seed, epoch))
         if self.weights is not None:
-            return drawn(self.weights, rng)
-        rng.shuffle(order)
-        return order
+            order = drawn(self.weights, rng)
+        else:
+            rng.shuffle(order)
+        return order if self.blocks is None or not len(order) else gathered(order, self.blocks, rng)
 
 
 def collate(samples: list[Sample]) -> Batch:

@@ -32,7 +32,13 @@ class Feed:
         self.mixup = Mixup(mixup, seed=seed) if training and mixup else None
         self.dataset = dataset
         self.order = EpochBatches(
-            len(dataset), batch_size, seed=seed, shuffle=training, drop_last=training, weights=weights
+            len(dataset),
+            batch_size,
+            seed=seed,
+            shuffle=training,
+            drop_last=training,
+            weights=weights,
+            blocks=dataset.blocks,
         )
         self.loader = make_loader(dataset, self.order, num_workers=num_workers, pin_memory=pin_memory)
 

@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 from segtrain.data.sample import Source
 from segtrain.errors import ConfigError, DataError
 
+AT_ONCE = 4
+"""Blocks that are read at a time: shards of 256 MB then fill no more than 1 GB of the system's file cache."""
+
 
 def given_weights(source: Source) -> NDArray[np.float64]:
     """Return the weights ``(N,)`` that a source gives its samples; raises `SegtrainError` for what is none."""
@@ -46,6 +49,17 @@ def drawn(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
     order: NDArray[np.int64] = np.minimum(np.searchsorted(steps, np.arange(length) + rng.random(), side="right"), last)
     rng.shuffle(order)
     return order
+
+
+def gathered(order: NDArray[np.int64], blocks: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Arrange a shuffled order of indices by the blocks that they lie in: `AT_ONCE` blocks after others, shuffled.
+
+    ``blocks`` is the block of each index, ``(N,)``. Which blocks come together is drawn anew; within them
+    the order is as it was. No more blocks than that leave it as it is.
+    """
+    turn = rng.permutation(int(blocks.max()) + 1) // AT_ONCE  # when each block has its turn
+    arranged: NDArray[np.int64] = order[np.argsort(turn[blocks[order]], kind="stable")]
+    return arranged
 
 
 def repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from segtrain.data.formats.shapes import Shapes
-from segtrain.data.loading.dataset import EpochBatches
-from segtrain.data.loading.sampling import drawn, given_weights, repeats, require_some
+from segtrain.data.loading.dataset import AugmentedDataset, EpochBatches
+from segtrain.data.loading.sampling import AT_ONCE, drawn, gathered, given_weights, repeats, require_some
+from segtrain.data.loading.transforms import Fitting, Pipeline
 from segtrain.errors import ConfigError, DataError
 
 
@@ -76,3 +77,43 @@ def test_wrong_weights_are_refused(weights, error, message):
 def test_data_of_which_nothing_would_be_drawn_is_refused():
     with pytest.raises(DataError, match=r"data\.sampling=weighted: no image is to be drawn"):
         require_some(np.zeros(3), "weighted")
+
+
+def test_samples_in_blocks_come_a_few_blocks_at_a_time_shuffled():
+    blocks = np.repeat(np.arange(10), 30)
+    order = EpochBatches(300, 7, seed=0, shuffle=True, drop_last=False, blocks=blocks)
+    first, second = ([index for _, index in keys(order, epoch)] for epoch in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(300))
+    assert first != second
+    assert keys(order, 1, 20) == keys(order, 1)[140:]
+    for found in (first, second):
+        places = blocks[found]
+        spans = [np.flatnonzero(places == block) for block in range(10)]
+        assert all(np.ptp(span) < AT_ONCE * 30 for span in spans)
+        assert min(np.ptp(span) for span in spans) > 35  # of 30 alone it would be 29: blocks are mixed
+    assert set(blocks[first[:120]]) != set(blocks[second[:120]])
+
+
+def test_few_blocks_are_shuffled_as_none_would_be():
+    order = np.random.default_rng(1).permutation(40)
+    assert gathered(order, np.arange(40) // 10, np.random.default_rng(2)).tolist() == order.tolist()
+
+
+def test_weighted_samples_are_drawn_as_often_in_blocks():
+    weights, blocks = np.arange(60.0), np.arange(60) // 6
+    plain, arranged = (
+        [
+            key[1]
+            for key in keys(EpochBatches(60, 4, seed=3, shuffle=True, drop_last=False, weights=weights, blocks=of), 0)
+        ]
+        for of in (None, blocks)
+    )
+    assert sorted(plain) == sorted(arranged)
+    assert len(set(blocks[arranged[:15]])) <= AT_ONCE < len(set(blocks[plain[:15]]))
+
+
+def test_blocks_of_another_number_of_images_are_refused():
+    source = Shapes(split="train", train=5)
+    source.blocks = [0, 0, 1]
+    with pytest.raises(DataError, match="3 blocks for 5 images"):
+        _ = AugmentedDataset(source, Pipeline(Fitting("stretch", 32), ()), seed=0).blocks
