@@ -9,6 +9,7 @@ COMMANDS = {
     "preview": "segtrain.commands.preview",
     "compare": "segtrain.commands.compare",
     "check": "segtrain.commands.check",
+    "shard": "segtrain.commands.shard",
     "import": "segtrain.commands.import_smp",
     "zoo": "segtrain.commands.zoo",
     "help": "segtrain.commands.help",

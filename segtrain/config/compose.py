@@ -28,6 +28,7 @@ from segtrain.config.schema import (
     PredictConfig,
     PreviewConfig,
     ScoreConfig,
+    ShardConfig,
     TrainConfig,
 )
 from segtrain.config.signature import MISSING, with_texts
@@ -45,6 +46,7 @@ SCHEMAS: Mapping[str, type] = {
     "predict": PredictConfig,
     "score": ScoreConfig,
     "preview": PreviewConfig,
+    "shard": ShardConfig,
     "compare": CompareConfig,
     "import": ImportConfig,
 }

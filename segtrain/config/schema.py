@@ -217,6 +217,16 @@ class PreviewConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardConfig:
+    """One writing of a data set as shards."""
+
+    output: str
+    split: Split | None
+    shard_mb: Count
+    shuffle: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareConfig:
     """One comparison of two models over the same images."""
 

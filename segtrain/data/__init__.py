@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from segtrain.data.formats.shapes import Shapes
     from segtrain.data.formats.table import Csv
     from segtrain.data.formats.voc import VOC
+    from segtrain.data.formats.webdataset import WebDataset
     from segtrain.data.formats.yolo import Yolo
     from segtrain.data.loading.augment import Augment
     from segtrain.data.loading.quick import D4, Affine, ColorJitter, ElasticTransform, GaussNoise, Perspective
@@ -44,6 +45,7 @@ _LAZY = {
     "Shapes": "formats.shapes",
     "Source": "sample",
     "VOC": "formats.voc",
+    "WebDataset": "formats.webdataset",
     "Yolo": "formats.yolo",
 }
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "RawSample",
     "Shapes",
     "Source",
+    "WebDataset",
     "Yolo",
 ]
 

@@ -20,6 +20,7 @@ commands (`segtrain <command> --help` shows its keys)
   preview  what training sees:   segtrain preview data=folder data.root=my_photos augment=heavy
   compare  two runs, and how sure it is:  segtrain compare outputs/<name>/<time> outputs/<name>/<time>
   check    what is wrong with data:  segtrain check data=folder data.root=my_photos 'data.classes=[cat,dog]'
+  shard    data as tar files:    segtrain shard data=folder data.root=my_photos 'data.classes=[cat,dog]' output=shards
   import   a model of segmentation_models_pytorch:   segtrain import saved_folder model.pt
   zoo      the encoders and architectures there are: segtrain zoo effic; one model: segtrain zoo unet resnet34
   help     pages on topics: segtrain help, segtrain help data; segtrain help eval is that of the command

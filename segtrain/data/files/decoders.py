@@ -1,6 +1,7 @@
 """The table of decoders: which one reads a file, told by how it begins, and for a few kinds by its name."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from segtrain.data.files import arrays, dicom, geo, jpeg2000
@@ -10,6 +11,8 @@ from segtrain.data.files.tiff import BEGINNINGS as TIFF
 from segtrain.data.files.tiff import read_tiff
 from segtrain.errors import DataError
 
+PHOTOS = {b"\xff\xd8": "jpg", b"\x89PNG": "png", b"RIFF": "webp", b"BM": "bmp"}
+"""Suffixes of files that every viewer opens, by how they begin."""
 Decoder: TypeAlias = Callable[[Request], Stored]
 
 
@@ -44,6 +47,13 @@ def decode(request: Request) -> Stored:
     except ValueError as error:
         remedy = "" if ";" in str(error) else "; restore or remove it"  # some messages have their own
         raise DataError(f"{request.path}: {error}{remedy}") from None
+
+
+def photo_suffix(path: Path, data: bytes) -> str | None:
+    """Return the suffix of the kind that a file is by its content, if every viewer opens that; else None."""
+    if _decoder_of(Request(path, data)) is not read_photo:
+        return None
+    return next((suffix for start, suffix in PHOTOS.items() if data.startswith(start)), None)
 
 
 def _decode(request: Request) -> Stored:

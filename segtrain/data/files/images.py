@@ -60,35 +60,46 @@ class Decoded(NamedTuple):
 
 
 def read_image(
-    path: Path, *, channels: int = 3, mask_shape: tuple[int, ...] | None = None, max_pixels: int = MAX_PIXELS
+    path: Path,
+    *,
+    channels: int = 3,
+    mask_shape: tuple[int, ...] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    data: bytes | None = None,
 ) -> Pixels:
     """Read an image as ``(H, W, channels)``: RGB for 3, gray for 1, else the bands in the file.
 
     The dtype is uint8, uint16 or float32; other dtypes become float32 if that is lossless (float64
     is rounded). Alpha is dropped, gray is repeated for RGB. ``mask_shape``, the ``(H, W)`` of the
-    mask, decides whether the EXIF orientation applies. Raises `DataError` where the file is missing,
+    mask, decides whether the EXIF orientation applies. ``data`` are the bytes of the file, where it lies
+    in another: ``path`` then is its name. Raises `DataError` where the file is missing,
     damaged, of other channels, of more than ``max_pixels``, or holds NaN or infinity.
     """
-    decoded = decode_image(path, channels=channels, max_pixels=max_pixels)
+    decoded = decode_image(path, channels=channels, max_pixels=max_pixels, data=data)
     pixels = decoded.pixels if decoded.pixels.ndim == 3 else decoded.pixels[..., None]  # (H, W, C)
     pixels = with_channels(pixels, decoded.colours, channels, path)  # (H, W, channels)
     is_turned = applies(decoded.orientation, pixels.shape[:2], mask_shape)
     return turn(pixels, decoded.orientation) if is_turned else pixels
 
 
-def read_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_mask(
+    path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+) -> Pixels:
     """Read a mask as ``(H, W)`` of uint8 or uint16: the stored values, palette indices if it has one.
 
     ``by_colour`` reads colours instead, those of a palette too, as ``(H, W)`` of uint32 encoded like
-    `segtrain.data.files.class_map.pack`. Raises `DataError` where the file is missing, damaged, of
-    more than ``max_pixels``, or holds colours that were not asked for.
+    `segtrain.data.files.class_map.pack`. ``data`` is that of `read_image`. Raises
+    `DataError` where the file is missing, damaged, of more than ``max_pixels``, or holds colours that
+    were not asked for.
     """
-    return decode_mask(path, by_colour=by_colour, max_pixels=max_pixels)[0]
+    return decode_mask(path, by_colour=by_colour, max_pixels=max_pixels, data=data)[0]
 
 
-def decode_mask(path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, Colours | None]:
+def decode_mask(
+    path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+) -> tuple[Pixels, Colours | None]:
     """Read a mask as `read_mask` does, and its palette ``(values, 3)``; None without one."""
-    pixels, colours, orientation, palette, _ = decode_stored(path, max_pixels=max_pixels)
+    pixels, colours, orientation, palette, _ = decode_stored(path, max_pixels=max_pixels, data=data)
     if pixels.ndim == 3 and pixels.shape[2] == 2 and colours == 1:
         pixels = pixels[..., 0]  # drop the alpha of gray
     if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
@@ -165,29 +176,34 @@ def _is_complete(path: Path) -> bool:
     return False
 
 
-def decode_image(path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> Decoded:
+def decode_image(
+    path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+) -> Decoded:
     """Decode to uint8, uint16 or float32 with the channels of the file: gray, RGB, RGBA or bands.
 
-    Pixels that the file declares to hold no data are 0. ``channels`` decides the layout of NumPy arrays.
-    Raises `DataError` as `read_image` does.
+    Pixels that the file declares to hold no data are 0. ``channels`` decides the layout of NumPy arrays;
+    ``data`` is that of `read_image`, as are the errors.
     """
     admit = partial(refuse_size, path, max_pixels=max_pixels)
-    image = decode(Request(path, _read_bytes(path), admit, channels=channels))
+    image = decode(Request(path, _read_bytes(path, data), admit, channels=channels))
     return Decoded(_as_supported(fill_nodata(image), path), image.colours, image.orientation)
 
 
-def decode_stored(path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> Stored:
+def decode_stored(
+    path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+) -> Stored:
     """Decode a mask to its stored values, palette indices if it has one, not turned upright.
 
-    ``channels`` decides the layout of NumPy arrays. Raises `DataError` as `read_mask` does.
+    ``channels`` decides the layout of NumPy arrays; ``data`` is that of `read_image`. Raises `DataError` as
+    `read_mask` does.
     """
     admit = partial(refuse_size, path, max_pixels=max_pixels)
-    return decode(Request(path, _read_bytes(path), admit, for_mask=True, channels=channels))
+    return decode(Request(path, _read_bytes(path, data), admit, for_mask=True, channels=channels))
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, given: bytes | None) -> bytes:
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if given is None else given
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     if not data:
