@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from segtrain.build.parts import open_source
 from segtrain.config.schema import Split, TrainConfig
+from segtrain.config.words import is_address
 from segtrain.data.doctor.finding import Finding
 from segtrain.data.doctor.subject import Subject
 from segtrain.data.formats.paired import PairedSource
@@ -34,7 +35,7 @@ def open_splits(config: TrainConfig) -> Opened:
     Raises `ConfigError` for wrong options, and `DataError` where the root is not there.
     """
     root = config.data.leaf.get("root")
-    if root is not None and not Path(str(root)).expanduser().exists():
+    if root is not None and not is_address(str(root)) and not Path(str(root)).expanduser().exists():
         raise DataError(f"data.root={root}: no such folder or file, expected that of the data; correct it")
     sources: dict[Split, PairedSource] = {}
     lines: dict[str, Finding] = {}  # a problem that two splits have is one

@@ -13,6 +13,7 @@ from segtrain.config.overrides import Overrides
 from segtrain.config.renamed import with_current_names
 from segtrain.config.schema import DataConfig
 from segtrain.config.signature import TARGET, locate
+from segtrain.config.words import is_address
 from segtrain.errors import ConfigError, SegtrainError
 from segtrain.run.folders import numbered
 
@@ -42,9 +43,9 @@ def _place(data: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _root(data: Mapping[str, Any]) -> str | None:
-    """Return the folder of the data, links resolved; None for data without a folder."""
+    """Return the folder of the data, links resolved, or its address; None for data without a folder."""
     root = data.get("root")
-    return None if root is None else str(Path(str(root)).resolve())
+    return root if root is None or is_address(str(root)) else str(Path(str(root)).resolve())
 
 
 def choose_split(job: dict[str, Any], trained: Mapping[str, Any], changes: Overrides) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def write(config: ShardConfig, trained: "TrainConfig") -> None:
 
 def open_sources(config: ShardConfig, trained: "TrainConfig") -> "dict[str, Source]":
     """Open the split that was asked for, or every one that the data has; raises `DataError` for what cannot be read."""
+    from segtrain.build.examined_data import NOTHING_SET_ASIDE
     from segtrain.build.parts import open_source
     from segtrain.config.signature import TARGET, locate
     from segtrain.errors import DataError
@@ -80,7 +81,7 @@ def open_sources(config: ShardConfig, trained: "TrainConfig") -> "dict[str, Sour
         try:
             sources[split] = open_source(trained, split)
         except DataError as error:
-            lacks = error.kind == "nothing set aside" if known is None else split not in known
+            lacks = error.kind == NOTHING_SET_ASIDE or (known is not None and split not in known)
             if split == "train" or not lacks:
                 raise
     return sources

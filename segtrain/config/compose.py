@@ -33,7 +33,7 @@ from segtrain.config.schema import (
 )
 from segtrain.config.signature import MISSING, with_texts
 from segtrain.config.spine import check_spine, key_of
-from segtrain.config.words import with_keys_restored
+from segtrain.config.words import is_address, with_keys_restored
 from segtrain.errors import ConfigError
 from segtrain.suggest import did_you_mean, nearest_key, suggest_key
 
@@ -135,7 +135,7 @@ def overlay(
 def rooted(job: dict[str, Any]) -> dict[str, Any]:
     """Make the data's root absolute, so that a run can be resumed from any folder."""
     root = with_texts(job["data"].get("root"), str)
-    if not isinstance(root, str) or root in ("", MISSING):  # the check of the leaves reports it
+    if not isinstance(root, str) or root in ("", MISSING) or is_address(root):  # leaves are checked later
         return job
     return {**job, "data": {**job["data"], "root": str(Path(root).expanduser().absolute())}}
 

@@ -42,6 +42,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
+def is_address(text: str) -> bool:
+    """Tell an address, such as ``https://host/data``, from a path."""
+    return "://" in text
+
+
 def quote(text: str) -> str:
     r"""Quote a text for Hydra's grammar, in which ``\`` escapes only before a quote."""
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', text)

@@ -21,6 +21,7 @@ from segtrain.config.schema import (
     PredictConfig,
     PreviewConfig,
     ScoreConfig,
+    ShardConfig,
     TrainConfig,
 )
 from segtrain.config.signature import MISSING, TARGET, locate, parameters_of
@@ -108,6 +109,7 @@ def as_yaml(default):
         ("score", ScoreConfig, ["pred=a", "truth=b"]),
         ("preview", PreviewConfig, []),
         ("compare", CompareConfig, ["a=x", "b=y"]),
+        ("shard", ShardConfig, ["output=shards"]),
         ("import", ImportConfig, ["smp=saved", "output=model.pt"]),
     ],
 )

@@ -157,6 +157,7 @@ class WebDataset(Source):
         self.mode, self.class_names, self.palette = manifest.mode, tuple(manifest.class_names), tuple(manifest.palette)
         self.channels, self.value_range = manifest.channels, manifest.value_range
         self.image_classes = tuple(manifest.image_classes)
+        self.mask_values, self.class_table = tuple(manifest.mask_values), tuple(manifest.class_table)
         task = make_task(self.mode, self.class_names)
         self._by_class = task.classes_overlap
         self._labels = LabelMap(task.value_names, ignore=[IGNORE_INDEX])
@@ -173,6 +174,7 @@ class WebDataset(Source):
         task = make_task(self.mode, classes)
         self.palette, self._by_class = colours_of(task), False
         self._labels = LabelMap(task.value_names, ignore=ignore, class_map=class_map)
+        self.mask_values, self.class_table = self._labels.values(), self._labels.rows()
 
     def _open_own(self, manifest: Manifest) -> None:
         splits = manifest.splits

@@ -42,6 +42,8 @@ class Manifest:
     channels: int
     value_range: tuple[float, float] | None
     image_classes: Sequence[str]
+    mask_values: Sequence[int | Colour]
+    class_table: Sequence[tuple[str, str]]
     splits: Mapping[str, Sequence[Shard]]
     made_of: str
 
@@ -55,6 +57,8 @@ class Manifest:
             source.channels,
             source.value_range,
             source.image_classes,
+            source.mask_values,
+            source.class_table,
             splits,
             made_of,
         )
@@ -84,14 +88,20 @@ class Manifest:
         if found["mode"] not in get_args(Mode):
             raise ValueError(f"mode {found['mode']}")
         ends = found["value_range"]
-        colours = tuple((int(red), int(green), int(blue)) for red, green, blue in found["palette"])
         return cls(
             **{
                 **found,
                 "class_names": tuple(found["class_names"]),
                 "image_classes": tuple(found["image_classes"]),
-                "palette": colours,
+                "palette": tuple(_colour(colour) for colour in found["palette"]),
+                "mask_values": tuple(each if isinstance(each, int) else _colour(each) for each in found["mask_values"]),
+                "class_table": tuple((str(name), str(counts_as)) for name, counts_as in found["class_table"]),
                 "value_range": None if ends is None else (float(ends[0]), float(ends[1])),
                 "splits": splits,
             }
         )
+
+
+def _colour(channels: Sequence[int]) -> Colour:
+    red, green, blue = channels
+    return int(red), int(green), int(blue)

@@ -96,9 +96,10 @@ def find_shards(store: Store, pattern: str | None, split: Split) -> list[str]:
         if not wanted:
             raise DataError(_nothing(store, found, split), kind="nothing set aside")
         return wanted
-    words = ("all",) if split == "all" else NAMES[split]
+    words = (split, *NAMES.get(split, ()))
     for word in words if PLACE in pattern else ("",):
-        if names := _matching(store, pattern.replace(PLACE, word)):
+        names = _matching(store, pattern.replace(PLACE, word))
+        if names and _is_there(store, names[0]):
             return names
     raise DataError(
         f"{store.where(pattern)}: no such shards for data.split={split}; correct data.shards", kind="nothing set aside"
@@ -124,6 +125,16 @@ def _says(name: str, words: Sequence[str]) -> bool:
     """Tell whether a word stands in a path between what are no letters: ``pets-train-0001.tar``, ``train/0001.tar``."""
     parts = re.split(r"[^a-z]+", PurePosixPath(name).with_suffix("").as_posix().lower())
     return any(word in parts for word in words)
+
+
+def _is_there(store: Store, name: str) -> bool:
+    try:
+        store.stamp(name)
+    except GoneError:
+        return False
+    except ReadingError as error:
+        raise DataError(f"{store.where(name)}: {error}") from None
+    return True
 
 
 def _nothing(store: Store, found: Mapping[Split, Sequence[str]], split: Split) -> str:

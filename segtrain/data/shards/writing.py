@@ -189,8 +189,8 @@ def _encoded(
         for start in range(0, len(order), step):
             some = order[start : start + step]
             for index, files in zip(some, pool.map(lambda index: encode(source, index), some), strict=True):
-                yield index, files
                 on_sample()
+                yield index, files
 
 
 def encode(source: Source, index: int) -> list[File]:
