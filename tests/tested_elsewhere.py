@@ -28,7 +28,7 @@ TESTED_ELSEWHERE = {
     "data/doctor/mask_checks.py": "Training looks at every pair of files with it: tests/data/files/test_verify.py.",
     "data/doctor/picture_checks.py": "Its faults are planted in copies: tests/commands/test_check_faults.py.",
     "data/doctor/subject.py": "tests/data/doctor/test_duplicates.py",
-    "data/shards/opening.py": "Shards of segtrain and of other tools are found in tests/data/formats/test_webdataset.py.",
+    "data/shards/opening.py": "Shards of every tool are found in tests/data/formats/test_webdataset.py.",
     "data/files/class_map.py": "LabelMap reads every class map with it: tests/data/files/test_labels.py.",
     "data/files/given.py": "`Predictor` takes every kind of image with it: tests/test_api.py.",
     "data/files/inspection.py": "tests/data/files/test_verify.py",
