@@ -9,6 +9,8 @@ seconds are counted.
 - ``article``: what tutorials write: Pillow opens, converts and resizes, NumPy, albumentations
 - ``torchvision``: `torchvision.io` decodes, transforms v2 resize and augment tensors
 - ``segtrain``: the samples of a training, without a cache, and from a filled cache in memory and on disk
+
+``photos`` are of 12 megapixels, written for it, and decoded at a part of their size.
 """
 
 import argparse
@@ -32,6 +34,7 @@ from PIL import Image
 
 from segtrain.build.training import build_trainer
 from segtrain.data import Folder, OxfordPets
+from segtrain.data.files.images import read_image, read_reduced
 from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.listing import Listing
 from segtrain.data.files.verify import verify_pairs
@@ -137,6 +140,56 @@ def compare_loaders(root: str, augment: str, rounds: int, images: int) -> None:
             print(f"    {name} / {other}: {ratio:.2f}", flush=True)
 
 
+def write_photos(root: Path, count: int) -> None:
+    """Write photos of 12 megapixels, smooth with edges and a grain, and masks of a few blobs."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        coarse, fine = (
+            cv2.resize(rng.integers(0, 256, (*cells, 3), dtype=np.uint8), (4000, 3000), interpolation=cv2.INTER_CUBIC)
+            for cells in ((6, 8), (240, 320))
+        )
+        photo = cv2.addWeighted(coarse, 0.8, fine, 0.2, 0)
+        grain: NDArray[np.uint8] = rng.integers(0, 8, (3000, 4000, 3), dtype=np.uint8)
+        photo = cv2.add(photo, grain)
+        cv2.imwrite(str(root / f"images/{number}.jpg"), photo, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        cv2.imwrite(str(root / f"masks/{number}.png"), np.where(coarse[..., 0] > 128, np.uint8(1), np.uint8(0)))
+
+
+def compare_photos(rounds: int, images: int = 6) -> None:
+    """Print how much quicker photos of 12 megapixels are brought to the size where they are decoded at a part of it."""
+    root = Path(tempfile.mkdtemp())
+    write_photos(root, images)
+    source = Folder(split="all", root=str(root), classes=["a", "b"])
+    fitting = Fitting("stretch", SIZE)
+    pairs = [(str(pair.image), str(pair.masks[0])) for pair in source.pairs]
+
+    def by_pillow(index: int) -> Any:
+        image, mask = (Image.open(path) for path in pairs[index])
+        small = np.array(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+        return small, np.array(mask.resize((SIZE, SIZE), Image.Resampling.NEAREST))
+
+    loaders: dict[str, Loader] = {
+        "Pillow": by_pillow,
+        "whole": lambda index: fitting(source[index]),
+        "reduced": lambda index: fitting(source.reduced(index, fitting.least_size)),
+        "image, whole": lambda index: fitting.image(read_image(source.pairs[index].image)),
+        "image, reduced": lambda index: fitting.image(read_reduced(source.pairs[index].image, (SIZE, SIZE))[0]),
+    }
+    times: dict[str, list[float]] = {name: [] for name in loaders}
+    for _ in range(rounds):
+        for name, load in loaders.items():
+            start = time.process_time()
+            for index in range(images):
+                load(index)
+            times[name].append((time.process_time() - start) / images)
+    print(", ".join(f"{name} {1000 * statistics.median(values):.0f} ms" for name, values in times.items()))
+    for one, other in (("reduced", "Pillow"), ("reduced", "whole"), ("image, reduced", "image, whole")):
+        ratio = statistics.median(b / a for a, b in zip(times[one], times[other], strict=True))
+        print(f"    {one} / {other}: {ratio:.2f} times as fast", flush=True)
+
+
 def share_waiting(root: str, images: int, workers: int) -> None:
     """Print the share of two epochs of the pets recipe that is spent waiting for batches, without and with cache."""
     keep_freed_memory()
@@ -226,8 +279,15 @@ def _loaders(options: argparse.Namespace) -> None:
         compare_loaders(options.root, augment, options.rounds, options.images)
 
 
+def _photos(options: argparse.Namespace) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    compare_photos(options.rounds)
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "loaders": _loaders,
+    "photos": _photos,
     "waiting": lambda options: share_waiting(options.root, options.images, options.workers),
     "starts": lambda options: second_starts(options.pairs, options.entries),
 }

@@ -50,7 +50,9 @@ class Predictor:
         would hold: uint8, uint16 or float32. Or it is an image of Pillow, or the path of a file. Raises DataError for
         another type, layout, number of channels or scale of numbers, and for a file that cannot be read.
         """
-        return self._made.predict(self._made.preprocess.pixels(image))
+        preprocess = self._made.preprocess
+        pixels = preprocess.pixels(image)
+        return self._made.predict(pixels, preprocess.reduced(image, pixels))
 
     predict = __call__
 

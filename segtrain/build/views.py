@@ -72,7 +72,8 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
         if name not in places:
             raise DataError(f"{name}: is not in the data any more, expected what was scored; restore it")
         image, mask, _ = source[places[name]]
-        return Shown(as_rgb(image, predictor.value_range), mask, predictor.predict(image))
+        reduced = source.reduced(places[name], predictor.preprocess.fitting.least_size).image
+        return Shown(as_rgb(image, predictor.value_range), mask, predictor.predict(image, reduced))
 
     return view
 

@@ -99,7 +99,7 @@ def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) ->
                 continue
             if problem := predictor.scale.problem(image.shape[:2]):
                 shrunk[name] = problem
-            labels = predictor.predict(image)
+            labels = predictor.predict(image, predictor.preprocess.reduced(image_path, image))
             write_labels(labels, predictor.task.class_names, Path(config.output), name, values=values)
             if config.overlay is not None:
                 picture = Path(config.output) / OVERLAYS / f"{name}.jpg"

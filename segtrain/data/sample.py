@@ -1,6 +1,6 @@
 """Samples, batches and the base class of datasets: what formats, transforms and the loader share."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
@@ -165,6 +165,15 @@ class Source:
     def __getitem__(self, index: int) -> RawSample:
         """Return the sample of that index; see `RawSample` for shapes and dtypes."""
         raise NotImplementedError
+
+    def reduced(self, index: int, least: Callable[[tuple[int, int]], tuple[int, int] | None]) -> RawSample:
+        """Return the sample of that index, its image of fewer pixels where that is quicker to decode.
+
+        ``least`` gives, for an image of that ``(H, W)``, the size that it may not fall below; None: its own.
+        The mask has its own size.
+        """
+        del least
+        return self[index]
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Return the mask of that sample; override it where that works without decoding the image."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segtrain.data.files.given import Given, pixels_of
-from segtrain.data.files.images import ANY_SIZE
+from segtrain.data.files.images import ANY_SIZE, is_reduced, read_reduced
 from segtrain.data.loading.scale import TrainingScale
 from segtrain.data.loading.transforms import Fitting
 from segtrain.data.palette import Colour
@@ -40,7 +41,8 @@ class Preprocess:
 
     def __call__(self, image: Given) -> Tensor:
         """Turn an image as `pixels` takes it into a float32 batch of one, ``(1, C, h, w)``, on the model's device."""
-        fitted = self.fitted(self.pixels(image))
+        pixels = self.pixels(image)
+        fitted = self.fitted(pixels, self.reduced(image, pixels))
         return self.normalize(fitted.to(self.normalize.scale.device))  # type: ignore[no-any-return]
 
     def pixels(self, image: Given) -> Pixels:
@@ -71,9 +73,23 @@ class Preprocess:
             raise DataError(problem)
         log.warning("%s", problem)
 
-    def fitted(self, image: Pixels) -> Tensor:
-        """Fit pixels ``(H, W, C)`` to the training size, their dtype unchanged: ``(1, C, h, w)``, on the CPU."""
-        pixels = np.require(self.fitting.image(image), requirements=["C", "W"])  # (h, w, C); torch warns of read-only
+    def reduced(self, image: Given, pixels: Pixels) -> Pixels | None:
+        """Decode an image file at less than its size, as training does of large JPEGs; None where it does not.
+
+        ``pixels`` are those of the image at full size.
+        """
+        least = self.fitting.least_size(pixels.shape[:2])
+        if least is None or not isinstance(image, str | PathLike) or not is_reduced(Path(image), pixels.shape, least):
+            return None
+        return read_reduced(Path(image), least, channels=len(self.normalize.mean), max_pixels=self.max_pixels)[0]
+
+    def fitted(self, image: Pixels, reduced: Pixels | None = None) -> Tensor:
+        """Fit pixels ``(H, W, C)`` to the training size, their dtype unchanged: ``(1, C, h, w)``, on the CPU.
+
+        ``reduced`` is the same image, decoded at less than its size.
+        """
+        fitted = self.fitting.image(image if reduced is None else reduced, image.shape[:2])
+        pixels = np.require(fitted, requirements=["C", "W"])  # (h, w, C); torch warns of read-only
         return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)  # (1, C, h, w)
 
     def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -108,12 +124,15 @@ class ImagePredictor:
         self.value_range = preprocess.normalize.value_range
 
     @torch.inference_mode()
-    def predict(self, image: Pixels) -> NDArray[np.uint8]:
-        """Return labels of uint8 for an image ``(H, W, C)``: ``(H, W)``, or 0 and 1 ``(classes, H, W)``."""
-        return self.task.predict(self.logits(image))[0].to(torch.uint8).cpu().numpy()
+    def predict(self, image: Pixels, reduced: Pixels | None = None) -> NDArray[np.uint8]:
+        """Return labels of uint8 for an image ``(H, W, C)``: ``(H, W)``, or 0 and 1 ``(classes, H, W)``.
+
+        ``reduced`` is the same image decoded at less than its size, as `Preprocess.reduced` does: what the model sees.
+        """
+        return self.task.predict(self.logits(image, reduced))[0].to(torch.uint8).cpu().numpy()
 
     @torch.inference_mode()
-    def logits(self, image: Pixels) -> Tensor:
-        """Return float32 logits ``(1, out_channels, H, W)`` for an image ``(H, W, C)``."""
-        outputs = self.network(self.preprocess.fitted(image))
+    def logits(self, image: Pixels, reduced: Pixels | None = None) -> Tensor:
+        """Return float32 logits ``(1, out_channels, H, W)`` for an image ``(H, W, C)``; ``reduced`` as in `predict`."""
+        outputs = self.network(self.preprocess.fitted(image, reduced))
         return self.preprocess.restore(outputs.logits, image.shape[:2])

@@ -6,8 +6,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from segtrain.data.formats.folder import Folder
+from segtrain.data.loading.dataset import AugmentedDataset, OwnSizeDataset
 from segtrain.data.loading.scale import TrainingScale
-from segtrain.data.loading.transforms import Fitting
+from segtrain.data.loading.transforms import Fitting, Pipeline
 from segtrain.errors import DataError
 from segtrain.inference.network import Network
 from segtrain.inference.predictor import ImagePredictor, Preprocess
@@ -86,3 +88,37 @@ def test_a_file_of_too_many_pixels_is_refused(tmp_path, thirds):
     assert np.array_equal(preprocess.pixels(tmp_path / "rgb.png"), thirds)
     with pytest.raises(DataError, match=r"rgb\.png: 12x8 pixels, expected at most 95"):
         Preprocess(fitting, normalize, max_pixels=95).pixels(tmp_path / "rgb.png")
+
+
+def test_the_model_sees_a_large_photo_as_training_does_and_labels_have_its_size(tmp_path):
+    coarse = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((280, 200), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=60)
+    Image.fromarray(np.zeros((200, 280), np.uint8)).save(tmp_path / "a.png")
+    predictor = make_predictor(Multiclass(["red", "green", "blue"]), fit="stretch", size=24)
+    preprocess = predictor.preprocess
+    pixels = preprocess.pixels(tmp_path / "a.jpg")
+    reduced = preprocess.reduced(tmp_path / "a.jpg", pixels)
+    assert pixels.shape == (200, 280, 3)
+    assert reduced.shape == (25, 35, 3)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "a.jpg").rename(tmp_path / "images/a.jpg")
+    (tmp_path / "a.png").rename(tmp_path / "masks/a.png")
+    source = Folder(split="all", root=str(tmp_path), classes=["a", "b"])
+    trained = AugmentedDataset(source, Pipeline(preprocess.fitting), seed=0)[0, 0]["image"]
+    scored = OwnSizeDataset(source, Pipeline(preprocess.fitting), seed=0)[0, 0]
+    assert preprocess.fitted(pixels, reduced)[0].equal(trained)
+    assert scored["image"].equal(trained)
+    assert scored["truth"].shape == (200, 280)
+    assert not preprocess.fitted(pixels)[0].equal(trained)
+    assert preprocess(tmp_path / "images/a.jpg")[0].equal(preprocess.normalize(trained[None])[0])
+    assert predictor.predict(pixels, reduced).shape == (200, 280)
+
+
+def test_images_that_are_no_photos_or_hardly_larger_are_not_reduced(tmp_path, thirds):
+    preprocess = make_predictor(Multiclass(["red", "green", "blue"])).preprocess
+    Image.fromarray(thirds).resize((240, 160)).save(tmp_path / "a.png")
+    Image.fromarray(thirds).resize((24, 16)).save(tmp_path / "a.jpg")
+    for name in ("a.png", "a.jpg"):
+        assert preprocess.reduced(tmp_path / name, preprocess.pixels(tmp_path / name)) is None
+    assert preprocess.reduced(thirds, thirds) is None

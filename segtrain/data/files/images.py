@@ -6,6 +6,7 @@ the stored pixels, see `segtrain.data.files.orientation.applies`.
 
 import io
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,9 @@ import numpy as np
 from PIL import Image
 
 from segtrain.data.files.decoders import decode
-from segtrain.data.files.orientation import applies, orientation_in, turn
-from segtrain.data.files.photos import ENDINGS
+from segtrain.data.files.jpeg import reduction_for
+from segtrain.data.files.orientation import SIDEWAYS, applies, orientation_in, turn
+from segtrain.data.files.photos import ENDINGS, JPEG
 from segtrain.data.files.stored import Colours, Request, Stored, fill_nodata
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
@@ -49,7 +51,7 @@ class ChannelsError(DataError):
 
 
 class Decoded(NamedTuple):
-    """Pixels ``(H, W)`` or ``(H, W, C)`` as stored, and their EXIF orientation 1..8.
+    """Pixels ``(H, W)`` or ``(H, W, C)`` as stored, their EXIF orientation 1..8, and the ``(H, W)`` in the file.
 
     The first ``colours`` channels are gray (1) or RGB (3); None: all are bands of any meaning.
     """
@@ -57,6 +59,7 @@ class Decoded(NamedTuple):
     pixels: Pixels
     colours: int | None
     orientation: int
+    size: tuple[int, int]
 
 
 def read_image(
@@ -75,11 +78,35 @@ def read_image(
     in another: ``path`` then is its name. Raises `DataError` where the file is missing,
     damaged, of other channels, of more than ``max_pixels``, or holds NaN or infinity.
     """
-    decoded = decode_image(path, channels=channels, max_pixels=max_pixels, data=data)
+    return read_reduced(path, None, channels=channels, mask_shape=mask_shape, max_pixels=max_pixels, data=data)[0]
+
+
+def read_reduced(
+    path: Path,
+    at_least: tuple[int, int] | None,
+    *,
+    channels: int = 3,
+    mask_shape: tuple[int, ...] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    data: bytes | None = None,
+) -> tuple[Pixels, tuple[int, int]]:
+    """Read an image as `read_image` does, a JPEG at a half, quarter or eighth if no side falls below ``at_least``.
+
+    Returns its pixels, and the ``(H, W)`` that they have at full size.
+    """
+    decoded = decode_image(path, channels=channels, max_pixels=max_pixels, at_least=at_least, data=data)
     pixels = decoded.pixels if decoded.pixels.ndim == 3 else decoded.pixels[..., None]  # (H, W, C)
     pixels = with_channels(pixels, decoded.colours, channels, path)  # (H, W, channels)
-    is_turned = applies(decoded.orientation, pixels.shape[:2], mask_shape)
-    return turn(pixels, decoded.orientation) if is_turned else pixels
+    if not applies(decoded.orientation, decoded.size, mask_shape):
+        return pixels, decoded.size
+    size = decoded.size[::-1] if decoded.orientation >= SIDEWAYS else decoded.size
+    return turn(pixels, decoded.orientation), size
+
+
+def is_reduced(path: Path, size: Sequence[int], at_least: tuple[int, int]) -> bool:
+    """Tell whether `read_reduced` may decode an image of that ``(H, W)`` at less than its size."""
+    with path.open("rb") as file:
+        return file.read(len(JPEG)) == JPEG and reduction_for((size[0], size[1]), at_least) > 1
 
 
 def read_mask(
@@ -99,7 +126,7 @@ def decode_mask(
     path: Path, *, by_colour: bool = False, max_pixels: int = MAX_PIXELS, data: bytes | None = None
 ) -> tuple[Pixels, Colours | None]:
     """Read a mask as `read_mask` does, and its palette ``(values, 3)``; None without one."""
-    pixels, colours, orientation, palette, _ = decode_stored(path, max_pixels=max_pixels, data=data)
+    pixels, colours, orientation, palette, *_ = decode_stored(path, max_pixels=max_pixels, data=data)
     if pixels.ndim == 3 and pixels.shape[2] == 2 and colours == 1:
         pixels = pixels[..., 0]  # drop the alpha of gray
     if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
@@ -177,16 +204,22 @@ def _is_complete(path: Path) -> bool:
 
 
 def decode_image(
-    path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+    path: Path,
+    *,
+    channels: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    at_least: tuple[int, int] | None = None,
+    data: bytes | None = None,
 ) -> Decoded:
     """Decode to uint8, uint16 or float32 with the channels of the file: gray, RGB, RGBA or bands.
 
-    Pixels that the file declares to hold no data are 0. ``channels`` decides the layout of NumPy arrays;
-    ``data`` is that of `read_image`, as are the errors.
+    Pixels that the file declares to hold no data are 0. ``channels`` decides the layout of NumPy arrays,
+    ``at_least`` and ``data`` are those of `read_reduced`. Raises `DataError` as `read_image` does.
     """
     admit = partial(refuse_size, path, max_pixels=max_pixels)
-    image = decode(Request(path, _read_bytes(path, data), admit, channels=channels))
-    return Decoded(_as_supported(fill_nodata(image), path), image.colours, image.orientation)
+    image = decode(Request(path, _read_bytes(path, data), admit, channels=channels, at_least=at_least))
+    pixels = _as_supported(fill_nodata(image), path)
+    return Decoded(pixels, image.colours, image.orientation, image.size or (pixels.shape[0], pixels.shape[1]))
 
 
 def decode_stored(

@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 from segtrain.data.sample import Pixels
 
 UPRIGHT = 1
+SIDEWAYS = 5  # orientations from here on swap height and width
 _TURNED_BACK = {6: 8, 8: 6}
 """Inverses of the two quarter turns; every other orientation is its own inverse."""
 _SIGNS = {b"\xff\xd8": b"Exif\0\0", b"\x89P": b"eXIf", b"RI": b"EXIF"}

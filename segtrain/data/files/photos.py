@@ -8,8 +8,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from segtrain.data.files.jpeg import decode_sound_jpeg
-from segtrain.data.files.orientation import orientation_of
+from segtrain.data.files.jpeg import decode_sound_jpeg, reduction_for, size_in
+from segtrain.data.files.orientation import SIDEWAYS, orientation_of
 from segtrain.data.files.stored import Colours, Request, Stored
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
@@ -35,8 +35,26 @@ def read_photo(request: Request) -> Stored:
     data = request.data
     _refuse_frames(data)
     _refuse_cut_webp(data)
+    orientation = orientation_of(data)
+    if reduced := _reduced(request, orientation):
+        return reduced
     pixels, palette = _mask(request) if request.for_mask else (_photo(request), None)
-    return Stored(pixels, colours_of(pixels), orientation_of(data), palette)
+    return Stored(pixels, colours_of(pixels), orientation, palette)
+
+
+def _reduced(request: Request, orientation: int) -> Stored | None:
+    """Decode a JPEG at a part of its size, where the request allows it; else None."""
+    data, least = request.data, request.at_least
+    if request.for_mask or least is None or data[:2] != JPEG or not _has_end(data):
+        return None
+    size = size_in(data)
+    # of a photo that lies on its side, whether it is turned is decided later: both ways have to be large enough
+    by = 1 if size is None else reduction_for(size, (max(least), max(least)) if orientation >= SIDEWAYS else least)
+    if size is None or by == 1:
+        return None
+    request.admit(size)
+    pixels = decode_sound_jpeg(data, by)
+    return None if pixels is None else Stored(pixels, colours_of(pixels), orientation, size=size)
 
 
 def _photo(request: Request) -> Pixels:

@@ -20,6 +20,8 @@ class Request(NamedTuple):
 
     ``for_mask`` asks for the stored values: palette indices, and gray that is not inverted.
     ``channels`` is the number that the caller expects, if it knows one: it decides the layout of arrays.
+    ``at_least``, ``(H, W)`` of the upright image, allows a decoder to return it at a half, quarter or eighth,
+    as long as neither side falls below.
     """
 
     path: Path
@@ -27,6 +29,7 @@ class Request(NamedTuple):
     admit: Admit = lambda _size: None
     for_mask: bool = False
     channels: int | None = None
+    at_least: tuple[int, int] | None = None
 
 
 class Stored(NamedTuple):
@@ -35,6 +38,7 @@ class Stored(NamedTuple):
     The first ``colours`` channels are gray (1) or RGB (3); None: all are bands of any meaning.
     ``orientation`` is that of EXIF, 1..8. ``palette`` is ``(values, 3)`` of uint8 if pixels are indices
     into it. ``nodata`` is the value of pixels that hold nothing, one for all channels or one for each.
+    ``size`` is the ``(H, W)`` in the file, where the pixels are reduced.
     """
 
     pixels: Pixels
@@ -42,6 +46,7 @@ class Stored(NamedTuple):
     orientation: int = UPRIGHT
     palette: Colours | None = None
     nodata: tuple[float | None, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 class UnreadableError(ValueError):

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from segtrain.data.doctor.looking import wrong_size
 from segtrain.data.doctor.subject import Subject
 from segtrain.data.files.division import Division, divide, groups_of
 from segtrain.data.files.drawings import Drawing, OnBad
-from segtrain.data.files.images import MAX_PIXELS, image_size, read_image, read_mask
+from segtrain.data.files.images import MAX_PIXELS, image_size, read_mask, read_reduced
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.listing import Listing, Pair, size_drawn
@@ -85,12 +85,26 @@ class PairedSource(Source):
         self.ids, self.weights = tuple(self.pairs.ids), self.pairs.weights
 
     def __getitem__(self, index: int) -> RawSample:
+        return self._read(index, lambda _size: None)
+
+    def reduced(self, index: int, least: Callable[[tuple[int, int]], tuple[int, int] | None]) -> RawSample:
+        """Return the sample of that index, a JPEG decoded at a half, quarter or eighth if that is not below ``least``.
+
+        A derived class that changes samples has them whole.
+        """
+        changes = type(self).__getitem__ is not PairedSource.__getitem__
+        return self[index] if changes else self._read(index, least)
+
+    def _read(self, index: int, least: Callable[[tuple[int, int]], tuple[int, int] | None]) -> RawSample:
         pair = self.pairs[index]
         files = self._read_files(pair)
         # the mask decides whether the EXIF orientation of the photo applies, so it is read first
         shape = next((mask.shape for mask in files if mask is not None), size_drawn(pair))
-        image = read_image(pair.image, channels=self.channels, mask_shape=shape, max_pixels=self._max_pixels)
-        return RawSample(image, self._target(pair, files, image.shape[:2]), self.ids[index])
+        at_least = None if shape is None else least((shape[0], shape[1]))
+        image, size = read_reduced(
+            pair.image, at_least, channels=self.channels, mask_shape=shape, max_pixels=self._max_pixels
+        )
+        return RawSample(image, self._target(pair, files, size), self.ids[index])
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Read the mask of that sample without its image: ``(H, W)``, or ``(C, H, W)`` if multilabel."""

@@ -73,7 +73,7 @@ class AugmentedDataset(Dataset[Any]):
         if kind == "ram":
             return Cache(example, length, budget_mb)
         version, fitting = self.source.version(), self.pipeline.fitting
-        key = version and f"{version} {fitting.fit} {fitting.size} {fitting.resize} {len(self.source)}"
+        key = version and f"{version} {fitting.fit} {fitting.size} {fitting.resize} {len(self.source)} reduced"
         return open_disk_cache(example, length, budget_mb, key)
 
     def suit_pipeline(self) -> None:
@@ -145,18 +145,20 @@ class AugmentedDataset(Dataset[Any]):
         return raw
 
     def _fitted(self, index: int) -> RawSample:
-        return self.pipeline.fitting(self.source[self.indices[index]])
+        fitting = self.pipeline.fitting
+        return fitting(self.source.reduced(self.indices[index], fitting.least_size))
 
 
 class OwnSizeDataset(AugmentedDataset):
     """Samples to be scored at their own size: the image fitted for the model, and the original mask."""
 
     def __getitem__(self, key: Key) -> Sample:
-        raw = self.source[self.indices[key[1]]]  # not from the cache, which has no original masks
         fitting = self.pipeline.fitting
+        # not from the cache, which has no original masks
+        raw = self.source.reduced(self.indices[key[1]], fitting.least_size)
         sample = self._labelled(to_sample(fitting(raw)), key[1])
         sample["truth"] = torch.from_numpy(np.ascontiguousarray(raw.mask))
-        sample["content"] = fitting.content_size(raw.image.shape[:2])
+        sample["content"] = fitting.content_size(raw.mask.shape[-2:])
         return sample
 
 

@@ -36,9 +36,12 @@ class Fitting:
         self.fit, self.resize = fit, resize
         self.size: Size | None = None if size is None else _pair(size)
 
-    def image(self, image: Pixels) -> Pixels:
-        """Fit an image ``(H, W, C)`` by `resize_image`; the padding is 0."""
-        return self._fill(resize_image(image, self.content_size(image.shape[:2]), self.resize), 0)
+    def image(self, image: Pixels, own: Sequence[int] | None = None) -> Pixels:
+        """Fit an image ``(H, W, C)`` by `resize_image`; the padding is 0.
+
+        ``own`` is its ``(H, W)`` at full size, where it was decoded at less.
+        """
+        return self._fill(resize_image(image, self.content_size(own or image.shape[:2]), self.resize), 0)
 
     def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Fit a mask ``(H, W)`` or ``(C, H, W)`` by nearest neighbour; the padding is ignored."""
@@ -48,7 +51,7 @@ class Fitting:
 
     def __call__(self, raw: RawSample) -> RawSample:
         """Fit the image and the mask of a sample."""
-        return RawSample(self.image(raw.image), self.mask(raw.mask), raw.id)
+        return RawSample(self.image(raw.image, raw.mask.shape[-2:]), self.mask(raw.mask), raw.id)
 
     def content_size(self, own: Sequence[int]) -> Size:
         """Return the ``(H, W)`` of the result without padding, for an image of that ``(H, W)``."""
@@ -58,6 +61,13 @@ class Fitting:
             return self.size
         scale = min(self.size[0] / own[0], self.size[1] / own[1])
         return max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
+
+    def least_size(self, own: Sequence[int]) -> Size | None:
+        """Return the ``(H, W)`` below which an image of that ``(H, W)`` is not to be decoded; None: at full size.
+
+        Runs of before data.resize go on with whole photos: they have ``area``.
+        """
+        return None if self.fit == "none" or self.resize == "area" else self.content_size(own)
 
     def _fill(self, pixels: Pixels, value: int) -> Pixels:
         """Pad below and to the right up to the size."""
