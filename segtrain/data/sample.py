@@ -90,6 +90,10 @@ class Recognised(NamedTuple):
     general: bool = False
 
 
+Least: TypeAlias = Callable[[tuple[int, int]], tuple[int, int] | None]
+"""Gives the ``(H, W)`` below which an image of that ``(H, W)`` is not to be decoded; None: its own."""
+
+
 class Source:
     """Base class of datasets: one split, indexed, with what head, loss and metrics are built from.
 
@@ -166,7 +170,7 @@ class Source:
         """Return the sample of that index; see `RawSample` for shapes and dtypes."""
         raise NotImplementedError
 
-    def reduced(self, index: int, least: Callable[[tuple[int, int]], tuple[int, int] | None]) -> RawSample:
+    def reduced(self, index: int, least: Least) -> RawSample:
         """Return the sample of that index, its image of fewer pixels where that is quicker to decode.
 
         ``least`` gives, for an image of that ``(H, W)``, the size that it may not fall below; None: its own.

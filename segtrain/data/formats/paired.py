@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +26,7 @@ from segtrain.data.files.stamps import digest_of
 from segtrain.data.files.verify import verify_pairs
 from segtrain.data.palette import colours_of
 from segtrain.data.pixel_counts import fingerprint_masks
-from segtrain.data.sample import RawSample, Source, Split
+from segtrain.data.sample import Least, RawSample, Source, Split
 from segtrain.errors import ConfigError, DataError
 from segtrain.task import IGNORE_INDEX, Task
 
@@ -87,7 +87,7 @@ class PairedSource(Source):
     def __getitem__(self, index: int) -> RawSample:
         return self._read(index, lambda _size: None)
 
-    def reduced(self, index: int, least: Callable[[tuple[int, int]], tuple[int, int] | None]) -> RawSample:
+    def reduced(self, index: int, least: Least) -> RawSample:
         """Return the sample of that index, a JPEG decoded at a half, quarter or eighth if that is not below ``least``.
 
         A derived class that changes samples has them whole.
@@ -95,7 +95,7 @@ class PairedSource(Source):
         changes = type(self).__getitem__ is not PairedSource.__getitem__
         return self[index] if changes else self._read(index, least)
 
-    def _read(self, index: int, least: Callable[[tuple[int, int]], tuple[int, int] | None]) -> RawSample:
+    def _read(self, index: int, least: Least) -> RawSample:
         pair = self.pairs[index]
         files = self._read_files(pair)
         # the mask decides whether the EXIF orientation of the photo applies, so it is read first

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from segtrain.config.signature import Range
 from segtrain.data.files.drawings import OnBad
-from segtrain.data.files.images import MAX_PIXELS, read_image, read_mask
+from segtrain.data.files.images import MAX_PIXELS, read_mask, read_reduced
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.memory import recall, remember
 from segtrain.data.formats.paired import checked_range
 from segtrain.data.palette import colours_of
-from segtrain.data.sample import RawSample, Source, Split
+from segtrain.data.sample import Least, RawSample, Source, Split
 from segtrain.data.shards.index import UNCHECKED, ShardIndex, checked
 from segtrain.data.shards.manifest import NAME, Manifest, Shard
 from segtrain.data.shards.opening import (
@@ -88,8 +88,16 @@ class WebDataset(Source):
         self.value_range = checked_range(value_range) or self.value_range
 
     def __getitem__(self, index: int) -> RawSample:
+        return self._read(index, lambda _size: None)
+
+    def reduced(self, index: int, least: Least) -> RawSample:
+        """Return the sample of that index, a JPEG at a half, quarter or eighth if that is not below ``least``."""
+        changes = type(self).__getitem__ is not WebDataset.__getitem__
+        return self[index] if changes else self._read(index, least)
+
+    def _read(self, index: int, least: Least) -> RawSample:
         try:
-            return self._decoded(index)
+            return self._decoded(index, least)
         except DataError as error:
             if not self._skips or error.kind == UNREACHABLE:
                 raise
@@ -243,19 +251,25 @@ class WebDataset(Source):
         except ValueError as error:
             raise DataError(f"{self._address(index)}: {error}") from None
 
-    def _decoded(self, index: int) -> RawSample:
+    def _decoded(self, index: int, least: Least = lambda _size: None) -> RawSample:
         picture, *files = self._files(index, slice(None))
         mask = self._target(index, files)
         path = Path(f"{self.ids[index]}.{self._suffixes[index]}")
         try:
             # the mask decides whether the EXIF orientation applies, as where it was sharded
-            image = read_image(
-                path, channels=self.channels, mask_shape=mask.shape[-2:], max_pixels=self._max_pixels, data=picture
+            height, width = mask.shape[-2:]
+            image, size = read_reduced(
+                path,
+                least((height, width)),
+                channels=self.channels,
+                mask_shape=(height, width),
+                max_pixels=self._max_pixels,
+                data=picture,
             )
         except DataError as error:
             raise DataError(f"{self._store.where(self._shard_of(index))}: {error}", kind=error.kind) from None
-        if image.shape[:2] != mask.shape[-2:]:
-            sizes = [f"{shape[1]}x{shape[0]}" for shape in (mask.shape[-2:], image.shape)]
+        if size != (height, width):
+            sizes = [f"{shape[1]}x{shape[0]}" for shape in (mask.shape[-2:], size)]
             raise DataError(f"{self._address(index)}: the mask has {sizes[0]} pixels, its image {sizes[1]}; correct it")
         return RawSample(image, mask, self.ids[index])
 
