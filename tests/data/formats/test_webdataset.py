@@ -89,6 +89,12 @@ def test_photos_keep_their_exif_orientation_and_are_turned_by_their_masks_as_bef
     shards = opened(sharded(words, tmp_path / "shards"), "train")
     assert_equal_by_id(opened(words, "train"), shards)
     assert shards[0].image.shape == ((30, 20, 3) if upright else (20, 30, 3))
+    half = shards.reduced(0, lambda _size: (10, 10))  # as of the files themselves, whose photo of 20 x 30 is halved
+    assert sorted(half.image.shape[:2]) == [10, 15]
+    whole = opened(words, "train")
+    same = whole.reduced(whole.ids.index(half.id), lambda _size: (10, 10))
+    assert np.array_equal(half.image, same.image)
+    assert np.array_equal(half.mask, same.mask)
 
 
 def test_ids_with_slashes_and_dots_stay_apart(tmp_path):
