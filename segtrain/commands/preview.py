@@ -41,15 +41,18 @@ def run(arguments: Arguments) -> int:
     from segtrain.terminal.console import start_logging
 
     start_logging()
-    picture = draw(config, checked_config(trained))
+    picture, count = draw(config, checked_config(trained))
     make_folder(Path(config.output).parent, key="output")
     write_picture(Path(config.output), picture)
-    log.info("%s, %s each, written to %s", counted(config.count, "image"), counted(config.times, "time"), config.output)
+    log.info("%s, %s each, written to %s", counted(count, "image"), counted(config.times, "time"), config.output)
     return 0
 
 
-def draw(config: PreviewConfig, training: "TrainConfig") -> "NDArray[np.uint8]":
-    """Draw a row for each image: as it is fitted, and what training sees of it in each epoch; RGB ``(H, W, 3)``."""
+def draw(config: PreviewConfig, training: "TrainConfig") -> tuple["NDArray[np.uint8]", int]:
+    """Draw a row for each image: as it is fitted, and what training sees of it in each epoch.
+
+    Returns the picture, RGB ``(H, W, 3)``, and how many images are in it.
+    """
     import numpy as np
 
     from segtrain.build.parts import build_dataset, open_source
@@ -72,4 +75,5 @@ def draw(config: PreviewConfig, training: "TrainConfig") -> "NDArray[np.uint8]":
             sample = dataset[epoch, index]
             panels.append(drawn(f"epoch {epoch}", sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()))
         rows.append(np.concatenate(panels, axis=1))
-    return stack_with_legend(rows, colour_names(make_task(source.mode, source.class_names)), source.palette)
+    names = colour_names(make_task(source.mode, source.class_names))
+    return stack_with_legend(rows, names, source.palette), count

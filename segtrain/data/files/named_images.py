@@ -37,7 +37,8 @@ class NamedImages:
 
     def unnamed(self, found: Iterable[str]) -> int:
         """Count the images that are not among those found."""
-        return len(self) - len(set(found))
+        listed = set(found)  # some of them may be missing, and are none of these images
+        return sum(path not in listed for paths in self._by_name.values() for path in paths)
 
 
 def _best(files: list[str], parts: tuple[str, ...]) -> str:

@@ -40,3 +40,7 @@ def test_two_files_of_that_name_are_an_error(named):
 def test_what_was_not_named_is_counted(named):
     assert len(named) == 4
     assert named.unnamed([named.find("2.png"), named.find("b/2.png")]) == 3
+
+
+def test_images_that_are_listed_but_missing_are_none_of_those_that_are_not_listed(named, tmp_path):
+    assert named.unnamed([str(tmp_path / "a/1.png"), str(tmp_path / "gone.png")]) == 3
