@@ -103,18 +103,10 @@ def _look(
 def _left_out(looked: Sequence[Looked]) -> list[str]:
     """Return one text on all bad annotations that are left out; nothing without any."""
     lines = [str(finding) for each in looked for finding in each.findings if finding.kind == ANNOTATION]
-    return (
-        [
-            "\n".join(
-                [
-                    f"{len(lines)} annotations are left out, so their pixels count as what lies around them:",
-                    *first_few(lines),
-                ]
-            )
-        ]
-        if lines
-        else []
-    )
+    if not lines:
+        return []
+    said = f"{len(lines)} annotations are left out, so their pixels count as what lies around them:"
+    return ["\n".join([said, *first_few(lines)])]
 
 
 def values_by_class(looked: Sequence[Looked]) -> list[set[int]]:
