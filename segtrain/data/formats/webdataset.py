@@ -25,6 +25,7 @@ from segtrain.data.shards.manifest import NAME, Manifest, Shard
 from segtrain.data.shards.opening import (
     KINDS,
     READERS,
+    UNREACHABLE,
     find_shards,
     foreign_index,
     in_threads,
@@ -40,8 +41,6 @@ log = logging.getLogger(__name__)
 
 EMPTY = (64, 64)  # height and width of what stands for a bad sample
 GAP = 2**20  # bytes between the files of a sample that are read with them, rather than asked for apart
-UNREACHABLE = "unreachable"
-"""The kind of an error of a server or a network."""
 SHOWN = 8  # problems that a message lists
 
 
@@ -203,9 +202,21 @@ class WebDataset(Source):
         self._lay_out([shard.name for shard in shards], indexes)
 
     def _open_foreign(self, names: Sequence[str]) -> None:
-        found = [foreign_index(self._store, name) for name in names]
-        self._stamp = " ".join(stamp for _, stamp in found)
-        self._lay_out(names, [index for index, _ in found])
+        found = {name: index for name in names if (index := self._foreign_index(name))}
+        if not found:
+            raise DataError(f"data.on_bad: skip leaves no shard for {self._split}; correct them")
+        self._stamp = " ".join(stamp for _, stamp in found.values())
+        self._lay_out(list(found), [index for index, _ in found.values()])
+
+    def _foreign_index(self, name: str) -> tuple[ShardIndex, str] | None:
+        """Return what is in a shard; None for one that is damaged, where such are left out."""
+        try:
+            return foreign_index(self._store, name)
+        except DataError as error:
+            if not self._skips or error.kind == UNREACHABLE:
+                raise
+            log.warning("%s: the whole shard is left out: data.on_bad=skip", error)
+            return None
 
     def _lay_out(self, names: Sequence[str], indexes: Sequence[ShardIndex]) -> None:
         """Put the columns of all shards behind each other."""

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 READERS = 16  # indexes that are fetched at a time
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+UNREACHABLE = "unreachable"
+"""The kind of an error of a server or a network."""
 KINDS = "shards"
 """The kind of what is remembered of shards, in the user's cache."""
 
@@ -73,8 +75,10 @@ def foreign_index(store: Store, name: str) -> tuple[ShardIndex, str]:
                 shutil.copyfileobj(file, copy)
                 copy.seek(0)
             index = read_tar(file if isinstance(store, FolderStore) else copy)
-    except (ReadingError, TarError) as error:
+    except (GoneError, TarError) as error:
         raise DataError(f"{store.where(name)}: {error}") from None
+    except ReadingError as error:
+        raise DataError(f"{store.where(name)}: {error}", kind=UNREACHABLE) from None
     remember(KINDS, stamp, json.loads(index.to_json()))
     return index, stamp
 

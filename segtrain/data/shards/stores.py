@@ -275,7 +275,10 @@ class AnyStore(Store):
     def stream(self, name: str) -> Iterator[IO[bytes]]:
         """Open it."""
         with self._called(lambda fs, root: fs.open(f"{root}/{name}", "rb")) as file:
-            yield file
+            try:
+                yield file
+            except OSError as error:
+                raise ReadingError(f"broke off ({error}); start again") from None
 
     def stamp(self, name: str) -> str:
         """Name what the file system says of the version."""

@@ -282,6 +282,7 @@ def test_damaged_shards_of_other_tools_are_named(cut, here, refused):
     lines = refused(*words, *TINY)
     assert len(lines) == 1
     assert str(shard) in lines[0]
+    assert opened([*words, "data.on_bad=skip"], "train").ids == ("0000", "0002", "0004")  # of the other shard
 
 
 def test_damaged_images_of_other_tools_are_found_before_training_or_left_out(here, refused):
