@@ -14,7 +14,7 @@ import yaml
 from segtrain.config.groups import Groups
 from segtrain.config.overrides import Overrides
 from segtrain.config.signature import TARGET, locate
-from segtrain.config.words import quote, typed
+from segtrain.config.words import is_address, quote, typed
 from segtrain.data.sample import Recognised, Source
 from segtrain.errors import ConfigError, DataError
 from segtrain.terminal.console import start_logging
@@ -53,7 +53,10 @@ def _root(words: Sequence[str]) -> Path:
     given = [word for word in words if word.startswith(f"{_ROOT}=")]
     if not given:
         raise ConfigError(f"{AUTO}: needs to know where; add {_ROOT}=<folder>")
-    root = Path(str(Overrides.of(given).one_job().last(_ROOT)))
+    text = str(Overrides.of(given).one_job().last(_ROOT))
+    if is_address(text):
+        raise ConfigError(f"{AUTO}: looks into folders, {text} is an address; write data=webdataset")
+    root = Path(text)
     if not root.exists():
         raise DataError(f"{root}: no such folder; correct {_ROOT}")
     return root

@@ -11,6 +11,7 @@ from segtrain.cli import main
 from segtrain.errors import ConfigError, DataError
 from tests.data.formats.test_end_to_end import EVERY, TINY
 from tests.data.formats.test_folder import write_pair
+from tests.data.shards.making import foreign
 from tests.data.tool_layouts import coco, write_photo, yolo
 
 
@@ -126,3 +127,13 @@ def test_boxes_alone_are_taken_for_yolo_whose_message_names_them(here, refused):
         path.write_text("0 0.5 0.5 0.2 0.2\n")
     lines = refused("data=auto", "data.root=boxes", *TINY)
     assert any("line 1: holds a box, expected a polygon" in line for line in lines)
+
+
+def test_shards_are_recognised_whoever_wrote_them(here, refused):
+    data = ["data=shapes", "data.size=32", "data.train=8", "data.val=4", "data.test=4"]
+    assert main(["shard", *data, "output=shards"]) == 0
+    assert main(["data=auto", "data.root=shards", *TINY, "hydra.run.dir=run"]) == 0
+    assert yaml.safe_load((here / "run/config.yaml").read_text())["data"]["_target_"] == "segtrain.data.WebDataset"
+    words = foreign(here / "tars")
+    assert with_format(["data=auto", *words[1:]]) == tuple(words)
+    assert "write data=webdataset" in refused("data=auto", "data.root=https://host/shards")[0]

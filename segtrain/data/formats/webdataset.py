@@ -17,9 +17,10 @@ from segtrain.data.files.drawings import OnBad
 from segtrain.data.files.images import MAX_PIXELS, read_mask, read_reduced
 from segtrain.data.files.labels import UNKNOWN, LabelMap, listing
 from segtrain.data.files.memory import recall, remember
+from segtrain.data.files.splits import NAMES
 from segtrain.data.formats.paired import checked_range
 from segtrain.data.palette import colours_of
-from segtrain.data.sample import Least, RawSample, Source, Split
+from segtrain.data.sample import Least, RawSample, Recognised, Source, Split
 from segtrain.data.shards.index import UNCHECKED, ShardIndex, checked
 from segtrain.data.shards.manifest import NAME, Manifest, Shard
 from segtrain.data.shards.opening import (
@@ -31,6 +32,7 @@ from segtrain.data.shards.opening import (
     in_threads,
     own_index,
     read_manifest,
+    says,
     splits_by_names,
 )
 from segtrain.data.shards.stores import FolderStore, GoneError, ReadingError, ShortError, open_store
@@ -121,6 +123,19 @@ class WebDataset(Source):
     def fingerprint(self) -> str | None:
         """Hash the indexes of the shards, the samples of the split, and the label map."""
         return self.version()
+
+    looks_for = "segtrain.json of segtrain shard, or tar files called train"
+
+    @classmethod
+    def recognises(cls, root: Path) -> Recognised | None:
+        """Look for what `segtrain shard` writes, or for tar files whose names say that they are for training."""
+        if not root.is_dir():
+            return None
+        manifest = read_manifest(FolderStore(root))
+        if manifest is not None:
+            return Recognised(f"{NAME} with shards for {listing(manifest.splits)}")
+        tars = sorted(path.name for path in root.glob("*.tar") if says(path.name, NAMES["train"]))
+        return Recognised(f"tar files such as {tars[0]}", general=True) if tars else None
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split] | None:

@@ -122,10 +122,10 @@ def _by_names(store: Store, *, must_list: bool = True) -> Mapping[Split, list[st
             f"{store.where(NAME)}: is not there, and a web server does not list its files, expected what `segtrain "
             "shard` writes; name the shards: 'data.shards=\"{split}-{000000..000012}.tar\"'"
         )
-    return {split: [name for name in names or () if _says(name, words)] for split, words in NAMES.items()}
+    return {split: [name for name in names or () if says(name, words)] for split, words in NAMES.items()}
 
 
-def _says(name: str, words: Sequence[str]) -> bool:
+def says(name: str, words: Sequence[str]) -> bool:
     """Tell whether a word stands in a path between what are no letters: ``pets-train-0001.tar``, ``train/0001.tar``."""
     parts = re.split(r"[^a-z]+", PurePosixPath(name).with_suffix("").as_posix().lower())
     return any(word in parts for word in words)
