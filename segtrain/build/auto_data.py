@@ -5,8 +5,10 @@ and sweeps find it there.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 import yaml
@@ -15,6 +17,7 @@ from segtrain.config.groups import Groups
 from segtrain.config.overrides import Overrides
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.words import is_address, quote, typed
+from segtrain.data.files.walk import folders_in
 from segtrain.data.sample import Recognised, Source
 from segtrain.errors import ConfigError, DataError
 from segtrain.terminal.console import start_logging
@@ -24,6 +27,9 @@ log = logging.getLogger(__name__)
 AUTO = "data=auto"
 _ROOT = "data.root"
 _LISTED = 8  # names of what a folder holds, that a message lists at most
+_AROUND = 2  # folders around the root that are looked at
+_BELOW = 50  # folders in the root that are looked at
+_ALIKE = 0.85  # similarity of a misspelled data.root; of data.crop it is 0.78
 
 
 def with_format(words: Sequence[str], config_dir: Path | None = None) -> tuple[str, ...]:
@@ -35,8 +41,11 @@ def with_format(words: Sequence[str], config_dir: Path | None = None) -> tuple[s
     root = _root(words)
     start_logging()
     found, looked_for = recognised_formats(root, config_dir)
-    specific = {choice: one for choice, one in found.items() if not one.general} or found
+    specific = _specific(found)
+    if all(one.below for one in specific.values()):
+        _refuse_around_several(root, specific, config_dir)
     if not specific:
+        _refuse_too_deep(root, config_dir)
         raise DataError(_nothing(root, looked_for))
     if len(specific) > 1:
         lines = [f"{_line(choice, root, one)}: it has {one.holds}" for choice, one in specific.items()]
@@ -52,6 +61,9 @@ def _root(words: Sequence[str]) -> Path:
     """Return the value of ``data.root``; raises where there is none, or it leads nowhere."""
     given = [word for word in words if word.startswith(f"{_ROOT}=")]
     if not given:
+        keys = [word.partition("=")[0] for word in words]
+        if near := [key for key in keys if key == "root" or get_close_matches(key, [_ROOT], cutoff=_ALIKE)]:
+            raise ConfigError(f"{near[0]}: unknown key, did you mean {_ROOT!r}?")
         raise ConfigError(f"{AUTO}: needs to know where; add {_ROOT}=<folder>")
     text = str(Overrides.of(given).one_job().last(_ROOT))
     if is_address(text):
@@ -62,14 +74,48 @@ def _root(words: Sequence[str]) -> Path:
     return root
 
 
-def recognised_formats(root: Path, config_dir: Path | None = None) -> tuple[dict[str, Recognised], list[str]]:
-    """Return what each choice of ``data`` recognises in a folder, and what was looked for."""
+def _specific(found: dict[str, Recognised]) -> dict[str, Recognised]:
+    """Return the formats that count: general ones only without others."""
+    return {choice: one for choice, one in found.items() if not one.general} or found
+
+
+def _refuse_around_several(root: Path, own: Collection[str], config_dir: Path | None) -> None:
+    """Raise `ConfigError` where folders of a folder are data sets of their own, not all of one format with it.
+
+    ``own`` are the formats that the folder is of through what lies below it: folders of labelme alone are one.
+    """
+    if not root.is_dir():
+        return
+    folders = [root / name for name in islice(folders_in(root), _BELOW)]
+    sets = {folder: found for folder in folders if (found := _specific(recognised_formats(folder, config_dir)[0]))}
+    if len(sets) < 2 or all(found.keys() <= set(own) for found in sets.values()):
+        return
+    lines = [_line(choice, folder, one) for folder, found in sets.items() for choice, one in found.items()]
+    raise ConfigError("\n".join([f"{root}: holds several data sets; choose one", *lines]))
+
+
+def _refuse_too_deep(root: Path, config_dir: Path | None) -> None:
+    """Raise `ConfigError` where a folder around a folder is a data set."""
+    for around in list(root.absolute().parents)[:_AROUND]:
+        found, _ = recognised_formats(around, config_dir, walk=False)
+        if found:
+            lines = [f"write {_line(choice, around, one)}" for choice, one in _specific(found).items()]
+            raise ConfigError("\n".join(f"{root}: {_ROOT} is too deep; {line}" for line in lines))
+
+
+def recognised_formats(
+    root: Path, config_dir: Path | None = None, *, walk: bool = True
+) -> tuple[dict[str, Recognised], list[str]]:
+    """Return what each choice of ``data`` recognises in a folder, and what was looked for.
+
+    Without ``walk``, formats that read all folders below it are not asked.
+    """
     groups = Groups.find(config_dir)
     found: dict[str, Recognised] = {}
     looked_for: list[str] = []
     for choice in groups.choices("data"):
         kind = _class_of(choice, groups)
-        if kind is None:
+        if kind is None or (kind.walks and not walk):
             continue
         if kind.looks_for:
             looked_for.append(f"{kind.looks_for} (data={choice})")

@@ -82,12 +82,14 @@ class Batch(_LabelledBatch):
 class Recognised(NamedTuple):
     """Why a folder is of a format: what it holds; and the further words of a command line that open it.
 
-    A ``general`` format counts only where no other is recognised.
+    A ``general`` format counts only where no other is recognised; ``below`` says that it was by what lies
+    in folders of the folder alone, which may be data sets of their own.
     """
 
     holds: str
     words: tuple[str, ...] = ()
     general: bool = False
+    below: bool = False
 
 
 Least: TypeAlias = Callable[[tuple[int, int]], tuple[int, int] | None]
@@ -144,6 +146,8 @@ class Source:
 
     looks_for: str = ""
     """What `recognises` looks for, in a few words."""
+    walks: bool = False
+    """Whether `recognises` reads all folders below: folders around the one meant are not asked."""
 
     @classmethod
     def recognises(cls, root: Path) -> Recognised | None:

@@ -12,7 +12,7 @@ from segtrain.errors import ConfigError, DataError
 from tests.data.formats.test_end_to_end import EVERY, TINY
 from tests.data.formats.test_folder import write_pair
 from tests.data.shards.making import foreign
-from tests.data.tool_layouts import coco, write_photo, yolo
+from tests.data.tool_layouts import coco, labelme, write_photo, yolo
 
 
 @pytest.mark.parametrize("layout", EVERY)
@@ -137,3 +137,36 @@ def test_shards_are_recognised_whoever_wrote_them(here, refused):
     words = foreign(here / "tars")
     assert with_format(["data=auto", *words[1:]]) == tuple(words)
     assert "write data=webdataset" in refused("data=auto", "data.root=https://host/shards")[0]
+
+
+def test_a_misspelled_root_is_said(here, refused):
+    for key in ("dat.root", "root", "data.rot"):
+        assert refused("data=auto", f"{key}=photos")[-1] == f"segtrain: {key}: unknown key, did you mean 'data.root'?"
+    assert "needs to know where" in refused("data=auto", "data.crop=3")[-1]
+
+
+def test_a_folder_around_several_data_sets_asks_to_choose_one(here, refused):
+    coco(here / "all/streets")
+    labelme(here / "all/pets")
+    lines = refused("data=auto", "data.root=all")
+    assert lines == [
+        "segtrain: all: holds several data sets; choose one",
+        "segtrain: data=labelme data.root=all/pets",
+        "segtrain: data=coco data.root=all/streets",
+    ]
+
+
+def test_folders_of_labelme_alone_are_one_data_set(tmp_path):
+    labelme(tmp_path / "monday")
+    labelme(tmp_path / "tuesday")
+    assert with_format(["data=auto", f"data.root={tmp_path}"])[0] == "data=labelme"
+
+
+def test_a_root_within_a_data_set_is_said_to_be_too_deep(here, refused):
+    coco(here / "streets")
+    inner = sorted(path for path in (here / "streets").iterdir() if path.is_dir() and path.name != "annotations")[0]
+    deeper = inner / "some"
+    deeper.mkdir()
+    for root in (inner, deeper):
+        lines = refused("data=auto", f"data.root={root}")
+        assert lines[-1] == (f"segtrain: {root}: data.root is too deep; write data=coco data.root={here / 'streets'}")

@@ -75,6 +75,8 @@ class LabelStudio(DrawnSource):
     @classmethod
     def recognises(cls, root: Path) -> Recognised | None:
         """Look for a list of tasks at the beginning of the JSON file."""
+        if next(root.glob("*.json"), None) is None:
+            return None  # `find_export` would look through all that lies below
         path = find_export(root, None)
         with path.open("rb") as file:
             start = file.read(4096).lstrip()

@@ -85,14 +85,16 @@ class Labelme(DrawnSource):
         super().__init__(samples, Legend.of_drawings(names, [IGNORED]), split=split, **options)
 
     looks_for = "JSON files with shapes beside the images"
+    walks = True
 
     @classmethod
     def recognises(cls, root: Path) -> Recognised | None:
         """Look for shapes at the beginning of the first few JSON files."""
+        below = next(root.glob("*.json"), None) is None
         for file in json_files(root)[:_FEW]:
             with open(file, "rb") as opened:  # noqa: PTH123 - texts
                 if b'"shapes"' in opened.read(4096):
-                    return Recognised(f"{os.path.relpath(file, root)} with shapes of labelme")
+                    return Recognised(f"{os.path.relpath(file, root)} with shapes of labelme", below=below)
         return None
 
     @classmethod
