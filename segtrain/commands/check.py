@@ -82,10 +82,17 @@ def examine_all(opened: "Opened") -> "Examination":
 
 def heading(split: str, numbers: "SplitNumbers") -> str:
     """Write how many images a split has, and their sizes."""
-    sizes = [f"{width}x{height}" for width, height in numbers.sizes]
-    of = f", of {sizes[0]}" if sizes else ""
-    of += f" to {sizes[2]} pixels, {sizes[1]} in the middle" if len(set(sizes)) > 1 else " pixels" if sizes else ""
-    return f"{split}: {counted(numbers.images, 'image')}{of}"
+    images = f"{split}: {counted(numbers.images, 'image')}"
+    if not numbers.sizes:
+        return images
+    smallest, median, largest = (f"{width}x{height}" for width, height in numbers.sizes)
+    if all(low == high for low, high in numbers.sides):
+        return f"{images}, of {smallest} pixels"
+    if (numbers.sizes[0], numbers.sizes[2]) == tuple(zip(*numbers.sides, strict=True)):
+        return f"{images}, of {smallest} to {largest} pixels, {median} in the middle"
+    # no image is both narrowest and lowest, or widest and highest, as of photos taken upright and lying
+    across, down = (f"{low} to {high}" if low < high else f"{low}" for low, high in numbers.sides)
+    return f"{images}, of {across} by {down} pixels, {median} in the middle"
 
 
 def numbers_table(numbers: "SplitNumbers") -> "Table":

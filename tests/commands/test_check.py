@@ -11,6 +11,10 @@ import torch
 from PIL import Image
 
 from segtrain.cli import main
+from segtrain.commands.check import heading
+from segtrain.data.doctor.examination import by_kind
+from segtrain.data.doctor.finding import MOST, Finding
+from segtrain.data.doctor.statistics import SplitNumbers
 from tests.data.doctor.copies import CLASSES, make_bands, make_folder
 
 
@@ -136,3 +140,46 @@ def test_a_normalisation_of_other_bands_than_the_data_is_refused(here, refused):
     words = make_bands(here / "data")
     (line,) = refused(*words, "encoder=test_resnet", "encoder.weights=null", "encoder.mean=[0,0,0]")
     assert "encoder.mean: 3 numbers, expected 4, one for each channel of data.channels" in line
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sides", "said"),
+    [
+        ((), (), "val: 8 images"),
+        (((160, 120),) * 3, ((160, 160), (120, 120)), "val: 8 images, of 160x120 pixels"),
+        (
+            ((80, 60), (160, 120), (320, 240)),
+            ((80, 320), (60, 240)),
+            "val: 8 images, of 80x60 to 320x240 pixels, 160x120 in the middle",
+        ),
+        (
+            ((160, 120), (120, 160), (160, 120)),
+            ((120, 160), (120, 160)),
+            "val: 8 images, of 120 to 160 by 120 to 160 pixels, 120x160 in the middle",
+        ),
+    ],
+)
+def test_the_sizes_of_upright_and_lying_images_are_told_by_side(sizes, sides, said):
+    assert heading("val", SplitNumbers(8, sizes, sides, (), 0, None)) == said
+
+
+def test_findings_are_grouped_by_what_is_to_be_done():
+    one, other, again = (
+        Finding("fatal", "unreadable", (), "cut", remedy) for remedy in ("export", "restore", "export")
+    )
+    note = Finding("note", "duplicate", (), "twice")
+    assert by_kind([note, one, other, again]) == [[one, again], [other], [note]]
+    unlike = [Finding("fatal", "unreadable", (), "cut", f"do {number}") for number in range(2 * MOST)]
+    assert [len(group) for group in by_kind(unlike)] == [1] * (MOST - 1) + [MOST + 1]
+
+
+@pytest.mark.parametrize(("words", "level", "advised"), [([], "fatal", True), (["data.on_bad=skip"], "warning", False)])
+def test_leaving_out_what_is_missing_is_advised_unless_that_is_set(clean, capsys, words, level, advised):
+    names = [f"images/train/n{number}.png,masks/train/n{number}.png\n" for number in range(6)]
+    (clean / "table.csv").write_text("image,mask\n" + "".join([*names, "images/train/no.png,masks/train/n0.png\n"]))
+    main(["check", "data=csv", f"data.root={clean}", f"data.classes=[{','.join(CLASSES)}]", *words])
+    said = capsys.readouterr().out
+    (line,) = (line for line in said.splitlines() if ": missing" in line and "no.png" in line)
+    assert line.startswith(f"{level}: missing: ")
+    assert ("on_bad=skip" in line) == ("repaired by: data.on_bad=skip" in said) == advised
+    assert ("its samples are left out" in line) == (not advised)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from segtrain.data.doctor.content import Content, Edges, content_of, edges_in
 from segtrain.data.doctor.duplicates import Seen
 from segtrain.data.doctor.finding import LEVELS, MOST, Finding
 from segtrain.data.doctor.looking import Looked, in_threads, look_at
-from segtrain.data.doctor.statistics import SplitNumbers, band_statistics, count_classes, sizes_of
+from segtrain.data.doctor.statistics import SplitNumbers, band_statistics, count_classes, sides_of, sizes_of
 from segtrain.data.doctor.subject import Subject
 from segtrain.data.files.drawings import Drawing
 from segtrain.data.files.inspection import Inspector
@@ -77,7 +76,10 @@ def _missing(subject: Subject) -> Finding | None:
         subject.pairs.refuse_missing()
     except DataError as error:
         gone = [Path(file) for file in subject.pairs.files() if not Path(file).is_file()]
-        return Finding.of_error(error, *gone, level="warning" if subject.skips else "fatal")
+        if subject.skips:
+            remedy = "its samples are left out: add what is missing, or take it out there"
+            return replace(Finding.of_error(error, *gone, level="warning"), remedy=remedy)
+        return Finding.of_error(error, *gone)
     return None
 
 
@@ -211,8 +213,10 @@ def _numbers(subjects: Sequence[Subject], by_split: Mapping[str, Sequence[Examin
         examined = by_split[subject.split]
         classes, ignored = _class_counts(subject, examined)
         images = [(each.looked.image, each.content) for each in examined if each.looked.image and each.content]
-        sizes, bands = sizes_of(facts for facts, _ in images), band_statistics(images, subject.value_range)
-        found[subject.split] = SplitNumbers(len(examined), sizes, tuple(classes), ignored, bands)
+        facts, bands = [facts for facts, _ in images], band_statistics(images, subject.value_range)
+        found[subject.split] = SplitNumbers(
+            len(examined), sizes_of(facts), sides_of(facts), tuple(classes), ignored, bands
+        )
     return found
 
 
@@ -225,9 +229,13 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def by_kind(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """Group findings of one level and kind, the worst level first."""
-    ordered = sorted(findings, key=lambda finding: (LEVELS.index(finding.level), finding.kind))
-    return [list(group) for _, group in groupby(ordered, key=lambda finding: (finding.level, finding.kind))]
+    """Group findings of one level, kind and remedy, the worst level first; no kind has more than `MOST` groups."""
+    groups: dict[tuple[str, str], dict[str, list[Finding]]] = {}
+    for finding in sorted(findings, key=lambda finding: (LEVELS.index(finding.level), finding.kind)):
+        by_remedy = groups.setdefault((finding.level, finding.kind), {})
+        remedy = finding.remedy if len(by_remedy) < MOST or finding.remedy in by_remedy else list(by_remedy)[-1]
+        by_remedy.setdefault(remedy, []).append(finding)
+    return [group for by_remedy in groups.values() for group in by_remedy.values()]
 
 
 def in_one_line(findings: Sequence[Finding]) -> str:

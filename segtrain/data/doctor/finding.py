@@ -42,11 +42,14 @@ class Finding:
 
     @property
     def line(self) -> str | None:
-        """The words of a command line that repair it, as the remedy has them; None unless there is one choice."""
+        """The words of a command line that repair it, as the remedy has them.
+
+        None unless there is one choice, with nothing left to fill in and no mere example.
+        """
         found = [match[0] for match in _OVERRIDE.finditer(self.remedy)]
         keys = {word.strip("'").partition("=")[0] for word in found}
         is_choice = " if " in self.remedy or len(keys) < len(found)
-        is_open = any("?" in word or "..." in word for word in found)
+        is_open = "name yours" in self.remedy or any(sign in word for word in found for sign in ("?", "...", "<"))
         return None if is_choice or is_open or not found else " ".join(found)
 
     def __str__(self) -> str:

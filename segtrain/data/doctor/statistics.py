@@ -31,10 +31,14 @@ class Bands(NamedTuple):
 
 
 class SplitNumbers(NamedTuple):
-    """The numbers of one split; sizes are ``(width, height)`` of the smallest, median and largest image by area."""
+    """The numbers of one split; sizes are ``(width, height)`` of the smallest, median and largest image by area.
+
+    ``sides`` are the least and the greatest width, and those of height; nothing without images.
+    """
 
     images: int
     sizes: tuple[tuple[int, int], ...]
+    sides: tuple[tuple[int, int], ...]
     classes: tuple[ClassCount, ...]
     ignored: int
     bands: Bands | None
@@ -44,6 +48,7 @@ class SplitNumbers(NamedTuple):
         return {
             "images": self.images,
             "sizes": [list(size) for size in self.sizes],
+            "sides": [list(ends) for ends in self.sides],
             "classes": {row.name: {"pixels": row.pixels, "images": row.images} for row in self.classes},
             "ignored_pixels": self.ignored,
             "bands": self.bands and {"mean": list(self.bands.mean), "std": list(self.bands.std)},
@@ -117,6 +122,12 @@ def sizes_of(images: Iterable[ImageFacts]) -> tuple[tuple[int, int], ...]:
     """Return (width, height) of the smallest, the median and the largest image by area; nothing without images."""
     found = sorted(((facts.width, facts.height) for facts in images), key=lambda size: size[0] * size[1])
     return (found[0], found[(len(found) - 1) // 2], found[-1]) if found else ()
+
+
+def sides_of(images: Iterable[ImageFacts]) -> tuple[tuple[int, int], ...]:
+    """Return the least and greatest width, and the least and greatest height; nothing without images."""
+    sides = zip(*((facts.width, facts.height) for facts in images), strict=True)
+    return tuple((min(lengths), max(lengths)) for lengths in sides)
 
 
 def encoder_line(bands: Bands) -> str:

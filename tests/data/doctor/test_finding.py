@@ -34,6 +34,9 @@ def test_an_error_on_a_file_is_taken_apart():
         ("fix the mask if 3 is in few, or set data.ignore_index=3 if 3 does not count", None),
         ("set data.missing=absent (not there) or data.missing=ignore (not known)", None),
         ("write a label for each ? (0 cat) in 'data.class_map={0: ?, 9: ?}'", None),
+        ("ticked, or set data.images=<folder of the images>", None),
+        ("set data.annotations=<the JSON file>", None),
+        ("name yours in 'data.columns={image: file, mask: label}'", None),
         ("restore or remove it", None),
     ],
 )

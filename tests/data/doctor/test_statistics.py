@@ -5,7 +5,7 @@ import pytest
 
 from segtrain.data.doctor.content import Band, content_of_pixels
 from segtrain.data.doctor.looking import Looked
-from segtrain.data.doctor.statistics import Bands, band_statistics, count_classes, encoder_line, sizes_of
+from segtrain.data.doctor.statistics import Bands, band_statistics, count_classes, encoder_line, sides_of, sizes_of
 from segtrain.data.files.inspection import ImageFacts, MaskFacts
 from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.listing import Pair
@@ -50,6 +50,12 @@ def test_sizes_are_the_smallest_the_median_and_the_largest():
     facts = [ImageFacts(height, 10, 1, 3, 3) for height in (30, 10, 20, 40)]
     assert sizes_of(facts) == ((10, 10), (10, 20), (10, 40))
     assert sizes_of([]) == ()
+
+
+def test_sides_are_the_ends_of_width_and_of_height():
+    facts = [ImageFacts(height, width, 1, 3, 3) for height, width in ((120, 160), (160, 120), (130, 150))]
+    assert sides_of(facts) == ((120, 160), (120, 160))
+    assert sides_of([]) == ()
 
 
 def test_the_line_for_the_encoder_is_quoted_for_a_shell():
