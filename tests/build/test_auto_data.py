@@ -3,6 +3,7 @@
 import logging
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 
@@ -11,6 +12,7 @@ from segtrain.cli import main
 from segtrain.errors import ConfigError, DataError
 from tests.data.formats.test_end_to_end import EVERY, TINY
 from tests.data.formats.test_folder import write_pair
+from tests.data.layouts import save
 from tests.data.shards.making import foreign
 from tests.data.tool_layouts import coco, labelme, write_photo, yolo
 
@@ -170,3 +172,19 @@ def test_a_root_within_a_data_set_is_said_to_be_too_deep(here, refused):
     for root in (inner, deeper):
         lines = refused("data=auto", f"data.root={root}")
         assert lines[-1] == (f"segtrain: {root}: data.root is too deep; write data=coco data.root={here / 'streets'}")
+
+
+def test_a_table_of_other_columns_is_taken_before_the_folders_that_it_names(here, refused):
+    rows = ["\ufeffpatient_id;filename;mask_path;fold_split"]
+    for number, split in enumerate(("train", "train", "validation", "test")):
+        write_photo(here / f"study/scans/{number}.jpg", 0)
+        save(here / f"study/labels/{number}_seg.png", np.full((8, 8), number, np.uint8))
+        rows.append(f"P{number};scans/{number}.jpg;labels/{number}_seg.png;{split}")
+    (here / "study/table.csv").write_text("\n".join(rows), encoding="utf-8")
+    names = "data.columns={image: filename, mask: mask_path, split: fold_split, group: patient_id}"
+    for root in ("data.root=study", "data.root=study/table.csv"):
+        assert with_format(["data=auto", root]) == ("data=csv", root, names)
+        assert f"set '{names}'" in refused("data=csv", root, "data.classes=[a,b,c,d]", *TINY)[-1]
+        assert refused("data=auto", root, *TINY)[-1].endswith("the first 4 masks hold 0, 1, 2, 3")
+    (here / "study/table.csv").write_text("image,mask:car,mask:tree\n1.jpg,1.png,2.png\n")
+    assert "add 'data.classes=[car,tree]' data.mode=multilabel" in refused("data=csv", "data.root=study", *TINY)[-1]

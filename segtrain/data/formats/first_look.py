@@ -1,6 +1,6 @@
 """The values in a few masks of a folder, to show a user who has not named the classes yet."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from segtrain.data.files.splits import find_splits
 from segtrain.data.files.walk import folders_in
 from segtrain.errors import DataError
 
-_FEW = 5  # masks that are read
+FEW = 5
+"""Masks that are read."""
 
 
 def name_classes(data: Mapping[str, Any]) -> str:
@@ -28,7 +29,14 @@ def _found(data: Mapping[str, Any]) -> str:
         places = [place.masks for place in find_splits(Path(root), images, masks).values()] or [Path(root) / masks]
         if data.get("mode") == "multilabel":
             return f"; {places[0]} has the folders {listing(folders_in(places[0])) or 'of none'}"
-        few = list(islice(_files(places), _FEW))
+        return values_in(list(islice(_files(places), FEW)))
+    except (DataError, OSError):
+        return ""
+
+
+def values_in(few: Sequence[Path]) -> str:
+    """Describe the values in a few masks, as the end of a line; empty where they cannot be read."""
+    try:
         values = sorted({value for file in few for value in look_into_mask(file).counts})
     except ColourMaskError:
         return "; its masks hold colours: map them too, such as 'data.class_map={0-0-0: 0, 128-0-0: 1}'"

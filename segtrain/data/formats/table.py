@@ -6,18 +6,22 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from segtrain.config.words import typed
 from segtrain.data.files.division import refuse_groups_across_splits
 from segtrain.data.files.drawings import stamp_of_file
 from segtrain.data.files.labels import listing
 from segtrain.data.files.listing import Listing
 from segtrain.data.files.lists import found_below, ids_below
 from segtrain.data.files.splits import NAMES
+from segtrain.data.formats.first_look import FEW, values_in
+from segtrain.data.formats.table_columns import ROWS, columns_word, told_columns
 from segtrain.data.formats.valued import ValuedSource, Wanted
 from segtrain.data.sample import Recognised, Split
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError, DataError, SegtrainError
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +69,20 @@ class Csv(ValuedSource):
         super().__init__(samples_for, split=split, group=pattern, **options)
         log.info("%s: %d rows for %s; mask values mean: %s", path, len(self), split, self._labels.describe())
 
-    looks_for = "a table with the columns image and mask"
+    looks_for = "a table with the columns image and mask, or with paths of both in others"
 
     @classmethod
     def recognises(cls, root: Path) -> Recognised | None:
-        """Look for a table with these columns."""
+        """Look for a table with these columns, or with others whose first row names an image and a mask."""
         path = _find_table(root, None)
         with _opened(path) as rows:
-            kinds = {name.strip().lower().partition(":")[0] for name in next(rows, [])}
+            header = [name.strip() for name in next(rows, [])]
+            told = told_columns(header, list(islice(rows, ROWS)), path, path.parent)
+        if told:
+            word = columns_word(told)
+            holds = f"{path.name} with the columns {told['image']} and {told['mask']}"
+            return Recognised(holds, () if word is None else (word,))
+        kinds = {name.lower().partition(":")[0] for name in header}
         return Recognised(f"{path.name} with the columns image and mask") if {"image", "mask"} <= kinds else None
 
     @classmethod
@@ -83,14 +93,25 @@ class Csv(ValuedSource):
 
     @classmethod
     def remedy_for_missing(cls, key: str, options: Mapping[str, Any]) -> str | None:
-        """Return an example of ``classes``; of a column for each class, their names."""
-        del options
-        return (
-            "give the names of the mask values 0, 1, ..., such as 'data.classes=[background,cat]'; of columns "
-            "mask:cat and mask:dog 'data.classes=[cat,dog]' data.mode=multilabel"
-            if key == "classes"
-            else None
-        )
+        """Return an example of ``classes``, and what the masks hold; of a column for each class, their names."""
+        if key != "classes":
+            return None
+        example = "give the names of the mask values 0, 1, ..., such as 'data.classes=[background,cat]'"
+        try:
+            path = _find_table(Path(options["root"]), options.get("table"))
+            table = _Table(path, options.get("columns") or {})
+            base = Path(options["root"]) if Path(options["root"]).is_dir() else path.parent
+            if masks := [name for name in table.column("mask") or () if name]:
+                return f"{example}{values_in([Path(file) for file in found_below(base, masks[:FEW], path)])}"
+        except SegtrainError:
+            return example  # what is wrong with the table is said once there are classes
+        if names := [name.partition(":")[2] for name in table.header if name.lower().startswith("mask:")]:
+            return f"add {_typed_classes(names)} data.mode=multilabel, for a column of each class"
+        return example
+
+
+def _typed_classes(names: Sequence[str]) -> str:
+    return typed(f"data.classes=[{','.join(names)}]")
 
 
 def _find_table(root: Path, name: str | None) -> Path:
@@ -137,11 +158,18 @@ class _Table:
             chosen = [name for kind, name in names.items() if self.place(name) is None]
             if chosen or self.place(self._names["image"]) is None:
                 missing = (chosen or [self._names["image"]])[0]
+                remedy = self._remedy(list(islice(rows, ROWS)), "{image: file, mask: label}")
                 raise DataError(
                     f"{path}: no column {missing!r} in its first line (found: {listing(self.header) or 'nothing'}), "
-                    "expected the columns image and mask; name yours in 'data.columns={image: file, mask: label}'"
+                    f"expected the columns image and mask; {remedy}"
                 )
             self._columns = self._read(rows)
+
+    def _remedy(self, rows: Sequence[Sequence[str]], example: str) -> str:
+        """Say how to name the columns: by what the first rows tell of them, or an example."""
+        told = told_columns(self.header, rows, self.path, self.path.parent)
+        word = columns_word(told) if told else None
+        return f"set {typed(word)}" if word else f"name yours in 'data.columns={example}'"
 
     def place(self, name: str) -> int | None:
         """Return the number of the column of a name, whatever its case; None for none."""
@@ -234,7 +262,8 @@ class _Table:
         places = [self.place(each) for each in names]
         for each, place in zip(names, places, strict=True):
             if place is None:
-                remedy = "correct data.classes" if wanted.by_class else "name yours in 'data.columns={mask: label}'"
+                rows = list(zip(*(column[:ROWS] for column in self._columns), strict=True))
+                remedy = "correct data.classes" if wanted.by_class else self._remedy(rows, "{mask: label}")
                 several = any(column.lower().startswith(f"{name}:") for column in self.header)
                 if several and not wanted.by_class:
                     remedy = "set data.mode=multilabel for a column of each class"
