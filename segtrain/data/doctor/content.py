@@ -56,7 +56,8 @@ def look_into_content(path: Path, *, channels: int | None = None, max_pixels: in
     decoded = decode_image(path, channels=channels, max_pixels=max_pixels)
     pixels = decoded.pixels if decoded.pixels.ndim == 3 else decoded.pixels[..., None]  # (H, W, C)
     opaque = None
-    if decoded.colours is not None and pixels.shape[2] > decoded.colours:  # the channel behind the colours is alpha
+    # the channel behind the colours is alpha, unless training takes it as a band
+    if decoded.colours is not None and decoded.colours < pixels.shape[2] != channels:
         alpha = pixels[..., decoded.colours]
         full = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1.0
         opaque = float((alpha == full).mean())

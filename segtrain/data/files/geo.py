@@ -40,7 +40,7 @@ def read_geo(request: Request) -> Stored:
 def _colours(file: Any) -> int | None:
     """Return how many bands are gray (1) or RGB (3), without alpha; None: all are bands."""
     names = [each.name for each in file.colorinterp]
-    if names[:3] == ["red", "green", "blue"]:
+    if names[:3] == ["red", "green", "blue"] and names[3:] in ([], ["alpha"]):
         return 3
     return 1 if len(names) == 1 or names == ["gray", "alpha"] else None
 

@@ -25,7 +25,7 @@ from segtrain.data.files.stored import Colours
 from segtrain.data.sample import Pixels
 from segtrain.errors import DataError
 
-_FORMAT = 2  # part of the cache key: raise it when the facts change, and old entries are not found
+_FORMAT = 3  # part of the cache key: raise it when the facts change, and old entries are not found
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "P": 3, "RGB": 3, "RGBA": 4, "CMYK": 3, "YCbCr": 3}
 """Channels after decoding, by Pillow mode."""
 

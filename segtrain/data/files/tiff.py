@@ -132,10 +132,12 @@ def _is_as_said(pixels: Pixels, page: Any) -> bool:
 
 def _colours(page: Any, pixels: Pixels) -> int | None:
     """Return how many channels are gray (1) or RGB (3), without alpha; None: all are bands."""
-    if page.photometric.name not in ("MINISBLACK", "MINISWHITE"):
+    with_alpha = len(page.extrasamples) == 1 and page.extrasamples[0] in ALPHA
+    if page.photometric.name not in ("MINISBLACK", "MINISWHITE", "RGB"):
         return 1 if page.photometric.name == "PALETTE" else 3
-    with_alpha = page.samplesperpixel == 2 and page.extrasamples and page.extrasamples[0] in ALPHA
-    return 1 if pixels.ndim == 2 or with_alpha else None
+    colours = 3 if page.photometric.name == "RGB" else 1
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    return colours if channels == colours + with_alpha else None  # else as near infrared behind RGB
 
 
 def _nodata(page: Any) -> float | None:

@@ -31,7 +31,7 @@ from segtrain.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1  # part of the key of an outcome: raise it when checks change, and old outcomes are not found
+_FORMAT = 2  # part of the key of an outcome: raise it when checks change, and old outcomes are not found
 _LOGGED = {"warning": logging.WARNING, "note": logging.INFO}
 
 

@@ -22,6 +22,9 @@ def test_alpha_is_no_band_but_a_share_of_opaque_pixels(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     content = look_into_content(tmp_path / "a.png")
     assert (len(content.bands), content.opaque) == (3, 0.75)
+    trained_on = look_into_content(tmp_path / "a.png", channels=4)
+    assert (len(trained_on.bands), trained_on.opaque) == (4, None)
+    assert trained_on.bands[3].mean == (3 * 255 + 100) / 4
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])

@@ -44,6 +44,19 @@ def test_a_tiff_of_a_compression_that_few_decode_is_read_without_loss(tmp_path, 
     assert np.array_equal(read_image(path, channels=2), pixels)
 
 
+@pytest.mark.parametrize(("alpha", "dropped"), [("YES", True), ("UNSPECIFIED", False)])
+def test_a_fourth_band_is_dropped_only_where_it_is_said_to_be_alpha(tmp_path, alpha, dropped):
+    pixels = np.dstack([BANDS, BANDS + 1]).astype(np.float32)
+    options = {"compress": "ZSTD", "photometric": "RGB", "ALPHA": alpha}
+    path = write_raster(tmp_path / "a.tif", pixels, "GTiff", **options)
+    assert np.array_equal(read_image(path, channels=4), pixels)
+    if dropped:
+        assert np.array_equal(read_image(path), pixels[..., :3])
+    else:
+        with pytest.raises(DataError, match=r"has 4 channels, expected 3; .*data\.channels=4"):
+            read_image(path)
+
+
 def test_a_mosaic_without_its_part_is_one_line_that_names_both(tmp_path):
     path = write_vrt(tmp_path / "a.vrt", BANDS)
     (tmp_path / "a.part").unlink()

@@ -39,10 +39,20 @@ def test_bands_are_not_taken_for_colours(tmp_path, bands, channels):
         read_image(path, channels=channels)
 
 
-def test_the_fourth_channel_beside_rgb_is_dropped_where_three_are_asked_for(tmp_path):
-    path = write(tmp_path / "a.tif", BANDS[..., :4], photometric="rgb", planarconfig="contig")
+@pytest.mark.parametrize("alpha", ["assocalpha", "unassalpha"])
+def test_alpha_beside_rgb_is_dropped_where_three_are_asked_for(tmp_path, alpha):
+    path = write(tmp_path / "a.tif", BANDS[..., :4], photometric="rgb", planarconfig="contig", extrasamples=[alpha])
     assert np.array_equal(read_image(path), BANDS[..., :3])
     assert np.array_equal(read_image(path, channels=4), BANDS[..., :4])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_fourth_band_beside_rgb_that_is_not_said_to_be_alpha_is_not_dropped(tmp_path, dtype):
+    pixels = (BANDS[..., :4] // 16).astype(dtype)
+    path = write(tmp_path / "a.tif", pixels, photometric="rgb", planarconfig="contig", extrasamples=["unspecified"])
+    assert np.array_equal(read_image(path, channels=4), pixels)
+    with pytest.raises(DataError, match=r"has 4 channels, expected 3; convert it, or train with data\.channels=4"):
+        read_image(path)
 
 
 def test_pages_become_channels_where_so_many_are_asked_for(tmp_path):
