@@ -188,3 +188,32 @@ def test_a_table_of_other_columns_is_taken_before_the_folders_that_it_names(here
         assert refused("data=auto", root, *TINY)[-1].endswith("the first 4 masks hold 0, 1, 2, 3")
     (here / "study/table.csv").write_text("image,mask:car,mask:tree\n1.jpg,1.png,2.png\n")
     assert "add 'data.classes=[car,tree]' data.mode=multilabel" in refused("data=csv", "data.root=study", *TINY)[-1]
+
+
+def test_masks_in_a_folder_of_each_class_are_opened_as_classes_that_overlap(here, refused):
+    for name in ("a", "b"):
+        write_photo(here / f"multi/images/cam 1/{name}.jpg", 0)
+        for number, kind in enumerate(("car", "tree")):
+            save(here / f"multi/masks/{kind}/cam 1/{name}.png", np.full((8, 8), 255 * number, np.uint8))
+    words = ("data.classes=[car,tree]", "data.mode=multilabel", "data.class_map={0: 0, 255: 1}")
+    assert with_format(["data=auto", "data.root=multi"])[2:] == words
+    remedy = "set 'data.classes=[car,tree]' data.mode=multilabel 'data.class_map={0: 0, 255: 1}'"
+    assert refused("data=folder", "data.root=multi", *TINY)[-1].endswith(remedy)
+    for kind in ("car", "tree"):
+        save(here / f"multi/masks/{kind}/cam 1/a.png", np.ones((8, 8), np.uint8))
+    assert with_format(["data=auto", "data.root=multi"])[2:] == words[:2]
+    (here / "multi/images/cam 1").rename(here / "multi/images/cam 2")  # now no mask is called as an image is
+    assert with_format(["data=auto", "data.root=multi"])[2:] == ()
+
+
+def test_images_and_masks_in_one_folder_are_told_apart_by_their_names(here, refused):
+    for name in ("img 1", "b", "day/c"):
+        write_photo(here / f"mixed/{name}.jpg", 0)
+        save(here / f"mixed/{name}_mask.png", np.full((8, 8), 255 * (name == "b"), np.uint8))
+    words = ("data.images=.", "data.masks=.", "data.mask_name=*_mask")
+    assert with_format(["data=auto", "data.root=mixed"])[2:] == words
+    last = refused("data=auto", "data.root=mixed", *TINY)[-1]
+    assert last.endswith("the first 3 masks hold 0, 255; map 255: 'data.class_map={0: 0, 255: 1}'")
+    (here / "mixed/b.jpg").unlink()  # a mask is alone
+    with pytest.raises(DataError, match="no known layout"):
+        with_format(["data=auto", "data.root=mixed"])

@@ -1,7 +1,7 @@
 """Name patterns, ``*_mask``, that pair images and masks of different names, and suggestions for them."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from itertools import islice
 from os.path import commonprefix
 from pathlib import PurePosixPath
@@ -69,6 +69,24 @@ def name_remedy(images: Collection[str], masks: Collection[str]) -> str | None:
     keys = {"data.image_name": patterns.image, "data.mask_name": patterns.mask}
     words = " ".join(typed(f"{key}={pattern}") for key, pattern in keys.items() if pattern != SHARED)
     return f"if {image} and {mask} belong together, set {words}"
+
+
+def pattern_beside(names: Set[str], words: Sequence[str]) -> NamePatterns | None:
+    """Return the pattern of masks among the stems of a folder that holds their images too; None without any.
+
+    One of ``words`` is in it. Each mask has its image, and most images a mask.
+    """
+    called = sorted(name for name in names if any(word in name.lower() for word in words))
+    for name in islice(called, _TRIED):
+        mask = _around(name, names - {name})
+        if not any(word in mask.lower() for word in words):
+            continue
+        shared = {name: shared_name(name, mask) for name in names}
+        images = {name for name, stem in shared.items() if stem is None}
+        masked = {stem for stem in shared.values() if stem is not None}
+        if masked <= images and len(masked) > _MOST * len(images):
+            return NamePatterns(mask=mask)
+    return None
 
 
 def _candidates(images: Collection[str], masks: Collection[str]) -> Iterator[NamePatterns]:

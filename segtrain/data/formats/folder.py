@@ -7,16 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from segtrain.config.words import quote
 from segtrain.data.files.class_map import IGNORE, OTHER
 from segtrain.data.files.image_labels import read_image_labels
 from segtrain.data.files.labels import listing
 from segtrain.data.files.listing import Listing, Pair
 from segtrain.data.files.lists import find_name, read_lines
-from segtrain.data.files.name_patterns import SHARED, NamePatterns, check_patterns
+from segtrain.data.files.name_patterns import SHARED, NamePatterns, check_patterns, pattern_beside
 from segtrain.data.files.pairs import find_class_pairs, find_pairs, stem
 from segtrain.data.files.splits import MASK_WORDS, Place, find_splits, suggested, typed_folders, whole_of_part
-from segtrain.data.files.walk import SUFFIXES, find_images, folders_in
-from segtrain.data.formats.first_look import name_classes
+from segtrain.data.files.walk import SUFFIXES, find_images, folders_in, is_visible
+from segtrain.data.formats.first_look import class_words, name_classes
 from segtrain.data.formats.valued import ValuedSource, Wanted
 from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
@@ -81,7 +82,9 @@ class Folder(ValuedSource):
             self.image_classes, self.image_labels = read_image_labels(base / image_labels, names)
         log.info("%s: %d pairs for %s; mask values mean: %s", base, len(self), split, self._labels.describe())
 
-    looks_for = "images/ and masks/, or other folders of images of which one is called like masks"
+    looks_for = (
+        "images/ and masks/, or other folders of images of which one is called like masks, or a.jpg beside a_mask.png"
+    )
 
     @classmethod
     def recognises(cls, root: Path) -> Recognised | None:
@@ -91,10 +94,10 @@ class Folder(ValuedSource):
         except DataError:
             names = suggested(root) or _two_folders(root)
             if names is None:
-                return None
-            words = tuple(shlex.split(typed_folders(*names)))
+                return _in_one_folder(root)
+            words = (*shlex.split(typed_folders(*names)), *class_words(root, *names))
             return Recognised(f"the folders {names[0]}/ and {names[1]}/", words, general=True)
-        return Recognised("the folders images/ and masks/", general=True)
+        return Recognised("the folders images/ and masks/", class_words(root, "images", "masks"), general=True)
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split]:
@@ -110,6 +113,17 @@ class Folder(ValuedSource):
             names = [name for name in options["colors"] if name not in (IGNORE, OTHER)]
             return f"add 'data.classes=[{','.join(names)}]' for the names in data.colors"
         return name_classes(options) if key == "classes" else None
+
+
+def _in_one_folder(root: Path) -> Recognised | None:
+    """Look for images and masks beside each other, told apart by a part of their names."""
+    names = {path.stem for path in root.iterdir() if path.suffix.lower() in SUFFIXES and is_visible(path.name)}
+    pattern = pattern_beside(names, MASK_WORDS)
+    if pattern is None:
+        return None
+    name = pattern.mask if pattern.mask.replace("_", "").replace("*", "").isalnum() else quote(pattern.mask)
+    words = ("data.images=.", "data.masks=.", f"data.mask_name={name}")
+    return Recognised(f"images and masks called {pattern.mask} beside them", words, general=True)
 
 
 def _two_folders(root: Path) -> tuple[str, str] | None:
