@@ -57,8 +57,9 @@ def check(config: CheckConfig, trained: "TrainConfig") -> int:
     opened = open_splits(trained)
     found = examine_all(opened)
     for split, numbers in found.numbers.items():
-        out.print(heading(split, numbers), markup=False, soft_wrap=True)
-        out.print(numbers_table(numbers))
+        out.print(heading(split, numbers) + uncounted(numbers), markup=False, soft_wrap=True)
+        if numbers.counted:
+            out.print(numbers_table(numbers))
     tell_how_to_normalise(found)
     tell(found)
     if config.report:
@@ -95,6 +96,15 @@ def heading(split: str, numbers: "SplitNumbers") -> str:
     return f"{images}, of {across} by {down} pixels, {median} in the middle"
 
 
+def uncounted(numbers: "SplitNumbers") -> str:
+    """Write how many masks the table of classes leaves out; nothing where it has all."""
+    if not numbers.uncounted:
+        return ""
+    if not numbers.counted:
+        return "; no table of classes, as no mask could be read as such"
+    return f"; the masks of {numbers.uncounted} could not be read as classes and are not counted"
+
+
 def numbers_table(numbers: "SplitNumbers") -> "Table":
     """Lay out how often each class is drawn in a split."""
     from rich.markup import escape
@@ -106,7 +116,7 @@ def numbers_table(numbers: "SplitNumbers") -> "Table":
     table.add_column("images", justify="right")
     total = max(1, numbers.ignored + sum(row.pixels for row in numbers.classes))
     for row in numbers.classes:
-        table.add_row(escape(row.name), f"{row.pixels / total:.2%}", f"{row.images} of {numbers.images}")
+        table.add_row(escape(row.name), f"{row.pixels / total:.2%}", f"{row.images} of {numbers.counted}")
     if numbers.ignored:
         table.add_row("(ignored)", f"{numbers.ignored / total:.2%}", "", style="dim")
     return table

@@ -50,10 +50,10 @@ def findings_page(
 def _numbers(numbers: SplitNumbers) -> dict[str, Any]:
     total = max(1, numbers.ignored + sum(row.pixels for row in numbers.classes))
     rows = [
-        {"name": row.name, "share": f"{row.pixels / total:.2%}", "images": f"{row.images} of {numbers.images}"}
+        {"name": row.name, "share": f"{row.pixels / total:.2%}", "images": f"{row.images} of {numbers.counted}"}
         for row in numbers.classes
     ]
-    return {"images": numbers.images, "rows": rows}
+    return {"images": numbers.images, "uncounted": numbers.uncounted, "rows": rows if numbers.counted else []}
 
 
 def _group(

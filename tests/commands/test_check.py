@@ -44,7 +44,11 @@ def test_a_fatal_finding_exits_with_1_and_names_file_and_remedy(clean, capsys):
     assert check(clean) == 1
     said = capsys.readouterr().out
     assert f"fatal: unreadable: {image}: cannot be decoded: " in said
-    assert "restore or remove it" in said
+    assert "restore or remove it, or leave it out with data.on_bad=skip" in said
+    assert check(clean, "data.on_bad=skip") == 0
+    said = capsys.readouterr().out
+    assert "warning: unreadable: " in said
+    assert "leave it out" not in said
 
 
 def test_wrong_input_exits_with_2(clean, refused, monkeypatch):
@@ -183,3 +187,19 @@ def test_leaving_out_what_is_missing_is_advised_unless_that_is_set(clean, capsys
     assert line.startswith(f"{level}: missing: ")
     assert ("on_bad=skip" in line) == ("repaired by: data.on_bad=skip" in said) == advised
     assert ("its samples are left out" in line) == (not advised)
+
+
+def test_masks_that_cannot_be_read_as_classes_are_not_counted_and_that_is_said(clean, tmp_path, capsys):
+    first, *others = sorted((clean / "masks/train").iterdir())
+    for mask in (first, *(clean / "masks/val").iterdir()):
+        Image.fromarray(np.full((48, 64, 3), (255, 0, 7), np.uint8)).save(mask)
+    assert check(clean, "report=html", f"output={tmp_path}/out") == 1
+    said = capsys.readouterr().out
+    assert "train: 6 images, of 64x48 pixels; the masks of 1 could not be read as classes and are not counted" in said
+    assert "val: 3 images, of 64x48 pixels; no table of classes, as no mask could be read as such" in said
+    assert said.count("│ background │") == 1
+    drawn = np.stack([np.asarray(Image.open(mask)) for mask in others])
+    assert re.search(rf"road +│ +{(drawn == 1).mean():.2%} │ 5 of 5", said)
+    assert '<p class="soft">3 of their masks could not be read' in (tmp_path / "out/report.html").read_text()
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert [report["splits"][split]["uncounted"] for split in ("train", "val")] == [1, 3]

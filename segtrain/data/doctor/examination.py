@@ -11,13 +11,22 @@ from segtrain.data.doctor.content import Content, Edges, content_of, edges_in
 from segtrain.data.doctor.duplicates import Seen
 from segtrain.data.doctor.finding import LEVELS, MOST, Finding
 from segtrain.data.doctor.looking import Looked, in_threads, look_at
-from segtrain.data.doctor.statistics import SplitNumbers, band_statistics, count_classes, sides_of, sizes_of
+from segtrain.data.doctor.statistics import (
+    SplitNumbers,
+    band_statistics,
+    count_classes,
+    is_countable,
+    sides_of,
+    sizes_of,
+)
 from segtrain.data.doctor.subject import Subject
 from segtrain.data.files.drawings import Drawing
 from segtrain.data.files.inspection import Inspector
 from segtrain.data.files.labels import listing
 from segtrain.data.files.verify import problems_of_files, problems_of_masks, remarks
 from segtrain.errors import DataError
+
+SKIP = "data.on_bad=skip"
 
 
 class Examined(NamedTuple):
@@ -102,19 +111,26 @@ def _examine_split(subject: Subject, on_pair: Callable[[], None]) -> list[Examin
 
     def look(number: int) -> Examined:
         looked = look_at(subject.pairs[number], inspector, by_colour=subject.labels.by_colour)
-        if subject.skips:
-            mild = tuple(replace(finding, level="warning") for finding in looked.findings)
-            looked = looked._replace(findings=mild)
+        looked = looked._replace(findings=tuple(_as_asked(finding, subject) for finding in looked.findings))
         try:
             content = content_of(inspector, looked.pair.image, **limits) if looked.image else None
         except DataError as error:
-            damaged = Finding.of_error(error, looked.pair.image, level="warning" if subject.skips else "fatal")
+            damaged = _as_asked(Finding.of_error(error, looked.pair.image), subject)
             return Examined(looked._replace(image=None, findings=(*looked.findings, damaged)))
         return Examined(looked, content, _edges(looked, inspector, subject), _beyond(looked, inspector))
 
     examined = in_threads(look, range(len(subject.pairs)), on_pair)
     inspector.keep()
     return examined
+
+
+def _as_asked(finding: Finding, subject: Subject) -> Finding:
+    """Make a finding on a pair mild where such are left out; else say, of a damaged file, that it can be."""
+    if subject.skips:
+        return replace(finding, level="warning")
+    if finding.level != "fatal" or finding.kind != DataError.KIND or SKIP in finding.remedy:
+        return finding
+    return replace(finding, remedy=f"{finding.remedy}, or leave it out with {SKIP}".removeprefix(", or "))
 
 
 def _edges(looked: Looked, inspector: Inspector, subject: Subject) -> tuple[Edges | None, ...]:
@@ -203,7 +219,7 @@ def _judge_labels(
 
 
 def _class_counts(subject: Subject, examined: Sequence[Examined]) -> Any:
-    looked = [each.looked for each in examined]
+    looked = [each.looked for each in examined if is_countable(each.looked, subject.labels)]
     return count_classes(looked, subject.labels, subject.class_names, by_class=subject.by_class)
 
 
@@ -214,8 +230,9 @@ def _numbers(subjects: Sequence[Subject], by_split: Mapping[str, Sequence[Examin
         classes, ignored = _class_counts(subject, examined)
         images = [(each.looked.image, each.content) for each in examined if each.looked.image and each.content]
         facts, bands = [facts for facts, _ in images], band_statistics(images, subject.value_range)
+        uncounted = sum(not is_countable(each.looked, subject.labels) for each in examined)
         found[subject.split] = SplitNumbers(
-            len(examined), sizes_of(facts), sides_of(facts), tuple(classes), ignored, bands
+            len(examined), sizes_of(facts), sides_of(facts), tuple(classes), ignored, bands, uncounted
         )
     return found
 

@@ -34,6 +34,7 @@ class SplitNumbers(NamedTuple):
     """The numbers of one split; sizes are ``(width, height)`` of the smallest, median and largest image by area.
 
     ``sides`` are the least and the greatest width, and those of height; nothing without images.
+    ``uncounted`` are the images whose masks cannot be read as classes: ``classes`` and ``ignored`` are of the others.
     """
 
     images: int
@@ -42,6 +43,12 @@ class SplitNumbers(NamedTuple):
     classes: tuple[ClassCount, ...]
     ignored: int
     bands: Bands | None
+    uncounted: int = 0
+
+    @property
+    def counted(self) -> int:
+        """How many images the numbers of classes are of."""
+        return self.images - self.uncounted
 
     def plain(self) -> dict[str, Any]:
         """Return it as dicts and lists, for JSON."""
@@ -51,8 +58,15 @@ class SplitNumbers(NamedTuple):
             "sides": [list(ends) for ends in self.sides],
             "classes": {row.name: {"pixels": row.pixels, "images": row.images} for row in self.classes},
             "ignored_pixels": self.ignored,
+            "uncounted": self.uncounted,
             "bands": self.bands and {"mean": list(self.bands.mean), "std": list(self.bands.std)},
         }
+
+
+def is_countable(looked: Looked, labels: LabelMap) -> bool:
+    """Tell whether all masks of an image could be read, and every value in them has a label."""
+    masks = [facts for mask, facts in zip(looked.pair.masks, looked.masks, strict=True) if mask is not None]
+    return all(facts is not None and not labels.unknown(facts.counts) for facts in masks)
 
 
 def count_classes(

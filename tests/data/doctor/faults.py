@@ -184,7 +184,7 @@ def pair_named(stem: str):
 COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
 TWELVE = ",".join(f"c{number}" for number in range(12))
 FOLDER = [
-    Fault("cut png", cut(IMAGE), "fatal", "unreadable", IMAGE, "restore or remove it"),
+    Fault("cut png", cut(IMAGE), "fatal", "unreadable", IMAGE, "restore or remove it", repaired=True),
     Fault(
         "cut jpeg",
         lambda root: [redraw(lambda p: p, IMAGE, "images/train/n1.jpg")(root), cut("images/train/n1.jpg")(root)],
@@ -192,10 +192,19 @@ FOLDER = [
         "unreadable",
         "images/train/n1.jpg",
         "restore or remove it",
+        repaired=True,
     ),
-    Fault("empty file", write(IMAGE, b""), "fatal", "unreadable", IMAGE, "the file is empty"),
-    Fault("no image", write(IMAGE, b"hello"), "fatal", "unreadable", IMAGE, "not an image of a known format"),
-    Fault("cut mask", cut(MASK), "fatal", "unreadable", MASK, "restore or remove it"),
+    Fault("empty file", write(IMAGE, b""), "fatal", "unreadable", IMAGE, "the file is empty", repaired=True),
+    Fault(
+        "no image",
+        write(IMAGE, b"hello"),
+        "fatal",
+        "unreadable",
+        IMAGE,
+        "not an image of a known format",
+        repaired=True,
+    ),
+    Fault("cut mask", cut(MASK), "fatal", "unreadable", MASK, "restore or remove it", repaired=True),
     Fault("no mask for an image", remove(MASK), "fatal", "layout", IMAGE, "images without a mask: 1"),
     Fault("no image for a mask", remove(IMAGE), "fatal", "layout", MASK, "masks without an image: 1"),
     Fault("other size", redraw(lambda m: m[:-2]), "fatal", "sizes differ", MASK, "bring both to one size"),
@@ -528,7 +537,16 @@ def in_every(name: str, make: Callable[[Path], list[str]]) -> list[Fault]:
     """Faults of the images of any format."""
     train, val = NAMES.get(name, ("train_0001.[jp]*g", "val_0001.[jp]*g"))
     return [
-        Fault(f"{name}: cut image", cut_found(train), "fatal", "unreadable", None, "restore or remove it", make),
+        Fault(
+            f"{name}: cut image",
+            cut_found(train),
+            "fatal",
+            "unreadable",
+            None,
+            "restore or remove it",
+            make,
+            repaired=True,
+        ),
         Fault(f"{name}: leak", leak_found(train, val), "fatal", "leak", None, "is the same file", make),
     ]
 

@@ -5,7 +5,15 @@ import pytest
 
 from segtrain.data.doctor.content import Band, content_of_pixels
 from segtrain.data.doctor.looking import Looked
-from segtrain.data.doctor.statistics import Bands, band_statistics, count_classes, encoder_line, sides_of, sizes_of
+from segtrain.data.doctor.statistics import (
+    Bands,
+    band_statistics,
+    count_classes,
+    encoder_line,
+    is_countable,
+    sides_of,
+    sizes_of,
+)
 from segtrain.data.files.inspection import ImageFacts, MaskFacts
 from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.listing import Pair
@@ -28,6 +36,16 @@ def test_classes_with_masks_of_their_own_count_the_ones_in_these():
     rows, ignored = count_classes([looked({0: 4, 1: 6}, {0: 10})], labels, ("road", "lane"), by_class=True)
     assert rows == [("road", 6, 1), ("lane", 0, 0)]
     assert ignored == 0
+
+
+def test_masks_count_where_they_could_be_read_and_all_their_values_have_a_label():
+    labels = LabelMap(["background", "cat"], class_map={0: 0, 9: 1, 7: "ignore"})
+    assert is_countable(looked({0: 4, 9: 5, 7: 1}), labels)
+    assert not is_countable(looked({0: 4, 8: 6}), labels)
+    unread = looked({0: 10})._replace(masks=(None,))
+    assert not is_countable(unread, labels)
+    absent = unread._replace(pair=Pair(Path("a"), (None,)))  # a class that the image has no mask of
+    assert is_countable(absent, labels)
 
 
 def test_statistics_of_bands_are_those_of_all_pixels_together():
