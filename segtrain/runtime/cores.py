@@ -18,11 +18,11 @@ def usable_cores(cgroups: Path = _CGROUPS) -> int:
 def _quota(cgroups: Path) -> float | None:
     """Read the quota of a container in cores, from version 2 or 1 of cgroups; None without one."""
     with suppress(OSError, ValueError):
-        given, period = (cgroups / "cpu.max").read_text().split()
+        given, period = (cgroups / "cpu.max").read_text(encoding="utf-8").split()
         return None if given == "max" else int(given) / int(period)
     with suppress(OSError, ValueError):
         folder = cgroups / "cpu"
-        given, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        given, period = ((folder / f"cpu.cfs_{name}_us").read_text(encoding="utf-8") for name in ("quota", "period"))
         return None if int(given) < 0 else int(given) / int(period)
     return None
 
