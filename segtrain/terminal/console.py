@@ -22,14 +22,23 @@ out = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 IN_BAR = "in_bar"
 """Attribute of log records that a progress bar shows already: they go to log files alone."""
 
+ONCE = {"once": True}
+"""``extra`` of log lines to be shown once a command: each split that is opened says the same of its folders."""
+
 _WIDE = 110  # columns of a terminal from which the bar shows all values of a step
 _MANY = 8  # classes, above which they have no line each
 
 
 class _ConsoleHandler(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, IN_BAR, False):
+        if getattr(record, IN_BAR, False) or record.getMessage() in self._told:
             return
+        if hasattr(record, "once"):
+            self._told.add(record.getMessage())
         style = "yellow" if record.levelno >= logging.WARNING else None
         out.print(self.format(record), style=style, markup=False, soft_wrap=True)
 

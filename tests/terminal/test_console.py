@@ -2,7 +2,7 @@
 
 import pytest
 
-from segtrain.terminal.console import out, score_notes, score_table
+from segtrain.terminal.console import ONCE, log, out, score_notes, score_table, start_logging
 
 
 def scores_with_thresholds(classes):
@@ -52,3 +52,13 @@ def test_the_mean_row_leaves_the_accuracy_of_whole_label_maps_to_a_note(capsys):
     assert printed.count("0.9000") == 2
     assert "0.7000" not in printed
     assert "pixel accuracy 0.7000" in list(score_notes(scores))
+
+
+def test_a_line_that_every_split_says_is_shown_once_a_command(capsys):
+    for _ in range(2):
+        start_logging()
+        for _ in range(3):
+            log.info("masks: 3 files are not named so", extra=ONCE)
+            log.info("reading")
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["masks: 3 files are not named so", "reading", "reading", "reading"] * 2

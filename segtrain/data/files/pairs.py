@@ -10,6 +10,7 @@ from segtrain.data.files.listing import Pair
 from segtrain.data.files.name_patterns import ALIKE, SHARED, NamePatterns, name_remedy, shared_name
 from segtrain.data.files.walk import SUFFIXES, folders_in, image_names
 from segtrain.errors import DataError
+from segtrain.terminal.console import ONCE
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def find_class_pairs(
         _refuse_lonely(image_files, files, images, masks / name, complete=complete)
     absent = sum(len(image_files) - len(files) for files in columns)
     if absent:
-        log.info("%s: %d of %d masks have no file", masks, absent, len(image_files) * len(classes))
+        log.info("%s: %d of %d masks have no file", masks, absent, len(image_files) * len(classes), extra=ONCE)
     return {name: Pair(image_files[name], tuple(files.get(name) for files in columns)) for name in sorted(image_files)}
 
 
@@ -79,7 +80,9 @@ def _class_folders(masks: Path, classes: Sequence[str]) -> list[Path]:
         )
     others = sorted(set(found) - set(classes))
     if others:
-        log.warning("%s: %s not in data.classes, so not used", masks, listing(f"{name}/" for name in others))
+        log.warning(
+            "%s: %s not in data.classes, so not used", masks, listing(f"{name}/" for name in others), extra=ONCE
+        )
     return [masks / name for name in classes]
 
 
@@ -133,7 +136,7 @@ def find_files(folder: Path, pattern: str = SHARED, *, but: Collection[Path] = (
         else:
             found[name] = path
     if others:
-        log.info("%s: %d files are not named %s: %s", folder, len(others), pattern, listing(others, most=3))
+        log.info("%s: %d files are not named %s: %s", folder, len(others), pattern, listing(others, most=3), extra=ONCE)
     return found
 
 

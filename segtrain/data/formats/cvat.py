@@ -21,6 +21,7 @@ from segtrain.data.formats.named import DrawnSource
 from segtrain.data.palette import Colour
 from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
+from segtrain.terminal.console import ONCE
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Cvat(DrawnSource):
             _read(path, export)
         if export.left_out:
             kinds = listing(f"{count} {kind}" for kind, count in export.left_out.items())
-            log.warning("%s: shapes without an area are left out: %s", base, kinds)
+            log.warning("%s: shapes without an area are left out: %s", base, kinds, extra=ONCE)
         named = NamedImages([base])
         images = [named.find(name) or str(base / "images" / name) for name in export.names]
         if not len(named):
@@ -72,7 +73,7 @@ class Cvat(DrawnSource):
         )
         samples.require_distinct_ids(str(files[0]), "export one task alone, or give its images subsets")
         if others := named.unnamed(images):
-            log.info("%s: %d images are not in the XML, so they are not used", base, others)
+            log.info("%s: %d images are not in the XML, so they are not used", base, others, extra=ONCE)
         colours = {name: colour for name, colour in export.labels.items() if colour is not None}
         super().__init__(samples, Legend.of_drawings(list(export.labels), [IGNORED], colours), split=split, **options)
 

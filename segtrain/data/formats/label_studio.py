@@ -23,6 +23,7 @@ from segtrain.data.files.walk import SUFFIXES
 from segtrain.data.formats.named import DrawnSource
 from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
+from segtrain.terminal.console import ONCE
 
 log = logging.getLogger(__name__)
 
@@ -129,9 +130,20 @@ def _tasks(path: Path) -> list[_Task]:
             results = [result for result in chosen.get("result") or () if isinstance(result, dict)]
             tasks.append(_Task(task.get("id"), _image_name(path, task), results))
     if several:
-        log.warning("%s: %d images have several annotations; the ground truth counts, or else the first", path, several)
+        log.warning(
+            "%s: %d images have several annotations; the ground truth counts, or else the first",
+            path,
+            several,
+            extra=ONCE,
+        )
     if len(tasks) < len(data):
-        log.info("%s: %d of %d images are not annotated, so they are not used", path, len(data) - len(tasks), len(data))
+        log.info(
+            "%s: %d of %d images are not annotated, so they are not used",
+            path,
+            len(data) - len(tasks),
+            len(data),
+            extra=ONCE,
+        )
     if not tasks:
         raise DataError(f"{path}: no task has an annotation that was not cancelled; annotate some")
     return tasks
@@ -167,7 +179,7 @@ def _labels(path: Path, tasks: Sequence[_Task]) -> list[str]:
     kinds = Counter(kind for task in tasks for one in task.results if (kind := _kind(one)) in WITHOUT_AREA)
     if kinds:
         left_out = listing(f"{count} {kind}" for kind, count in kinds.items())
-        log.warning("%s: shapes without an area are left out: %s", path, left_out)
+        log.warning("%s: shapes without an area are left out: %s", path, left_out, extra=ONCE)
     found = {label for task in tasks for labels in _labels_by_region(task).values() for label in labels}
     if not found:
         raise DataError(f"{path}: no region has a label, expected brushes, polygons, rectangles or ellipses; draw some")

@@ -30,6 +30,7 @@ from segtrain.data.files.walk import SUFFIXES, is_visible
 from segtrain.data.formats.named import DrawnSource
 from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
+from segtrain.terminal.console import ONCE
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Labelme(DrawnSource):
             listed_in="a JSON file",
         )
         if others := named.unnamed(images):
-            log.info("%s: %d images have no JSON file, so they are not used", base, others)
+            log.info("%s: %d images have no JSON file, so they are not used", base, others, extra=ONCE)
         super().__init__(samples, Legend.of_drawings(names, [IGNORED]), split=split, **options)
 
     looks_for = "JSON files with shapes beside the images"
@@ -134,7 +135,7 @@ def _facts_of(files: Sequence[str]) -> dict[str, _Facts]:
             f"{files[0]}: has no shapes, nor has any other JSON file there, expected those of labelme; set data.root"
         )
     if len(read) < len(files):
-        log.info("not of labelme, so not used: %s", listing(file for file in files if file not in read))
+        log.info("not of labelme, so not used: %s", listing(file for file in files if file not in read), extra=ONCE)
     return {
         file: _Facts(image, size and (size[0], size[1]), labels, kinds, problem)
         for file, (image, size, labels, kinds, problem) in read.items()
@@ -168,7 +169,7 @@ def _names(root: Path, labels: str | None, facts: Iterable[_Facts]) -> list[str]
     kinds = Counter(kind for one in facts for kind in one.kinds if kind in WITHOUT_AREA)
     if kinds:
         left_out = listing(f"{count} {kind}" for kind, count in kinds.items())
-        log.warning("%s: shapes without an area are left out: %s", root, left_out)
+        log.warning("%s: shapes without an area are left out: %s", root, left_out, extra=ONCE)
     if labels is not None or (root / LABELS).is_file():
         return [name for name in read_lines(root / (labels or LABELS)) if name not in SPECIAL]
     found = {label for one in facts for label in one.labels} - SPECIAL.keys()
