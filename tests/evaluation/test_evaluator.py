@@ -7,7 +7,7 @@ from torch import nn
 
 from segtrain.data.loading.dataset import AugmentedDataset, OwnSizeDataset, collate
 from segtrain.data.loading.transforms import Fitting, Pipeline
-from segtrain.data.sample import RawSample
+from segtrain.data.sample import RawSample, Source
 from segtrain.errors import DataError
 from segtrain.evaluation.evaluator import evaluate
 from segtrain.inference.network import Network
@@ -21,7 +21,7 @@ SIZES = [(40, 61), (61, 40), (33, 33), (64, 64)]
 RUNTIME = Runtime(device=torch.device("cpu"), precision="fp32")
 
 
-class Photos:
+class Photos(Source):
     """Images of several sizes, the masks of which depend on their pixels."""
 
     class_names = ("a", "b", "c")
