@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from segtrain.config.compose import compose
 from segtrain.config.schema import CheckConfig
 from segtrain.config.signature import TARGET
 from segtrain.config.spine import to_config
 from segtrain.config.words import counted
 from segtrain.run.folders import make_folder
 from segtrain.storage import write_text
-from segtrain.terminal.arguments import Arguments, show
+from segtrain.terminal.arguments import Arguments, compose_with_training, show
 from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
@@ -33,9 +32,7 @@ REPORT, PAGE = "report.json", "report.html"
 
 def run(arguments: Arguments) -> int:
     """Run the command; keys that check.yaml lacks are those of training. Returns 1 if anything is fatal, else 0."""
-    own, others = arguments.overrides.split(CheckConfig.__dataclass_fields__)
-    job = compose("check", own, config_dir=arguments.config_dir).job
-    trained = compose("train", others, config_dir=arguments.config_dir).job
+    job, trained = compose_with_training(arguments, CheckConfig)
     if arguments.cfg:
         show(yaml.safe_dump({**job, "data": trained["data"]}, sort_keys=False))
         return 0

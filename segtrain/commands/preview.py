@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from segtrain.config.compose import compose
 from segtrain.config.schema import PreviewConfig
 from segtrain.config.spine import to_config
 from segtrain.config.words import counted
 from segtrain.errors import ConfigError
 from segtrain.run.folders import make_folder
-from segtrain.terminal.arguments import Arguments, show
+from segtrain.terminal.arguments import Arguments, compose_with_training, show
 from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Arguments) -> int:
     """Run the command; keys that preview.yaml lacks are those of training."""
-    own, training = arguments.overrides.split((*PreviewConfig.__dataclass_fields__, "hydra"))
-    job = compose("preview", own, config_dir=arguments.config_dir).job
-    trained = compose("train", training, config_dir=arguments.config_dir).job
+    job, trained = compose_with_training(arguments, PreviewConfig)
     if arguments.cfg:
         show(yaml.safe_dump({**job, **trained}, sort_keys=False))
         return 0

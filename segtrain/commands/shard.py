@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from segtrain.config.compose import compose
 from segtrain.config.schema import ShardConfig, Split
 from segtrain.config.spine import to_config
 from segtrain.config.words import counted, quote
-from segtrain.terminal.arguments import Arguments, show
+from segtrain.terminal.arguments import Arguments, compose_with_training, show
 from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
@@ -28,9 +27,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 def run(arguments: Arguments) -> int:
     """Run the command; keys that shard.yaml lacks are those of training."""
-    own, others = arguments.overrides.split((*ShardConfig.__dataclass_fields__, "hydra"))
-    job = compose("shard", own, config_dir=arguments.config_dir).job
-    trained = compose("train", others, config_dir=arguments.config_dir).job
+    job, trained = compose_with_training(arguments, ShardConfig)
     if arguments.cfg:
         show(yaml.safe_dump({**job, "data": trained["data"]}, sort_keys=False))
         return 0

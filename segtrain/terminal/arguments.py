@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segtrain.config.words import quote
 from segtrain.errors import ConfigError
@@ -35,6 +35,18 @@ class Arguments:
         words = name_words(self.words, self.command) if self.command in OWN_KEYS else self.words
         found = Overrides.of(words)
         return found if self.multirun else found.one_job()
+
+
+def compose_with_training(arguments: Arguments, schema: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Compose a command's own job, and that of training from the keys that its schema lacks.
+
+    Raises `ConfigError` for a mistake in either.
+    """
+    from segtrain.config.compose import compose  # Hydra, as above
+
+    own, others = arguments.overrides.split((*(field.name for field in fields(schema)), "hydra"))
+    job = compose(arguments.command, own, config_dir=arguments.config_dir).job
+    return job, compose("train", others, config_dir=arguments.config_dir).job
 
 
 _RUN = "outputs/<name>/<time>"

@@ -284,3 +284,11 @@ TOOLS = {
     "cvat": cvat,
     "label_studio": label_studio,
 }
+
+
+def assert_drawn(source, seeds):
+    """Every sample is there, and each pixel has the class that was drawn; ``seeds`` are those of the scenes, by id."""
+    assert set(source.ids) == set(seeds)
+    for index, name in enumerate(source.ids):
+        expected = np.array(("background", *CLASSES))[truth(seeds[name])]
+        assert (np.array(source.class_names)[source[index].mask] == expected).all()

@@ -9,7 +9,16 @@ import pytest
 from segtrain.data.formats.label_studio import LabelStudio
 from segtrain.errors import DataError
 from tests.data.layouts import SIZE
-from tests.data.tool_layouts import CLASSES, brush_runs, label_studio, label_studio_results, scenes, truth, write_photo
+from tests.data.tool_layouts import (
+    CLASSES,
+    assert_drawn,
+    brush_runs,
+    label_studio,
+    label_studio_results,
+    scenes,
+    truth,
+    write_photo,
+)
 
 
 def opened(root, split="all", **options):
@@ -37,10 +46,7 @@ def test_the_masks_are_those_that_were_drawn(tmp_path, caplog):
     source.verify()
     assert source.class_names == ("background", *sorted(CLASSES))
     seeds = {f"images/{name}": seed for _, name, seed in scenes()}
-    assert set(source.ids) == set(seeds)
-    for index, name in enumerate(source.ids):
-        expected = np.array(("background", *CLASSES))[truth(seeds[name])]
-        assert (np.array(source.class_names)[source[index].mask] == expected).all()
+    assert_drawn(source, seeds)
 
 
 def test_an_ellipse_and_a_turned_rectangle_are_in_place(tmp_path):

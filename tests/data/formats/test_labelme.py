@@ -9,7 +9,7 @@ import pytest
 from segtrain.data.formats.labelme import Labelme
 from segtrain.errors import DataError
 from tests.data.layouts import SIZE
-from tests.data.tool_layouts import CLASSES, labelme, labelme_json, scenes, truth, write_photo
+from tests.data.tool_layouts import CLASSES, assert_drawn, labelme, labelme_json, scenes, truth, write_photo
 
 
 def opened(root, split="all", **options):
@@ -36,10 +36,7 @@ def test_the_masks_are_those_that_were_drawn(tmp_path, caplog):
     source.verify()
     assert source.class_names == ("background", *sorted(CLASSES))
     seeds = {f"{split}/{name}": seed for split, name, seed in scenes()}
-    assert set(source.ids) == set(seeds)
-    for index, name in enumerate(source.ids):
-        expected = np.array(("background", *CLASSES))[truth(seeds[name])]
-        assert (np.array(source.class_names)[source[index].mask] == expected).all()
+    assert_drawn(source, seeds)
     assert [len(opened(tmp_path, split)) for split in ("train", "val", "test")] == [6, 3, 2]
     assert Labelme.splits_in({"root": str(tmp_path)}) == {"train", "val", "test"}
 
