@@ -3,7 +3,7 @@ import segmentation_models_pytorch as smp
 import torch
 
 from segtrain.losses import LovaszLoss, lovasz_loss
-from segtrain.losses.lovasz import jaccard_steps
+from segtrain.losses.lovasz import descending_order, jaccard_steps
 from segtrain.task import Binary, Multiclass
 
 
@@ -14,6 +14,16 @@ def test_lovasz_is_that_of_smp_where_every_class_is_there(full_case, mode, value
     ours = value_and_grad(LovaszLoss(full_case.task, per_image=per_image), logits, full_case.target)
     theirs = value_and_grad(per_class_of_smp(mode, per_image=per_image), logits, full_case.target)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(50,), (3, 40_000), (2, 3, 100)])
+def test_errors_of_either_sign_are_ordered_from_the_largest_on(shape, dtype):
+    errors = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    errors[..., :5] = torch.tensor([0.0, -0.0, torch.inf, 1e-45, -1e30])
+    order = descending_order(errors)
+    assert torch.equal(order.sort().values, torch.arange(shape[-1]).expand(shape))
+    assert torch.equal(errors.gather(-1, order), errors.sort(descending=True).values)
 
 
 def per_class_of_smp(mode, **options):
