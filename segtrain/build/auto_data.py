@@ -83,15 +83,17 @@ def _refuse_around_several(root: Path, own: Collection[str], config_dir: Path | 
     """Raise `ConfigError` where folders of a folder are data sets of their own, not all of one format with it.
 
     ``own`` are the formats that the folder is of through what lies below it: folders of labelme alone are one.
+    Without any, one data set in it is enough.
     """
     if not root.is_dir():
         return
     folders = [root / name for name in islice(folders_in(root), _BELOW)]
     sets = {folder: found for folder in folders if (found := _specific(recognised_formats(folder, config_dir)[0]))}
-    if len(sets) < 2 or all(found.keys() <= set(own) for found in sets.values()):
+    if len(sets) < (2 if own else 1) or all(found.keys() <= set(own) for found in sets.values()):
         return
     lines = [_line(choice, folder, one) for folder, found in sets.items() for choice, one in found.items()]
-    raise ConfigError("\n".join([f"{root}: holds several data sets; choose one", *lines]))
+    several = "several data sets; choose one" if len(sets) > 1 else "the data set in a folder of its own; write this"
+    raise ConfigError("\n".join([f"{root}: holds {several}", *lines]))
 
 
 def _refuse_too_deep(root: Path, config_dir: Path | None) -> None:

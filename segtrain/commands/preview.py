@@ -58,6 +58,7 @@ def draw(config: PreviewConfig, training: "TrainConfig") -> tuple["NDArray[np.ui
     from segtrain.task import make_task
 
     source = open_source(training, "train")
+    source.verify()  # says what to write where masks hold other values
     dataset = build_dataset(training, source, training=True)
 
     def drawn(title: str, image: "NDArray[np.generic]", mask: "NDArray[np.uint8]") -> "NDArray[np.uint8]":

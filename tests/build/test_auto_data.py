@@ -12,7 +12,7 @@ from segtrain.cli import main
 from segtrain.errors import ConfigError, DataError
 from tests.data.formats.test_end_to_end import EVERY, TINY
 from tests.data.formats.test_folder import write_pair
-from tests.data.layouts import save
+from tests.data.layouts import save, table
 from tests.data.shards.making import foreign
 from tests.data.tool_layouts import coco, labelme, write_photo, yolo
 
@@ -156,6 +156,25 @@ def test_a_folder_around_several_data_sets_asks_to_choose_one(here, refused):
         "segtrain: data=labelme data.root=all/pets",
         "segtrain: data=coco data.root=all/streets",
     ]
+
+
+def test_a_folder_around_one_data_set_is_answered_with_the_line_for_that(here, refused):
+    coco(here / "archive/streets")
+    (here / "archive/licence").mkdir()
+    assert refused("data=auto", "data.root=archive") == [
+        "segtrain: archive: holds the data set in a folder of its own; write this",
+        "segtrain: data=coco data.root=archive/streets",
+    ]
+
+
+def test_of_several_tables_the_one_of_images_and_masks_is_taken(here, refused):
+    words = table(here / "study")
+    (here / "study/classes.csv").write_text("name,red,green,blue\ndisc,1,2,3\n")
+    expected = ("data=csv", "data.root=study", "data.table=samples.csv")
+    assert with_format(["data=auto", "data.root=study"]) == expected
+    assert main([*expected, words[-1], *TINY]) == 0
+    shutil.copy(here / "study/samples.csv", here / "study/more.csv")
+    assert "write data=csv with data.table=more.csv, or another" in refused("data=auto", "data.root=study")[-1]
 
 
 def test_folders_of_labelme_alone_are_one_data_set(tmp_path):

@@ -11,8 +11,10 @@ from segtrain.cli import main
 from segtrain.commands.check import examine_all
 from segtrain.config.compose import compose
 from tests.conftest import SHARED
-from tests.data.doctor.faults import COPIES, FAULTS
+from tests.data.doctor import faults, tool_faults
+from tests.data.doctor.faults import COPIES
 
+FAULTS = [*faults.FAULTS, *tool_faults.FAULTS]
 TWO_STEPS = (
     "data.image_size=32",
     "data.batch_size=2",
@@ -52,7 +54,7 @@ def matching(fault, found, root):
 
 
 def test_the_corpus_is_large():
-    assert len(FAULTS) >= 70
+    assert len(FAULTS) >= 100
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 from segtrain.cli import main
 from segtrain.data.palette import palette
+from tests.data.doctor import copies
 
 SIDE, GAP, CAPTION = 240, 4, 14  # of a panel, as segtrain.drawing.pictures lays them out
 
@@ -63,6 +64,12 @@ def test_it_shows_what_training_sees_in_these_epochs(tmp_path):
         assert np.array_equal(some[0], others[0])
         assert np.array_equal(some[3], others[1])
         assert not np.array_equal(some[1], some[2])
+
+
+def test_masks_without_labels_are_answered_as_before_a_training(tmp_path, capsys):
+    words = copies.make_binary(tmp_path / "data", on=255)
+    assert main(["preview", f"output={tmp_path}/a.png", *words]) == 2
+    assert "data.class_map={0: 0, 255: 1}" in capsys.readouterr().err
 
 
 def test_only_png_files_are_written(tmp_path, capsys):

@@ -26,8 +26,6 @@ from segtrain.data.files.labels import listing
 from segtrain.data.files.verify import problems_of_files, problems_of_masks, remarks
 from segtrain.errors import DataError
 
-SKIP = "data.on_bad=skip"
-
 
 class Examined(NamedTuple):
     """A pair after everything of it was read: `Looked`, the image's content, and the edges of each mask.
@@ -126,11 +124,7 @@ def _examine_split(subject: Subject, on_pair: Callable[[], None]) -> list[Examin
 
 def _as_asked(finding: Finding, subject: Subject) -> Finding:
     """Make a finding on a pair mild where such are left out; else say, of a damaged file, that it can be."""
-    if subject.skips:
-        return replace(finding, level="warning")
-    if finding.level != "fatal" or finding.kind != DataError.KIND or SKIP in finding.remedy:
-        return finding
-    return replace(finding, remedy=f"{finding.remedy}, or leave it out with {SKIP}".removeprefix(", or "))
+    return replace(finding, level="warning") if subject.skips else finding.or_left_out()
 
 
 def _edges(looked: Looked, inspector: Inspector, subject: Subject) -> tuple[Edges | None, ...]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -10,6 +10,7 @@ from segtrain.errors import DataError
 
 Level: TypeAlias = Literal["fatal", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("fatal", "warning", "note")
+SKIP = "data.on_bad=skip"
 MOST = 8  # problems, or files of one, to show
 _OVERRIDE = re.compile(r"'(data\.\w+=[^']+)'|(data\.\w+=(?:\[[^\]]*\]|[^\s;,')]+))")
 
@@ -39,6 +40,12 @@ class Finding:
             message = message.removeprefix(f"{files[0]}: ")
         text, _, remedy = message.rpartition("; ")
         return cls(level, error.kind, files, text or remedy, remedy if text else "", error=error)
+
+    def or_left_out(self) -> "Finding":
+        """Say of a damaged file that its sample can be left out; return other findings as they are."""
+        if self.level != "fatal" or self.kind != DataError.KIND or SKIP in self.remedy:
+            return self
+        return replace(self, remedy=f"{self.remedy}, or leave it out with {SKIP}".removeprefix(", or "), error=None)
 
     @property
     def line(self) -> str | None:

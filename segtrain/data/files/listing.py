@@ -107,7 +107,7 @@ class Listing(Sequence[Pair]):
         """Raise one `DataError` for all files that are listed but are not there."""
         missing = [] if self.listed_in is None else [path for path in self.files() if not Path(path).is_file()]
         if missing:
-            others = f", with {counted(len(missing) - 1, 'other file')} that" if len(missing) > 1 else ", though"
+            others = f", with {counted(len(missing) - 1, 'other file')} that" if len(missing) > 1 else ", which"
             raise DataError(
                 f"{missing[0]}: missing{others} {self.listed_in} names; add what is missing, take it out there, or "
                 "leave its samples out with data.on_bad=skip",

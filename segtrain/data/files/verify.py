@@ -121,7 +121,7 @@ def values_by_class(looked: Sequence[Looked]) -> list[set[int]]:
 def problems_of_files(looked: Sequence[Looked], channels: int) -> list[Finding]:
     """List what is fatal about single files, and images that are unlike the rest."""
     images = {each.pair.image: each.image for each in looked if each.image}
-    found = [finding for each in looked for finding in each.fatal()]
+    found = [finding.or_left_out() for each in looked for finding in each.fatal()]
     return [*found, *(odd_channels(images, channels) or odd_types(images))]
 
 

@@ -74,16 +74,14 @@ class Csv(ValuedSource):
     @classmethod
     def recognises(cls, root: Path) -> Recognised | None:
         """Look for a table with these columns, or with others whose first row names an image and a mask."""
-        path = _find_table(root, None)
-        with _opened(path) as rows:
-            header = [name.strip() for name in next(rows, [])]
-            told = told_columns(header, list(islice(rows, ROWS)), path, path.parent)
-        if told:
-            word = columns_word(told)
-            holds = f"{path.name} with the columns {told['image']} and {told['mask']}"
-            return Recognised(holds, () if word is None else (word,))
-        kinds = {name.lower().partition(":")[0] for name in header}
-        return Recognised(f"{path.name} with the columns image and mask") if {"image", "mask"} <= kinds else None
+        tables = _tables_in(root)
+        found = {path.name: one for path in tables if (one := _recognised(path))}
+        if len(found) > 1:
+            remedy = f"write data=csv with data.table={next(iter(found))}, or another"
+            raise ConfigError(f"{root}: has several tables of images and masks: {listing(found)}; {remedy}")
+        for name, one in found.items():
+            return one if len(tables) == 1 else one._replace(words=(*one.words, f"data.table={name}"))
+        return None
 
     @classmethod
     def splits_in(cls, options: Mapping[str, Any]) -> Collection[Split] | None:
@@ -125,12 +123,32 @@ def _find_table(root: Path, name: str | None) -> Path:
         return root
     if not root.is_dir():
         raise DataError(f"{root}: no such file or folder; set data.root to the table, such as samples.csv")
-    found = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
+    found = _tables_in(root)
     if len(found) != 1:
         there = listing(path.name for path in found) or "none"
         example = found[0].name if found else "samples.csv"
         raise DataError(f"{root}: expected one table there, found {there}; set data.table={example}")
     return found[0]
+
+
+def _tables_in(root: Path) -> list[Path]:
+    """Return the tables of a folder, or the one that is meant itself; none where there is no such folder."""
+    if root.is_dir():
+        return sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
+    return [root] if root.is_file() else []
+
+
+def _recognised(path: Path) -> Recognised | None:
+    """Say which columns of a table hold images and masks, and the words that name them; None for other tables."""
+    with _opened(path) as rows:
+        header = [name.strip() for name in next(rows, [])]
+        told = told_columns(header, list(islice(rows, ROWS)), path, path.parent)
+    if told:
+        word = columns_word(told)
+        holds = f"{path.name} with the columns {told['image']} and {told['mask']}"
+        return Recognised(holds, () if word is None else (word,))
+    kinds = {name.lower().partition(":")[0] for name in header}
+    return Recognised(f"{path.name} with the columns image and mask") if {"image", "mask"} <= kinds else None
 
 
 @lru_cache(maxsize=1)

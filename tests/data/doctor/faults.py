@@ -1,6 +1,5 @@
 """Faults to plant in clean copies of data, and what the doctor is to say of each."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -551,109 +550,8 @@ def in_every(name: str, make: Callable[[Path], list[str]]) -> list[Fault]:
     ]
 
 
-def edit(name: str, change: Callable[[dict], object]):
-    """Change what a JSON file holds."""
-
-    def plant(root: Path) -> None:
-        data = json.loads((root / name).read_text())
-        change(data)
-        (root / name).write_text(json.dumps(data))
-
-    return plant
-
-
-def annotation(change: Callable[[dict], object]):
-    return edit(TRAIN_JSON, lambda data: change(data["annotations"][0]))
-
-
-TRAIN_JSON = "annotations/instances_train2017.json"
-COCO = [
-    Fault(
-        "coco: invalid run lengths",
-        annotation(lambda one: one.update(segmentation={"size": [24, 32], "counts": [5, 5]})),
-        "fatal",
-        "annotation",
-        TRAIN_JSON,
-        "run lengths of 10 pixels, expected 768",
-        tool_layouts.coco,
-        repaired=True,
-    ),
-    Fault(
-        "coco: invalid compressed run lengths",
-        annotation(lambda one: one.update(segmentation={"size": [24, 32], "counts": "~~~"})),
-        "fatal",
-        "annotation",
-        TRAIN_JSON,
-        "run lengths",
-        tool_layouts.coco,
-        repaired=True,
-    ),
-    Fault(
-        "coco: polygon outside",
-        annotation(lambda one: one.update(segmentation=[[20, 10, 50, 10, 50, 20, 20, 20]])),
-        "warning",
-        "polygon outside",
-        TRAIN_JSON,
-        "has corners outside",
-        tool_layouts.coco,
-    ),
-    Fault(
-        "coco: polygon nowhere in the image",
-        annotation(lambda one: one.update(segmentation=[[100, 100, 150, 100, 150, 120]])),
-        "fatal",
-        "annotation",
-        TRAIN_JSON,
-        "lies outside the image",
-        tool_layouts.coco,
-        repaired=True,
-    ),
-    Fault(
-        "coco: polygon of two points",
-        annotation(lambda one: one.update(segmentation=[[1, 1, 5, 5]])),
-        "fatal",
-        "annotation",
-        TRAIN_JSON,
-        "expected",
-        tool_layouts.coco,
-        repaired=True,
-    ),
-    Fault(
-        "coco: class listed but never drawn",
-        lambda root: [
-            edit(
-                f"annotations/instances_{split}2017.json",
-                lambda data: data["categories"].append({"id": 99, "name": "owl"}),
-            )(root)
-            for split in ("train", "val", "test")
-        ],
-        "warning",
-        "class never drawn",
-        None,
-        "no mask at all holds owl",
-        tool_layouts.coco,
-    ),
-    Fault(
-        "coco: no such image",
-        lambda root: (root / "train2017/train_0001.png").unlink(),
-        "fatal",
-        "missing",
-        None,
-        "train_0001.png",
-        tool_layouts.coco,
-        repaired=True,
-    ),
-    Fault(
-        "coco: not JSON",
-        cut(TRAIN_JSON),
-        "fatal",
-        "layout",
-        TRAIN_JSON,
-        "JSON",
-        tool_layouts.coco,
-    ),
-]
 LAYOUTS = {**layouts.LAYOUTS, **tool_layouts.TOOLS}
-FAULTS = [*FOLDER, *CAMVID, *COCO, *(fault for name, make in LAYOUTS.items() for fault in in_every(name, make))]
+FAULTS = [*FOLDER, *CAMVID, *(fault for name, make in LAYOUTS.items() for fault in in_every(name, make))]
 COPIES = {
     "folder": copies.make_folder,
     "binary": copies.make_binary,
