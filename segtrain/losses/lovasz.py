@@ -69,7 +69,7 @@ def descending_order(errors: Tensor) -> Tensor:
         return errors.argsort(-1, descending=True)
     bits = errors.contiguous().view(torch.int32)
     ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # two's complement has larger bits for less negative floats
-    rows = (~ascending).flatten(0, -2)
+    rows = (~ascending).reshape(-1, errors.shape[-1])
     return torch.stack([row.argsort() for row in rows]).view(errors.shape)
 
 
