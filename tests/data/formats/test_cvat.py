@@ -128,7 +128,7 @@ def test_missing_images_are_said(tmp_path):
     export(tmp_path, GOOD)
     write_photo(tmp_path / "images/b.png", 1)
     (tmp_path / "images/a.png").unlink()
-    with pytest.raises(DataError, match=r"a.png: missing, though annotations.xml names"):
+    with pytest.raises(DataError, match=r"a.png: missing, which annotations.xml names"):
         opened(tmp_path).verify()
     (tmp_path / "images/b.png").unlink()
     with pytest.raises(DataError, match="holds no image"):

@@ -170,5 +170,5 @@ def test_the_file_is_to_be_one_and_masks_alone_do_not_name_their_images(tmp_path
 
 def test_missing_images_are_said(tmp_path):
     export(tmp_path, *label_studio_results(0), image="b.png")
-    with pytest.raises(DataError, match=r"b.png: missing, though export.json names"):
+    with pytest.raises(DataError, match=r"b.png: missing, which export.json names"):
         opened(tmp_path).verify()

@@ -87,7 +87,7 @@ def test_the_image_is_found_by_its_path_or_beside_the_file(tmp_path):
 def test_a_missing_image_is_said(tmp_path):
     place(tmp_path)
     (tmp_path / "a.jpg").unlink()
-    with pytest.raises(DataError, match=r"a.jpg: missing, though a JSON file names"):
+    with pytest.raises(DataError, match=r"a.jpg: missing, which a JSON file names"):
         opened(tmp_path).verify()
 
 

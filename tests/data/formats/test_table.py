@@ -104,7 +104,7 @@ def test_files_that_are_missing_are_told_by_the_check_and_not_row_by_row(tmp_pat
     table(tmp_path)
     (tmp_path / "photos" / "train_0003.jpg").unlink()
     source = opened(tmp_path)
-    with pytest.raises(DataError, match=r"train_0003\.jpg: missing, though samples\.csv names; add what is missing"):
+    with pytest.raises(DataError, match=r"train_0003\.jpg: missing, which samples\.csv names; add what is missing"):
         source.verify()
 
 
