@@ -202,7 +202,7 @@ class Multiclass(Task):
 
     def activation(self, logits: Tensor) -> Tensor:
         """Apply the softmax over channels."""
-        if _faster_as_rows(logits):
+        if _by_rows(logits):
             return logits.movedim(1, -1).softmax(-1).movedim(-1, 1)  # views, no copies
         return logits.softmax(1)
 
@@ -227,7 +227,7 @@ class Multiclass(Task):
     ) -> Tensor:
         """Of the one true class of several: ``(N, H, W)``."""
         label = target.long()
-        if _faster_as_rows(logits):  # to (N * H * W, C) and (N * H * W,)
+        if _by_rows(logits):  # to (N * H * W, C) and (N * H * W,)
             logits, label = logits.movedim(1, -1).flatten(0, -2), label.flatten()
         nll = F.cross_entropy(
             logits, label, ignore_index=self.ignore_index, label_smoothing=label_smoothing, reduction="none"
@@ -287,13 +287,15 @@ class Multilabel(Task):
         return known if weights is None else weights.view(-1, 1, 1) * known
 
 
-def _faster_as_rows(logits: Tensor) -> bool:
-    """Whether a pixel's logits are adjacent in memory and torch's softmax is faster with the classes as last axis.
+def _by_rows(logits: Tensor) -> bool:
+    """Whether to take the softmax with the classes as last axis: where a pixel's logits are adjacent in memory.
 
     On the CPU not below 16 classes: rows shorter than an AVX-512 register take a path without vectors, in
-    which 11 classes cost five times as much as along the channels.
+    which 11 classes cost five times as much as along the channels. A list of pixels, of height 1, does: along
+    the channels, the last bit of a pixel would depend on how many come before it.
     """
-    return logits.stride(1) == 1 and not (logits.is_cpu and logits.shape[1] < 16)
+    is_slow = logits.is_cpu and logits.shape[1] < 16 and logits.shape[2] > 1
+    return logits.stride(1) == 1 and not is_slow
 
 
 def make_task(
