@@ -17,7 +17,7 @@ from segtrain.config.groups import Groups
 from segtrain.config.overrides import Overrides
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.words import is_address, quote, typed
-from segtrain.data.files.walk import folders_in
+from segtrain.data.files.walk import SUFFIXES, folders_in
 from segtrain.data.sample import Recognised, Source
 from segtrain.errors import ConfigError, DataError
 from segtrain.terminal.console import start_logging
@@ -83,13 +83,15 @@ def _refuse_around_several(root: Path, own: Collection[str], config_dir: Path | 
     """Raise `ConfigError` where folders of a folder are data sets of their own, not all of one format with it.
 
     ``own`` are the formats that the folder is of through what lies below it: folders of labelme alone are one.
-    Without any, one data set in it is enough.
+    Without any, and without images of its own, one data set in it is enough.
     """
     if not root.is_dir():
         return
     folders = [root / name for name in islice(folders_in(root), _BELOW)]
     sets = {folder: found for folder in folders if (found := _specific(recognised_formats(folder, config_dir)[0]))}
-    if len(sets) < (2 if own else 1) or all(found.keys() <= set(own) for found in sets.values()):
+    has_images = any(path.suffix.lower() in SUFFIXES for path in root.iterdir())
+    least = 2 if own or has_images else 1
+    if len(sets) < least or all(found.keys() <= set(own) for found in sets.values()):
         return
     lines = [_line(choice, folder, one) for folder, found in sets.items() for choice, one in found.items()]
     several = "several data sets; choose one" if len(sets) > 1 else "the data set in a folder of its own; write this"
