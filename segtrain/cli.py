@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     command = command or "train"
     if found.multirun and command not in SWEEPS:
-        raise ConfigError(f"-m: sweeps are for {' and '.join(SWEEPS)}, not for {command}")
+        raise ConfigError(f"-m: sweeps are for {', '.join(SWEEPS)}, not for {command}")
     # only the module of the command: help and zoo answer without torch
     module = import_module((SWEEPS if found.multirun else COMMANDS)[command])
     if AUTO_DATA in words:

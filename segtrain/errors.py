@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SIGNALLED = 128
+"""What is added to the number of a signal, for the exit code of what it ended, as shells do."""
+
 
 class SegtrainError(Exception):
     """Base of errors that the CLI prints without a traceback, to exit with their ``exit_code``."""
@@ -41,7 +44,15 @@ class Interrupted(SegtrainError):  # noqa: N818 - not an error: the run did what
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.exit_code = SIGNALLED + signal_number
+
+
+class ElsewhereError(SegtrainError):
+    """Another process of a distributed job failed, and has said why; this one ends without a word."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("")
+        self.exit_code = exit_code
 
 
 class Problems:

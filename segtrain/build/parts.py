@@ -38,6 +38,7 @@ from segtrain.models import (
 from segtrain.optim.parameter_groups import parameter_groups
 from segtrain.runtime.cores import MOST_WORKERS, reading_workers
 from segtrain.runtime.device import Runtime
+from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
 from segtrain.training.objective import Objective
 
@@ -88,12 +89,18 @@ def open_source(config: TrainConfig, split: Split) -> Source:
 
 
 def build_feed(
-    config: TrainConfig, source: Source, runtime: Runtime, *, training: bool, own_size: bool = False
+    config: TrainConfig,
+    source: Source,
+    runtime: Runtime,
+    *,
+    training: bool,
+    own_size: bool = False,
+    world: World = ALONE,
 ) -> Feed:
     """Combine a split with transforms and loader; ``own_size`` adds the original masks, to score at their size."""
     dataset = build_dataset(config, source, training=training, own_size=own_size)
     if training:
-        place_transforms(config, dataset, runtime)
+        place_transforms(config, dataset, runtime, world)
     return Feed(
         dataset,
         batch_size=config.data.batch_size,
@@ -103,14 +110,21 @@ def build_feed(
         pin_memory=runtime.device.type == "cuda",
         weights=sampling_weights(config, dataset) if training else None,
         mixup=config.augment.get("mixup", 0.0),
+        rank=world.rank,
+        ranks=world.size,
     )
 
 
-def place_transforms(config: TrainConfig, dataset: AugmentedDataset, runtime: Runtime) -> None:
-    """Let the GPU augment as ``augment.device`` says; raises `ConfigError` where there is none."""
+def place_transforms(config: TrainConfig, dataset: AugmentedDataset, runtime: Runtime, world: World) -> None:
+    """Let the GPU augment as ``augment.device`` says; raises `ConfigError` where there is none.
+
+    With several ranks ``auto`` leaves it to the workers: each rank would find another epoch to begin with.
+    """
     placing, device = config.augment.get("device", "auto"), runtime.device
     if placing == "cuda" and device.type != "cuda":
         raise ConfigError(f"augment.device=cuda: training runs on {device}, expected a GPU; write augment.device=auto")
+    if placing == "auto" and not world.is_alone:
+        placing = "cpu"
     if placing != "cpu" and device.type == "cuda":
         dataset.move_transforms(device, placing)
 

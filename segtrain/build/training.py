@@ -32,6 +32,7 @@ from segtrain.errors import ConfigError, DataError
 from segtrain.inference.network import Network
 from segtrain.models import (
     Normalize,
+    Outputs,
     Segmenter,
     transfer_weights,
 )
@@ -39,10 +40,13 @@ from segtrain.run import checkpoint
 from segtrain.run.checkpoint import Checkpoints
 from segtrain.run.class_table import show_class_table
 from segtrain.run.log import RunLog
+from segtrain.run.silent_log import SilentLog
 from segtrain.runtime.device import make_runtime
 from segtrain.runtime.random_state import seed_everything
+from segtrain.runtime.world import ALONE, World
 from segtrain.task import make_task
 from segtrain.training.changed_config import resume
+from segtrain.training.parallel import in_parallel, synchronize_batchnorm
 from segtrain.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -86,50 +90,73 @@ def channels_to_try(config: TrainConfig) -> int:
     return len(numbers)
 
 
-def build_trainer(job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str, Any] | None = None) -> Trainer:
+def build_trainer(
+    job: Mapping[str, Any], folder: Path, *, resumed: Mapping[str, Any] | None = None, world: World = ALONE
+) -> Trainer:
     """Build the trainer of a run; ``resumed`` is the content of the checkpoint that it resumes.
 
-    Raises `SegtrainError` for all that the user can fix, the quickest checks first: the config, the
-    device, the folders of the data, the weights, and only then the content of the files.
+    Every rank of ``world`` builds its own, after the first, which fetches weights and checks the files.
+    Raises `SegtrainError` for all that the user can fix, the quickest checks first: the config, the device, the
+    folders of the data, the weights, and only then the content of the files.
     """
     config = checked_config(job)
-    refuse_impossible(config)
-    runtime = make_runtime(config.device, config.trainer.precision, channels_last=config.trainer.channels_last)
-    seed_everything(config.seed)
+    runtime = make_runtime(
+        config.device, config.trainer.precision, channels_last=config.trainer.channels_last, world=world
+    )
+    with world.first_goes_first():
+        refuse_impossible(config)
+        seed_everything(config.seed + world.rank)  # ranks drop out other units; the first gives all its weights
+        train, val = open_splits(config, world)
+        task = make_task(train.mode, train.class_names)
+        pretrained = resumed is None and config.init_from is None  # else the weights are replaced anyway
+        model = build_model(
+            config, task, channels=train.channels, image_classes=train.image_classes, pretrained=pretrained
+        )
+        if resumed is None and config.init_from is not None:
+            start_from(model, Path(config.init_from))
+        model.normalize = model.normalize.with_range(train.value_range)
+        runtime.place(model)
+        optimizer = build_optimizer(config.optimizer, model, runtime)
+        schedule = construct(config.scheduler, "scheduler")
+        for source in (train, val):  # last, as it may read every file: nothing quick can fail any more
+            source.verify()
+        warn_of_leaks(train, val)
+    if config.trainer.sync_batchnorm and not world.is_alone:
+        synchronize_batchnorm(model)
+    has_unused = not world.is_alone and leaves_parameters_unused(config, train)
+    module = in_parallel(model, runtime.device, world, has_unused=has_unused)
+    trainer = Trainer(
+        Network(model, runtime, module=module),
+        task=task,
+        loss=build_objective(config, task, train).to(runtime.device),
+        optimizer=optimizer,
+        schedule=schedule,
+        train=build_feed(config, train, runtime, training=True, world=world),
+        val=build_feed(config, val, runtime, training=False, world=world),
+        options=config.trainer,
+        saving=config.checkpoint,
+        checkpoints=Checkpoints(folder / "checkpoints"),
+        log=build_log(config, job, folder) if world.is_first else SilentLog(folder),
+        description=describe(job, model, task, palette=train.palette, source=train),
+        world=world,
+    )
+    if resumed is not None:
+        resume(trainer, resumed, partial(build_optimizer, runtime=runtime))  # last: it restores random generators
+    return trainer
+
+
+def open_splits(config: TrainConfig, world: World) -> tuple[Source, Source]:
+    """Open the splits to train on and to validate, whose files are not read yet; raises where they do not fit."""
     train, val = open_source(config, "train"), open_source(config, "val")
     refuse_other_classes(train, val)
     if train.image_classes and config.image_head is None:
         log.warning("data.image_labels: nothing learns the labels of whole images; add image_head=classification")
     show_class_table(train.class_table)
-    refuse_lonely_image(config, min(len(train), config.data.limit or len(train)))
-    task = make_task(train.mode, train.class_names)
-    pretrained = resumed is None and config.init_from is None  # else the weights are replaced anyway
-    model = build_model(config, task, channels=train.channels, image_classes=train.image_classes, pretrained=pretrained)
-    if resumed is None and config.init_from is not None:
-        start_from(model, Path(config.init_from))
-    model.normalize = model.normalize.with_range(train.value_range)
-    runtime.place(model)
-    optimizer, schedule = build_optimizer(config.optimizer, model, runtime), construct(config.scheduler, "scheduler")
-    for source in (train, val):  # last, as it may read every file: nothing quick can fail any more
-        source.verify()
-    warn_of_leaks(train, val)
-    trainer = Trainer(
-        Network(model, runtime),
-        task=task,
-        loss=build_objective(config, task, train).to(runtime.device),
-        optimizer=optimizer,
-        schedule=schedule,
-        train=build_feed(config, train, runtime, training=True),
-        val=build_feed(config, val, runtime, training=False),
-        options=config.trainer,
-        saving=config.checkpoint,
-        checkpoints=Checkpoints(folder / "checkpoints"),
-        log=build_log(config, job, folder),
-        description=describe(job, model, task, palette=train.palette, source=train),
-    )
-    if resumed is not None:
-        resume(trainer, resumed, partial(build_optimizer, runtime=runtime))  # last: it restores random generators
-    return trainer
+    images = min(len(train), config.data.limit or len(train))
+    if images < world.size:
+        raise DataError(f"data: {images} images to train on for {world.size} processes, expected one each; start fewer")
+    refuse_lonely_image(config, images)
+    return train, val
 
 
 def warn_of_leaks(train: Source, val: Source) -> None:
@@ -153,10 +180,9 @@ def refuse_lonely_image(config: TrainConfig, images: int) -> None:
     ``images`` is the number of training images. Raises `ConfigError`; parts of other packages are
     skipped, as in `refuse_impossible`.
     """
-    size = config.data.image_size
     if min(config.data.batch_size, images) > 1 or not is_ours(config):
         return
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = size_of_inputs(config)
     with torch.device("meta"):
         channels = channels_to_try(config)
         model = build_model(config, make_task("binary", ["any"]), channels=channels, pretrained=False).train()
@@ -169,6 +195,26 @@ def refuse_lonely_image(config: TrainConfig, images: int) -> None:
                 "normalisation one value per channel, which has no variance; train on two images or more at a time: "
                 "data.batch_size=2"
             ) from error
+
+
+def leaves_parameters_unused(config: TrainConfig, train: Source) -> bool:
+    """Tell whether some parameters get no gradient in training, by a step on the meta device; True if unclear."""
+    if not is_ours(config):
+        return True
+    height, width = size_of_inputs(config)
+    task, classes = make_task("binary", ["any"]), train.image_classes
+    with torch.device("meta"):
+        model = build_model(config, task, channels=train.channels, image_classes=classes, pretrained=False).train()
+        outputs = Outputs.of(model(torch.empty(2, train.channels, height, width)))
+        labels = () if outputs.labels is None or not classes else (outputs.labels,)
+        sum(answer.sum() for answer in (outputs.logits, *outputs.aux, *labels)).backward()
+    return any(parameter.grad is None for parameter in model.parameters())
+
+
+def size_of_inputs(config: TrainConfig) -> tuple[int, int]:
+    """Return the ``(H, W)`` of training images."""
+    size = config.data.image_size
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def start_from(model: Segmenter, path: Path) -> None:

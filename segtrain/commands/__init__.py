@@ -4,6 +4,7 @@ COMMANDS = {
     "train": "segtrain.commands.train",
     "eval": "segtrain.commands.evaluate",
     "resume": "segtrain.commands.resume",
+    "launch": "segtrain.commands.launch",
     "predict": "segtrain.commands.predict",
     "score": "segtrain.commands.score",
     "preview": "segtrain.commands.preview",
@@ -15,5 +16,9 @@ COMMANDS = {
     "help": "segtrain.commands.help",
 }
 """The module of each command, whose ``run`` is called with the words of the command line."""
-SWEEPS = {"train": "segtrain.commands.sweep", "eval": "segtrain.commands.evaluate"}
+SWEEPS = {
+    "train": "segtrain.commands.sweep",
+    "eval": "segtrain.commands.evaluate",
+    "launch": "segtrain.commands.launch",
+}
 """The module of each command with ``-m``."""

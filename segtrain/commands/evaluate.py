@@ -1,19 +1,20 @@
 """``segtrain eval``: score a checkpoint on a split."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from segtrain.build import scored_data
+from segtrain.commands.distributed import joined
 from segtrain.config.compose import check_changes, compose
 from segtrain.config.overrides import Overrides
 from segtrain.config.schema import EvalConfig
 from segtrain.config.spine import to_config
 from segtrain.config.words import counted
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError, DataError, ElsewhereError
 from segtrain.run.folders import make_folder
 from segtrain.run.opening import open_checkpoint
 from segtrain.terminal.arguments import Arguments, show
@@ -21,12 +22,15 @@ from segtrain.terminal.slow_imports import import_heavy
 
 if TYPE_CHECKING:
     from segtrain.config.schema import TrainConfig
+    from segtrain.data.loading.feed import Feed
     from segtrain.data.loading.scale import TrainingScale
     from segtrain.data.sample import Source
     from segtrain.evaluation.evaluator import Evaluation
     from segtrain.evaluation.measures import Measures
     from segtrain.evaluation.operating_point import OperatingPoint
+    from segtrain.inference.network import Network
     from segtrain.models import Segmenter
+    from segtrain.runtime.world import World
     from segtrain.task import Task
 
 log = logging.getLogger(__name__)
@@ -34,29 +38,40 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Arguments) -> int:
     """Run the command, with ``-m`` for each combination; keys that eval.yaml lacks change the run's own config."""
-    jobs = arguments.overrides.jobs() if arguments.multirun else [(arguments.overrides, ())]
-    parts = [(overrides.split((*EvalConfig.__dataclass_fields__, "hydra")), varied) for overrides, varied in jobs]
-    configs = []
-    for (own, changes), _ in parts:  # mistakes in any are reported before the first is scored
-        check_changes("eval", changes, config_dir=arguments.config_dir)
-        configs.append(compose("eval", own, config_dir=arguments.config_dir).job)
+    composed = []
+    for overrides, varied in arguments.overrides.jobs() if arguments.multirun else [(arguments.overrides, ())]:
+        own, changes = overrides.split((*EvalConfig.__dataclass_fields__, "hydra"))
+        check_changes("eval", changes, config_dir=arguments.config_dir)  # in all, before the first is scored
+        composed.append((compose("eval", own, config_dir=arguments.config_dir).job, changes, varied))
     if arguments.cfg:
-        show("\n".join(yaml.safe_dump(job, sort_keys=False) for job in configs))
+        show("\n".join(yaml.safe_dump(job, sort_keys=False) for job, _, _ in composed))
         return 0
+    jobs = [(to_config(job, EvalConfig), changes, varied) for job, changes, varied in composed]
+    with joined() as world:
+        if not arguments.multirun:
+            ((config, changes, _),) = jobs
+            evaluate_checkpoint(config, changes, arguments.config_dir, world)
+            return 0
+        return evaluate_all(jobs, arguments.config_dir, world)
+
+
+def evaluate_all(
+    jobs: Sequence[tuple[EvalConfig, Overrides, Sequence[str]]], config_dir: Path | None, world: "World | None"
+) -> int:
+    """Score several splits or checkpoints, and show them side by side; data that fails does not stop the others."""
     results: dict[str, Mapping[str, Any]] = {}
     failed = []
-    for job, ((_, changes), varied) in zip(configs, parts, strict=True):
+    for config, changes, varied in jobs:
         words = " ".join(varied)
         try:
-            results[words] = evaluate_checkpoint(to_config(job, EvalConfig), changes, arguments.config_dir)
-        except DataError as error:
-            if not arguments.multirun:
-                raise
-            failed.append(f"{words}: {error}")  # the others can be scored
-    if len(results) > 1:
+            results[words] = evaluate_checkpoint(config, changes, config_dir, world)
+        except (DataError, ElsewhereError) as error:
+            failed.append(f"{words}: {error}")
+    is_first = world is None or world.is_first
+    if len(results) > 1 and is_first:
         show_side_by_side(results)
     if failed:
-        raise DataError("\n".join(failed))
+        raise DataError("\n".join(failed)) if is_first else ElsewhereError(DataError.exit_code)
     return 0
 
 
@@ -67,66 +82,101 @@ def show_side_by_side(results: Mapping[str, Mapping[str, Any]]) -> None:
     out.print(table_of_scores(f"{len(results)} evaluations", results))
 
 
-def evaluate_checkpoint(config: EvalConfig, changes: Overrides, config_dir: Path | None) -> Mapping[str, Any]:
-    """Score the split, show the table, and write scores.json and the report of the split; returns the scores."""
-    from segtrain.terminal.console import counting, start_logging
+class Opened(NamedTuple):
+    """What an evaluation needs: the model, the data, and where its report goes."""
 
-    start_logging()
-    file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
+    job: dict[str, Any]
+    file: Path
+    payload: dict[str, Any]
+    network: "Network"
+    task: "Task"
+    feed: "Feed"
+    config: "TrainConfig"
+    folder: Path
+    name: str
+
+
+def evaluate_checkpoint(
+    config: EvalConfig, changes: Overrides, config_dir: Path | None, ranks: "World | None" = None
+) -> Mapping[str, Any]:
+    """Score the split, show the table, and write scores.json and the report of the split; returns the scores.
+
+    Of several ranks each scores its part, and the first shows and writes the whole.
+    """
     import_heavy("segtrain.build.restore")
-    from segtrain.build.parts import build_feed, checked_config, open_source
-    from segtrain.build.restore import restore, training_scale, with_changed_range
+    from segtrain.build.restore import training_scale
     from segtrain.evaluation.evaluator import evaluate
     from segtrain.evaluation.measures import Measures
     from segtrain.evaluation.operating_point import OperatingPoint
     from segtrain.evaluation.reports import SPLITS_FOLDER
-    from segtrain.inference.network import Network
-    from segtrain.run import checkpoint
-    from segtrain.runtime.device import keep_freed_memory, make_runtime
+    from segtrain.runtime.world import ALONE
+    from segtrain.terminal.console import counting
 
-    keep_freed_memory()
-    job = scored_data.choose_split(job, payload["config"], changes)
-    run_config = checked_config(job)
-    model, task = restore(payload, file)
-    split = run_config.data.split
-    source = open_source(run_config, split)
-    refuse_other_data(source, model, task)
-    model.normalize = with_changed_range(model.normalize, payload["config"], job).with_range(source.value_range)
-    folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
-    reports = folder / SPLITS_FOLDER
-    name = scored_data.report_name(reports, job, payload["config"])
-    make_folder(folder, key="output")
-    make_folder(reports / name, key="output")
-    runtime = make_runtime(config.device, config.precision, channels_last=run_config.trainer.channels_last)
-    runtime.place(model)
-    look_into(source)
-    own_size = config.eval.at == "original"
-    feed = build_feed(run_config, source, runtime, training=False, own_size=own_size)
-    scored_data.check_training_images(feed.dataset.source.ids, job, payload["config"])
+    world = ranks or ALONE
+    with world.first_goes_first():
+        job, file, payload, network, task, feed, run_config, folder, name = open_all(config, changes, config_dir, world)
     point = OperatingPoint.of(payload)
     tell_what_was_kept(point, file)
     measures = Measures(task, config.eval, point)
     with counting(len(feed), name) as stepped:
         result = evaluate(
-            Network(model, runtime),
+            network,
             feed.batches(),
             task=task,
             absent=config.eval.absent,
             measure=measures.update,
             on_batch=lambda _images: stepped(),
+            world=world,
         )
+    measures.gather(world, result.ids)
+    if not world.is_first:
+        return result.scores
     result.scores.update(measures.scores(result.counts))
     warn_of_few(len(feed.dataset))
-    if own_size:
+    if config.eval.at == "original":
         warn_of_sizes(result, training_scale(payload, run_config))
+    split = run_config.data.split
     about = {"command": "eval", "split": split, "ckpt": str(file.resolve()), "config": yaml.safe_dump(job)}
-    scored_data.keep_training_scores(folder, reports, name)  # before the report takes their name
+    scored_data.keep_training_scores(folder, folder / SPLITS_FOLDER, name)  # before the report takes their name
     write_results(run_config, result, measures, folder, name, about)
     if config.eval.calibrate:
         keep_operating_point(measures.operating_point(), payload, file, split)
     elif config.eval.curves and split == "val":
         log.info("eval.calibrate=true keeps temperature and thresholds in %s, to be used from then on", file.name)
     return result.scores
+
+
+def open_all(config: EvalConfig, changes: Overrides, config_dir: Path | None, world: "World") -> Opened:
+    """Open the checkpoint and the data, whose files are verified, and make the folder of the report."""
+    from segtrain.build.parts import build_feed, checked_config, open_source
+    from segtrain.build.restore import restore, with_changed_range
+    from segtrain.evaluation.reports import SPLITS_FOLDER
+    from segtrain.inference.network import Network
+    from segtrain.run import checkpoint
+    from segtrain.runtime.device import keep_freed_memory, make_runtime
+    from segtrain.terminal.console import start_logging
+
+    start_logging()
+    file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
+    keep_freed_memory()
+    job = scored_data.choose_split(job, payload["config"], changes)
+    run_config = checked_config(job)
+    model, task = restore(payload, file)
+    source = open_source(run_config, run_config.data.split)
+    refuse_other_data(source, model, task)
+    model.normalize = with_changed_range(model.normalize, payload["config"], job).with_range(source.value_range)
+    folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
+    name = scored_data.report_name(folder / SPLITS_FOLDER, job, payload["config"])
+    make_folder(folder, key="output")
+    make_folder(folder / SPLITS_FOLDER / name, key="output")
+    channels_last = run_config.trainer.channels_last
+    runtime = make_runtime(config.device, config.precision, channels_last=channels_last, world=world)
+    runtime.place(model)
+    look_into(source)
+    own_size = config.eval.at == "original"
+    feed = build_feed(run_config, source, runtime, training=False, own_size=own_size, world=world)
+    scored_data.check_training_images(feed.dataset.source.ids, job, payload["config"])
+    return Opened(job, file, payload, Network(model, runtime), task, feed, run_config, folder, name)
 
 
 def write_results(

@@ -6,36 +6,49 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from segtrain.commands.distributed import joined
 from segtrain.commands.train import train
 from segtrain.config.compose import compose
 from segtrain.config.overrides import Overrides
 from segtrain.config.schema import TrainConfig
 from segtrain.config.spine import check_leaves, to_config
 from segtrain.config.words import quote
-from segtrain.errors import ConfigError, Interrupted, SegtrainError
+from segtrain.errors import SIGNALLED, ConfigError, ElsewhereError, Interrupted, SegtrainError
 from segtrain.run.folders import make_folder, numbered
 from segtrain.run.leaderboard import Job, show_leaderboard
 from segtrain.run.plan import Plan, make_plan
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.console import start_logging
 
+if TYPE_CHECKING:
+    from segtrain.runtime.world import World
+
 log = logging.getLogger(__name__)
 
 
 def run(arguments: Arguments) -> int:
     """Run all jobs; returns 0 if all succeeded, else 1 after the others are done."""
-    jobs = plan_jobs(arguments)
     if arguments.cfg:
-        show("\n".join(" ".join(job.plan.overrides.words) for job in jobs))
+        show("\n".join(" ".join(job.plan.overrides.words) for job in plan_jobs(arguments)))
         return 0
-    configs = check_jobs(jobs)
+    with joined() as world:
+        with world.first_goes_first() if world else nullcontext():
+            jobs = plan_jobs(arguments)
+            configs = check_jobs(jobs)
+        is_chosen = arguments.overrides.last("hydra.sweep.dir") is not None
+        make = partial(make_sweep_folder, jobs[0].plan.folder.parent, is_chosen=is_chosen)
+        return run_all(jobs, configs, make() if world is None else world.by_first(make), world)
+
+
+def run_all(jobs: Sequence[Job], configs: Sequence[TrainConfig], folder: Path, world: "World | None") -> int:
+    """Run all jobs in their folders below ``folder``, and rank them; of several ranks, the first does."""
     start_logging()
-    is_chosen = arguments.overrides.last("hydra.sweep.dir") is not None
-    folder = make_sweep_folder(jobs[0].plan.folder.parent, is_chosen=is_chosen)
     monitor = configs[0].trainer.monitor.removeprefix("val/")
     has_one_loss = all(config.loss == configs[0].loss for config in configs)
     if monitor == "loss" and not has_one_loss:
@@ -43,12 +56,13 @@ def run(arguments: Arguments) -> int:
     for job in jobs:
         job.plan = in_folder(job.plan, folder / str(job.number))
         log.info("job %d of %d: %s", job.number, len(jobs), " ".join(job.varied))
-        run_job(job)
+        run_job(job, world)
         gc.collect()  # a model and its optimizer refer to each other; the next job needs their memory
-    show_leaderboard(jobs, monitor, folder, has_one_loss=has_one_loss)
     failed = [str(job.number) for job in jobs if job.error]
-    if failed:
-        sys.stderr.write(f"segtrain: {len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; see above\n")
+    if world is None or world.is_first:
+        show_leaderboard(jobs, monitor, folder, has_one_loss=has_one_loss)
+        if failed:
+            sys.stderr.write(f"segtrain: {len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; see above\n")
     return 1 if failed else 0
 
 
@@ -107,14 +121,18 @@ def check_jobs(jobs: Sequence[Job]) -> list[TrainConfig]:
     return configs
 
 
-def run_job(job: Job) -> None:
+def run_job(job: Job, world: "World | None") -> None:
     """Train one job; a failure is logged and does not stop the sweep, a signal does."""
     started = time.monotonic()
     try:
-        job.scores, job.parameters = train(job.plan)
+        job.scores, job.parameters = train(job.plan, world)
         job.seconds = time.monotonic() - started
     except Interrupted:  # a SegtrainError too: Ctrl-C ends the whole sweep
         raise
+    except ElsewhereError as error:
+        if error.exit_code > SIGNALLED:  # as on the rank that was interrupted
+            raise
+        job.error = "failed on the first rank"
     except SegtrainError as error:
         job.error = str(error).splitlines()[0]
         log.error("job %d failed: %s", job.number, error)

@@ -4,15 +4,19 @@ import logging
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from segtrain.commands.distributed import joined
 from segtrain.config.signature import MISSING
 from segtrain.errors import SegtrainError
 from segtrain.run.claim import claimed, take_back, telling_what_is_kept
 from segtrain.run.plan import Plan, make_plan
+from segtrain.run.restarts import after_restart, note_job
 from segtrain.storage import write_text
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
@@ -20,6 +24,7 @@ from segtrain.terminal.slow_imports import import_heavy
 if TYPE_CHECKING:
     from torch import nn
 
+    from segtrain.runtime.world import World
     from segtrain.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -27,11 +32,14 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Arguments) -> int:
     """Run the command; with ``--cfg``, print the config instead."""
-    plan = make_plan(arguments.overrides, arguments.config_dir)
     if arguments.cfg:
-        show(yaml.safe_dump(plan.job, sort_keys=False))
+        show(yaml.safe_dump(make_plan(arguments.overrides, arguments.config_dir).job, sort_keys=False))
         return 0
-    train(plan)
+    with joined() as world:
+        with world.first_goes_first() if world else nullcontext():
+            words = after_restart(arguments.overrides, arguments.config_dir)
+            plan = make_plan(words, arguments.config_dir)
+        train(plan, world)
     return 0
 
 
@@ -42,30 +50,44 @@ class Trained(NamedTuple):
     parameters: int
 
 
-def train(plan: Plan) -> Trained:
-    """Train in this process, with the run folder locked."""
-    with claimed(plan) as (taken, made), telling_what_is_kept(taken.folder, made):
-        return _train(taken, made)
+def train(plan: Plan, world: "World | None" = None) -> Trained:
+    """Train in this process, one of ``world`` if there are several, with the run folder locked by the first."""
+    if world is not None and not world.is_first:
+        return _train(replace(plan, folder=world.by_first(lambda: plan.folder)), (), world)
+    with ExitStack() as stack:
+        claims: list[tuple[Plan, list[Path]]] = []
+
+        def claim() -> Path:
+            claims.append(stack.enter_context(claimed(plan)))
+            return claims[0][0].folder
+
+        claim() if world is None else world.by_first(claim)  # the others wait for it
+        taken, made = claims[0]
+        stack.enter_context(telling_what_is_kept(taken.folder, made))
+        return _train(taken, made, world)
 
 
-def _train(plan: Plan, made: Sequence[Path]) -> Trained:
+def _train(plan: Plan, made: Sequence[Path], ranks: "World | None") -> Trained:
     import_heavy("segtrain.build.training")
     from segtrain.build.training import build_trainer
     from segtrain.run.log import best_scores
     from segtrain.runtime.device import keep_freed_memory
+    from segtrain.runtime.world import ALONE
     from segtrain.terminal.console import logging_to, start_logging
 
+    world = ranks or ALONE
     start_logging()
     keep_freed_memory()
     (plan.folder / "checkpoints").mkdir(exist_ok=True)
-    with logging_to(plan.folder / "train.log"):
+    with logging_to(plan.folder / "train.log") if world.is_first else nullcontext():
         warn_of_freezing(plan.job)
         try:
-            trainer = build_trainer(plan.job, plan.folder, resumed=plan.resumed)
+            trainer = build_trainer(plan.job, plan.folder, resumed=plan.resumed, world=world)
         except SegtrainError:  # the user's to fix: no empty run folder stays behind
             take_back(plan.folder, made)
             raise
-        write_request(plan)
+        if world.is_first:
+            write_request(plan)
         log.info("run folder %s", plan.folder)
         tell_what_trains(trainer)
         if trainer.finished:
@@ -111,6 +133,10 @@ def tell_what_trains(trainer: "Trainer") -> None:
     at = "their own size" if fitting.fit == "none" else f"{height}x{width}"
     log.info("%d images to train on, %s%d to validate, at %s", len(train.dataset), crops, len(val.dataset), at)
     log.info("%d steps an epoch, %d in all", trainer.steps_per_epoch, trainer.total_steps)
+    if not trainer.world.is_alone:
+        ranks, batch, lr = trainer.world.size, train.batch_size, max(g["lr"] for g in trainer.optimizer.param_groups)
+        at_once = ranks * batch * trainer.options.grad_accum_steps
+        log.info("%d processes, %d images each a batch, %d a step, at learning rate %g", ranks, batch, at_once, lr)
 
 
 def _learns(parameter: "nn.Parameter") -> bool:
@@ -129,6 +155,7 @@ def tell_what_is_next(trainer: "Trainer") -> None:
 
 def write_request(plan: Plan) -> None:
     """Write config.yaml, and append to overrides.txt, once all of the run could be built."""
+    note_job(plan.folder)
     write_text(plan.folder / "config.yaml", yaml.safe_dump(plan.job, sort_keys=False))
     with (plan.folder / "overrides.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
         words = [re.sub(r"^(.*\s.*)$", r"'\1'", word) for word in plan.overrides.words]  # quoted if with spaces

@@ -104,6 +104,7 @@ class TrainerConfig:
     patience: Count | None
     log_every: Count
     channels_last: bool
+    sync_batchnorm: bool
     profile_steps: Natural
 
 
@@ -214,6 +215,17 @@ class PreviewConfig:
     count: Count
     times: Count
     epoch: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchConfig:
+    """One start of several processes."""
+
+    nproc: Count | Literal["auto"]
+    nodes: Count
+    rendezvous: str | None
+    job_id: str | None
+    restarts: Natural
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,24 @@
 """Evaluation of a model over a split: counts are accumulated batch by batch, logits are not kept."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from segtrain.data.sample import Batch
+from segtrain.evaluation.ranks import in_turns
 from segtrain.evaluation.reports import Report
 from segtrain.inference.network import Network
 from segtrain.metrics import Absent, Counts, confusion, require_labels, scores
 from segtrain.models.layers import resize
 from segtrain.runtime.device import Runtime
+from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
+
+Measure: TypeAlias = Callable[[Tensor, Tensor, Tensor, Sequence[str]], None]
+"""Takes logits, predicted labels, target and ids of a few images of one size."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,22 @@ class Evaluation:
         return Report(task.mode, task.class_names, self.ids, self.counts, self.scores, about)
 
 
+@dataclass(frozen=True)
+class _OfBatch:
+    """What one batch adds: ids, sizes and counts of its images, hits ``(N,)`` of whole-image labels, its loss.
+
+    ``pixels`` are those that the loss is a mean over.
+    """
+
+    ids: list[str]
+    sizes: list[tuple[int, int]]
+    counts: Counts
+    at: str
+    hits: Tensor | None = None
+    loss: Tensor | None = None
+    pixels: Tensor | None = None
+
+
 def evaluate(
     network: Network,
     batches: Iterable[Batch],
@@ -46,59 +67,99 @@ def evaluate(
     task: Task,
     loss: nn.Module | None = None,
     absent: Absent = "exclude",
-    measure: Callable[[Tensor, Tensor, Tensor], None] = lambda _logits, _prediction, _target: None,
+    measure: Measure = lambda *_: None,
     on_batch: Callable[[int], None] = lambda _images: None,
+    world: World = ALONE,
 ) -> Evaluation:
     """Run a network over every batch, in evaluation mode, and score its predictions.
 
     Images with a ``truth`` are scored at its size, others at the input size; ``at`` in the scores says
-    which. ``measure`` is called with logits, predicted labels and target of everything that is
+    which. ``measure`` is called with logits, predicted labels, target and ids of everything that is
     scored, a few images of one size at a time. The loss is a mean over batches, weighted by their
     valid pixels. Where model and batches have labels of whole images, the scores hold their
     ``label_accuracy``. ``on_batch`` is called with the number of images after each batch; it may
-    raise to stop.
+    raise to stop. The ranks of ``world`` have taken turns with the batches: the result is that of all,
+    the same on each, and that of one process to the last bit.
     """
     runtime = network.runtime
     # what is gathered stays on the device until the end: copying it would wait for every batch
-    counts: list[Counts] = []
     matrix = torch.zeros((), dtype=torch.int64, device=runtime.device)
-    ids, sizes, losses, pixels, per_batch, hits = [], [], [], [], [], []
+    own: list[_OfBatch] = []
     with network.evaluating():
         for batch in batches:
             check_labels(batch, task)
             fed, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
             outputs = network(batch["image"])
-            for logits, target in at_truth(outputs.logits, fed, batch, runtime):
+            counts: list[Counts] = []
+            sizes: list[tuple[int, int]] = []
+            for logits, target, names in at_truth(outputs.logits, fed, batch, runtime):
                 prediction = task.predict(logits)
                 table = confusion(prediction, target, task, checked=True)  # (N, groups, L, L)
                 counts.append(Counts.from_confusion(table, task))
                 matrix = matrix + table.sum(0)  # summed, as L x L of each image would be much memory
-                measure(logits, prediction, target)
+                measure(logits, prediction, target, names)
                 sizes += [(target.shape[-2], target.shape[-1])] * len(target)
-            ids += batch["id"]
+            found = _OfBatch(batch["id"], sizes, Counts.cat(counts), "original" if "truth" in batch else "input")
             if outputs.labels is not None and labels is not None:
-                hits.append(outputs.labels.argmax(1) == labels)
+                found = replace(found, hits=outputs.labels.argmax(1) == labels)
             if loss is not None:
-                losses.append(loss(outputs.logits, fed))
-                pixels.append(task.valid(fed).count_nonzero())
-                per_batch.append(len(fed))
+                found = replace(found, loss=loss(outputs.logits, fed), pixels=task.valid(fed).count_nonzero())
+            own.append(found)
             on_batch(len(fed))
-    total = Counts.cat(counts).cpu()
-    weights = torch.stack(pixels) if losses else torch.zeros(0)
-    mean_loss = float((torch.stack(losses) * weights).sum() / weights.sum().clamp(min=1)) if losses else None
-    at = "original" if "truth" in batch else "input"  # the last batch stands for all: a dataset gives one kind
-    found = {"at": at, **scores(total, task.class_names, absent=absent), **label_scores(hits)}
-    unsound = _unsound(losses, per_batch, ids)
-    return Evaluation(total, matrix.cpu(), tuple(ids), tuple(sizes), mean_loss, found, unsound)
+    return _summed(*_of_all(own, matrix, world), task, absent)
 
 
-def _unsound(losses: Sequence[Tensor], per_batch: Sequence[int], ids: Sequence[str]) -> tuple[str, ...]:
-    """Return the ids of the images in batches whose loss is not finite; ``per_batch`` counts their images."""
-    if not losses:
-        return ()
-    repeats = torch.tensor(per_batch, device=losses[0].device)
-    is_bad = ~torch.stack(list(losses)).isfinite().repeat_interleave(repeats)  # (images,)
-    return tuple(name for name, bad in zip(ids, is_bad.tolist(), strict=True) if bad)
+def _of_all(own: Sequence[_OfBatch], matrix: Tensor, world: World) -> tuple[list[_OfBatch], Tensor]:
+    """Return the batches of all ranks in the order of one process, and the sum of their confusion matrices."""
+    parts = world.gather((_on_cpu(own), matrix.cpu()))
+    matrices = [matrix for batches, matrix in parts if batches]
+    return in_turns([batches for batches, _ in parts]), torch.stack(matrices).sum(0)
+
+
+def _on_cpu(own: Sequence[_OfBatch]) -> list[_OfBatch]:
+    """Copy all tensors to the CPU, those of all batches at once, as each copy waits for the device."""
+    if not own:
+        return []
+    sizes = [len(found.ids) for found in own]
+    hits, losses, pixels = ([getattr(found, name) for found in own] for name in ("hits", "loss", "pixels"))
+    columns = zip(
+        own,
+        Counts.cat(found.counts for found in own).cpu().split(sizes),
+        hits if hits[0] is None else torch.split(torch.cat(hits).cpu(), sizes),
+        losses if losses[0] is None else torch.stack(losses).cpu(),
+        pixels if pixels[0] is None else torch.stack(pixels).cpu(),
+        strict=True,
+    )
+    return [replace(found, counts=c, hits=h, loss=loss, pixels=p) for found, c, h, loss, p in columns]
+
+
+def _summed(batches: Sequence[_OfBatch], matrix: Tensor, task: Task, absent: Absent) -> Evaluation:
+    """Sum what the batches of a split add to its scores."""
+    total = Counts.cat(found.counts for found in batches)
+    losses = [(found.loss, found.pixels) for found in batches if found.loss is not None and found.pixels is not None]
+    mean_loss, unsound = None, tuple[str, ...]()
+    if losses:
+        values, weights = (torch.stack(column) for column in zip(*losses, strict=True))
+        mean_loss = float((values * weights).sum() / weights.sum().clamp(min=1))
+        unsound = _unsound(batches, values)
+    # one batch stands for all: a dataset gives one kind
+    hits = [found.hits for found in batches if found.hits is not None]
+    scored = {"at": batches[0].at, **scores(total, task.class_names, absent=absent), **label_scores(hits)}
+    return Evaluation(
+        counts=total,
+        confusion=matrix,
+        ids=tuple(name for found in batches for name in found.ids),
+        sizes=tuple(size for found in batches for size in found.sizes),
+        loss=mean_loss,
+        scores=scored,
+        unsound=unsound,
+    )
+
+
+def _unsound(batches: Sequence[_OfBatch], losses: Tensor) -> tuple[str, ...]:
+    """Return the ids of the images in batches whose loss is not finite."""
+    is_bad = (~losses.isfinite()).tolist()
+    return tuple(name for found, bad in zip(batches, is_bad, strict=True) if bad for name in found.ids)
 
 
 def check_labels(batch: Batch, task: Task) -> None:
@@ -110,18 +171,20 @@ def check_labels(batch: Batch, task: Task) -> None:
         require_labels(truth[None], task, ids=[name])
 
 
-def at_truth(logits: Tensor, fed: Tensor, batch: Batch, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits with the target that they are compared with.
+def at_truth(
+    logits: Tensor, fed: Tensor, batch: Batch, runtime: Runtime
+) -> Iterator[tuple[Tensor, Tensor, Sequence[str]]]:
+    """Yield logits with the target that they are compared with, and the ids of their images.
 
     That is the whole batch with the fitted masks ``fed``; or, where the batch has original masks, each
     image alone, its logits without padding and resized to the size of its mask.
     """
     if "truth" not in batch:
-        yield logits, fed
+        yield logits, fed, batch["id"]
         return
-    for own, (height, width), truth in zip(logits, batch["content"], batch["truth"], strict=True):
+    for own, (height, width), truth, name in zip(logits, batch["content"], batch["truth"], batch["id"], strict=True):
         content = own[None, :, :height, :width].float()  # (1, C, h, w): padding is below and to the right
-        yield resize(content, truth.shape[-2:], mode="bilinear"), runtime.masks(truth[None])
+        yield resize(content, truth.shape[-2:], mode="bilinear"), runtime.masks(truth[None]), [name]
 
 
 def label_scores(hits: Sequence[Tensor]) -> dict[str, float]:

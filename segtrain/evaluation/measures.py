@@ -1,12 +1,15 @@
 """Optional measures of `segtrain eval`: contours, precision-recall curves, calibration, intervals."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,9 +17,12 @@ from segtrain.config.schema import EvalOptions
 from segtrain.drawing.plots import precision_recall_picture, reliability_picture
 from segtrain.evaluation.contours import Contours, intervals
 from segtrain.evaluation.operating_point import OperatingPoint
-from segtrain.metrics import Calibration, CalibrationScores, Counts, Curves, PrecisionRecall
+from segtrain.metrics import Calibration, CalibrationScores, Counts, Curves, PrecisionRecall, SurfaceDistances
+from segtrain.runtime.world import World
 from segtrain.storage import write_picture, write_table
 from segtrain.task import Task, make_task
+
+T = TypeVar("T")
 
 
 class Measures:
@@ -33,14 +39,39 @@ class Measures:
         by_probability = make_task(task.mode, task.class_names, ignore_index=task.ignore_index)
         self.curves, self.calibration = Curves(by_probability), Calibration(by_probability)
         self.on_logits = options.curves or options.calibrate
+        self.ids: list[str] = []  # of the images measured here
 
-    def update(self, logits: Tensor, prediction: Tensor, target: Tensor) -> None:
+    def update(self, logits: Tensor, prediction: Tensor, target: Tensor, ids: Sequence[str]) -> None:
         """Measure images of one size: logits, and prediction and target in the layout of the task."""
+        self.ids += ids
         self.contours.measure(prediction, target)
         if self.on_logits:
             scaled = logits if self.point.temperature == 1 else logits.float() / self.point.temperature
             self.curves.update(scaled, target)
-            self.calibration.update(scaled, target)
+            self.calibration.update(scaled, target, ids)
+
+    def gather(self, world: World, ids: Sequence[str]) -> None:
+        """Add what the other ranks measured; call it before results are read, with the ids of all images in order."""
+        if world.is_alone:
+            return
+        places = defaultdict[str, list[int]](list)
+        for place, name in enumerate(_of_all(world, self.ids)):
+            places[name].append(place)
+        order = [places[name].pop(0) for name in ids]  # of the images as the ranks have them, one rank after the other
+        contours, curves, calibration = self.contours, self.curves, self.calibration
+        if counts := _of_all(world, contours.counts):
+            contours.counts = [Counts.cat(counts).map(lambda column: column[order])]
+        if distances := _of_all(world, contours.distances):
+            contours.distances = [SurfaceDistances.cat(distances).map(lambda column: column[order])]
+        if self.on_logits:
+            calibration.add_samples()
+            tables = (curves.histogram, calibration.table, calibration.nll)
+            curves.histogram, calibration.table, calibration.nll = (world.sum(table.cpu().clone()) for table in tables)
+            of_curves, of_bins = (
+                _of_all(world, [one.cpu() for one in part.by_image]) for part in (curves, calibration)
+            )
+            curves.by_image = [of_curves[place] for place in order]
+            calibration.by_image = [torch.cat(of_bins)[order]]
 
     @cached_property  # computed once: `update` after it would be ignored
     def _precision_recall(self) -> PrecisionRecall:
@@ -117,3 +148,8 @@ class Measures:
         for name, picture in pictures.items():
             write_picture(folder / f"{name}.png", picture)
         return pictures
+
+
+def _of_all(world: World, own: list[T]) -> list[T]:
+    """Return the lists of all ranks as one."""
+    return list(chain.from_iterable(world.gather(own)))

@@ -6,7 +6,9 @@ every pixel is a decision of its own.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -98,10 +100,11 @@ class Calibration:
         self._random = torch.Generator().manual_seed(seed)
 
     @torch.inference_mode()
-    def update(self, logits: Tensor, target: Tensor) -> None:
+    def update(self, logits: Tensor, target: Tensor, names: Sequence[str] | None = None) -> None:
         """Sum up a batch, laid out as `Task` describes, on its device, without waiting for it.
 
-        Raises what `lay_out` does: labels that are out of range come out at once on a CPU.
+        With ``names`` of the images, which pixels are sampled in an image depends on its name alone, and
+        not on those before it. Raises what `lay_out` does: labels that are out of range come out at once on a CPU.
         """
         target = lay_out(target, logits, self.task)
         blocks = ((rows.float(), truth) for rows, truth in in_blocks(logits, target))
@@ -110,7 +113,7 @@ class Calibration:
         self.by_image.append(by_image)
         self.table = self.table.to(logits.device, non_blocking=True)
         self.table[0] += by_image.sum(0)  # row 0: every pixel, at temperature 1
-        self._waiting.append(self._sample(logits, target))
+        self._waiting.append(self._sample(logits, target, names))
         if sum(len(pixels) for pixels, _ in self._waiting) >= _AT_ONCE:
             self.add_samples()
 
@@ -153,7 +156,7 @@ class Calibration:
         parts = nll.mul_(_NLL_UNIT).round_().long().masked_fill_(~known, 0)
         return parts.reshape(len(TEMPERATURES), -1).sum(1)
 
-    def _sample(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _sample(self, logits: Tensor, target: Tensor, names: Sequence[str] | None) -> tuple[Tensor, Tensor]:
         """Draw pixels of each image: logits ``(pixels, C)``, target ``(pixels,)``, for multilabel ``(pixels, C)``.
 
         All of them where there are no more than asked for. Drawn on the CPU, so that every device
@@ -163,11 +166,18 @@ class Calibration:
         if height * width <= self.pixels_per_image:
             labels = target.movedim(1, -1) if self.task.classes_overlap else target
             return logits.movedim(1, -1).flatten(0, 2), labels.flatten(0, 2)
-        drawn = torch.randint(height * width, (images, self.pixels_per_image), generator=self._random)
+        drawn = self._places(images, height * width) if names is None else self._places_of(names, height * width)
         place = drawn.to(target.device, non_blocking=True)
         image, row, column = torch.arange(images, device=target.device)[:, None], place // width, place % width
         # Indices on both sides of the ellipsis move the pixels to the front: (N, pixels, C).
         return logits[image, ..., row, column].flatten(0, 1), target[image, ..., row, column].flatten(0, 1)
+
+    def _places(self, images: int, pixels: int, random: torch.Generator | None = None) -> Tensor:
+        return torch.randint(pixels, (images, self.pixels_per_image), generator=random or self._random)
+
+    def _places_of(self, names: Sequence[str], pixels: int) -> Tensor:
+        seeds = [crc32(name.encode(errors="surrogateescape"), self._random.initial_seed()) for name in names]
+        return torch.cat([self._places(1, pixels, torch.Generator().manual_seed(seed)) for seed in seeds])
 
     def result(self) -> CalibrationScores:
         """Compute the scores and fit the temperature, once at the end: waits for the device."""

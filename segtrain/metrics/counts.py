@@ -1,6 +1,6 @@
 """True and false positives and negatives in pixels, from which all scores are computed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -42,6 +42,11 @@ class Counts:
     def cat(cls, parts: Iterable["Counts"]) -> "Counts":
         """Concatenate the counts of several batches along the images."""
         return cls(*(torch.cat(columns) for columns in zip(*(part.tensors() for part in parts), strict=True)))
+
+    def split(self, sizes: Sequence[int]) -> list["Counts"]:
+        """Undo `cat`: part the images into runs of these lengths."""
+        columns = (torch.split(tensor, list(sizes)) for tensor in self.tensors())
+        return [Counts(*parts) for parts in zip(*columns, strict=True)]
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(mine + theirs for mine, theirs in zip(self.tensors(), other.tensors(), strict=True)))

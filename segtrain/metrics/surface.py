@@ -1,6 +1,7 @@
 """Surface distances between the contours of truth and prediction: Hausdorff and average."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,15 @@ class SurfaceDistances:
 
     hausdorff: Tensor
     average: Tensor
+
+    @classmethod
+    def cat(cls, parts: Sequence["SurfaceDistances"]) -> "SurfaceDistances":
+        """Concatenate the distances of several batches along the images."""
+        return cls(torch.cat([part.hausdorff for part in parts]), torch.cat([part.average for part in parts]))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "SurfaceDistances":
+        """Apply a function to both tensors."""
+        return SurfaceDistances(change(self.hausdorff), change(self.average))
 
 
 def surface_distances(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from segtrain.config.schema import Precision
 from segtrain.errors import ConfigError
 from segtrain.models.depthwise import tile_depthwise
+from segtrain.runtime.world import ALONE, World
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precisions that autocast is on for
 
@@ -66,9 +67,20 @@ class Runtime:
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
 
-def make_runtime(device: str, precision: Precision, *, channels_last: bool = True) -> Runtime:
-    """Choose device and precision; raises `ConfigError` for a device that this machine does not have."""
+def make_runtime(device: str, precision: Precision, *, channels_last: bool = True, world: World = ALONE) -> Runtime:
+    """Choose device and precision; each rank of ``world`` gets a GPU of its own.
+
+    Raises `ConfigError` for a device that this machine does not have.
+    """
     found = _device(device)
+    if found.type == "cuda" and not world.is_alone:
+        if world.local_rank >= torch.cuda.device_count():
+            raise ConfigError(
+                f"device={device}: {torch.cuda.device_count()} GPUs for {world.local_rank + 1} processes or more on "
+                "this machine; start one for each GPU, or set device=cpu"
+            )
+        found = torch.device("cuda", world.local_rank)
+        torch.cuda.set_device(found)
     return Runtime(device=found, precision=_precision(precision, found), channels_last=channels_last)
 
 

@@ -10,10 +10,14 @@ _STDERR = 2
 
 
 class StopRequest:
-    """Records a SIGINT or SIGTERM for the training loop to save and stop; a second one stops at once."""
+    """Records a SIGINT or SIGTERM for the training loop to save and stop; a second one stops at once.
 
-    def __init__(self) -> None:
+    ``is_said``: it is written to the terminal what happens now.
+    """
+
+    def __init__(self, *, is_said: bool = True) -> None:
         self.signal_number: int | None = None
+        self.is_said = is_said
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
@@ -30,6 +34,8 @@ class StopRequest:
         if self.signal_number is not None:
             raise KeyboardInterrupt
         self.signal_number = number
+        if not self.is_said:
+            return
         # not by logging: the signal may interrupt a write of it, and buffered streams are not reentrant
         said = f"{signal.Signals(number).name}: finishing the step, then saving (once more to stop at once)\n"
         with suppress(OSError):  # stderr is closed

@@ -1,6 +1,7 @@
 """Console output: progress bars and tables on a terminal, plain lines in a file or a pipe."""
 
 import logging
+import os
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,8 +51,9 @@ class _FileHandler(logging.FileHandler):
 
 
 def start_logging() -> None:
-    """Show segtrain's log on the console, and only errors of timm's."""
-    log.setLevel(logging.INFO)
+    """Show segtrain's log on the console, and only errors of timm's; of several ranks, the first shows it."""
+    is_first = os.environ.get("RANK", "0") == "0"
+    log.setLevel(logging.INFO if is_first else logging.ERROR)
     log.handlers = [_ConsoleHandler()]
     log.propagate = False
     logging.getLogger("timm").setLevel(logging.ERROR)

@@ -118,8 +118,8 @@ def adapted(payload: Mapping[str, Any], trainer: Trainer, *, keeps_optimizer: bo
         fresh["optimizer"] = _optimizer(payload, trainer)
     if before.get("loss") != now.get("loss"):
         fresh["running"] = RunningLoss(trainer.runtime.device).state_dict()
-    if bool(payload["scaler"]) != trainer.scaler.is_enabled():
-        fresh["scaler"] = trainer.scaler.state_dict()
+    if bool(payload["scaler"]) != trainer.step.scaler.is_enabled():
+        fresh["scaler"] = trainer.step.scaler.state_dict()
     if before.get("seed") != now.get("seed"):
         fresh["random"] = random_state()
     return {**payload, **fresh, "state": state}

@@ -15,7 +15,7 @@ class Share(NamedTuple):
     """A batch's fraction of the valid pixels and of the images of an optimizer step."""
 
     pixels: Tensor | float = 1.0
-    images: float = 1.0
+    images: Tensor | float = 1.0
 
 
 WHOLE = Share()

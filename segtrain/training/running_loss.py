@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segtrain.runtime.world import ALONE, World
+
 _NEVER = 2**62  # a step beyond all: no loss was bad
 
 
@@ -13,10 +15,11 @@ class RunningLoss:
     """Sums of losses since the last log line and since the start of the epoch, and the first bad step.
 
     Terms of the loss are summed since the last log line. `add` does not wait for the device; the
-    ``read`` methods and `first_bad_step` do.
+    ``read`` methods and `first_bad_step` do, and for all ranks of ``world``: what they return is of all.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, world: World = ALONE) -> None:
+        self.world = world
         self.sums = torch.zeros(2, device=device)  # since the last log line, since the start of the epoch
         self.terms: dict[str, Tensor] = {}  # since the last log line
         self.steps = [0, 0]
@@ -32,7 +35,7 @@ class RunningLoss:
     def read_interval(self) -> dict[str, float]:
         """Return and reset the means since the last call: ``loss``, and each term as ``loss/<name>``."""
         steps = max(1, self.steps[0])
-        terms = {f"loss/{name}": float(total) / steps for name, total in self.terms.items()}
+        terms = {f"loss/{name}": self._mean(total) / steps for name, total in self.terms.items()}
         self.terms = {}
         return {"loss": self._read(0), **terms}
 
@@ -41,14 +44,18 @@ class RunningLoss:
         return self._read(1)
 
     def _read(self, which: int) -> float:
-        mean = float(self.sums[which]) / max(1, self.steps[which])
+        mean = self._mean(self.sums[which]) / max(1, self.steps[which])
         self.sums[which] = 0
         self.steps[which] = 0
         return mean
 
+    def _mean(self, total: Tensor) -> float:
+        """Return the mean of a sum over the ranks."""
+        return float(self.world.sum(total.clone())) / self.world.size
+
     def first_bad_step(self) -> int | None:
-        """Return the first step whose loss was not finite, or None; waits for the device."""
-        step = int(self.bad)
+        """Return the first step whose loss was not finite on any rank, or None; waits for the device."""
+        step = int(self.world.least(self.bad.clone()))
         return None if step == _NEVER else step
 
     def state_dict(self) -> dict[str, Any]:

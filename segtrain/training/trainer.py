@@ -6,16 +6,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from segtrain.config.schema import CheckpointConfig, TrainerConfig
 from segtrain.data.loading.feed import Feed
 from segtrain.data.sample import Batch
-from segtrain.errors import Interrupted
+from segtrain.errors import ElsewhereError, Interrupted
 from segtrain.evaluation.evaluator import Evaluation, evaluate
 from segtrain.inference.network import Network
 from segtrain.optim.ema import ModelEma
@@ -26,11 +25,14 @@ from segtrain.run.log import RunLog
 from segtrain.run.profiling import StepProfiler
 from segtrain.runtime.random_state import random_state, restore_random_state
 from segtrain.runtime.signals import StopRequest
+from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
 from segtrain.training.gallery import Gallery
-from segtrain.training.objective import WHOLE, Objective, Share, partner_in
-from segtrain.training.running_loss import RunningLoss, add_by_name
+from segtrain.training.objective import Objective
+from segtrain.training.parallel import Parallel
+from segtrain.training.running_loss import RunningLoss
 from segtrain.training.soundness import Soundness
+from segtrain.training.step import Step
 
 
 @dataclass
@@ -66,12 +68,13 @@ class Trainer:
         checkpoints: Checkpoints,
         log: RunLog,
         description: dict[str, Any],
+        world: World = ALONE,
     ) -> None:
         # what is trained
-        self.network, self.model, self.runtime = network, network.model, network.runtime
+        self.network, self.model, self.runtime, self.world = network, network.model, network.runtime, world
         self.loss, self.optimizer, self.schedule = loss, optimizer, schedule
         self.ema = ModelEma(self.model, decay=options.ema_decay) if options.ema_decay else None
-        self.scaler = self.runtime.grad_scaler()
+        self.step = Step(network, task=task, loss=loss, optimizer=optimizer, clip_norm=options.clip_norm, world=world)
         # what feeds it, and how it runs
         self.task, self.train, self.val = task, train, val
         self.options, self.saving = options, saving
@@ -80,13 +83,13 @@ class Trainer:
         # where it goes; `description` is what a checkpoint says of the model besides its weights
         self.checkpoints, self.log, self.description = checkpoints, log, description
         self.gallery = Gallery(val, task=task)
-        self.stop = StopRequest()
+        self.stop = StopRequest(is_said=world.is_first)
         self.saved_at = time.monotonic()
         # what a checkpoint carries
         self.state = TrainState(images=len(train.dataset))
-        self.running = RunningLoss(self.runtime.device)
+        self.running = RunningLoss(self.runtime.device, world)
         # what keeps values that are not finite out of it
-        self.soundness = Soundness(self.model, self.running, checkpoints.last)
+        self.soundness = Soundness(self.model, self.running, checkpoints.last, world)
 
     @property
     def place(self) -> int:
@@ -108,8 +111,11 @@ class Trainer:
 
     @property
     def scored(self) -> Network:
-        """The network to validate: the EMA of the weights if there is one, else the current model."""
-        return Network(self.ema.module, self.runtime) if self.ema else self.network
+        """The network to validate: the EMA of the weights if there is one, else the current model.
+
+        Not in its wrapper for several ranks, which would exchange buffers at every batch: some have one more.
+        """
+        return Network(self.ema.module if self.ema else self.model, self.runtime)
 
     def fit(self) -> None:
         """Train to the end; raises `Interrupted` after saving when a signal asks to stop."""
@@ -125,9 +131,11 @@ class Trainer:
     def train_epoch(self) -> None:
         """Run the rest of the epoch, or of ``max_steps``."""
         self.model.start_epoch(self.state.epoch)
+        if isinstance(self.network.module, Parallel):
+            self.network.module = self.network.module.renewed()
         self.network.module.train()
         batches = self.log.clock.waiting(self.train.batches(self.state.epoch, self.state.batch))
-        with StepProfiler(self.options.profile_steps, self.log.folder) as profiler:
+        with StepProfiler(self.options.profile_steps * self.world.is_first, self.log.folder) as profiler:
             for group in grouped(batches, self.options.grad_accum_steps):
                 self.running.add(*self.train_step(group), self.state.step)
                 profiler.step()
@@ -136,42 +144,12 @@ class Trainer:
                     return
 
     def train_step(self, group: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Make one optimizer step with gradient accumulation over batches; returns loss and terms, on the device.
-
-        Batches are weighted by their valid pixels, so that a mean over pixels is that over the group; means over
-        images likewise. Nothing here waits for the device.
-        """
+        """Make one optimizer step of the batches of a group; returns loss and terms, on the device."""
         set_learning_rate(self.optimizer, self.schedule(self.place, self.total_steps))
-        targets = [self.runtime.masks(batch["mask"]) for batch in group]
-        total, terms = torch.zeros((), device=self.runtime.device), dict[str, Tensor]()
-        for batch, target, share in zip(group, targets, self.shares(targets), strict=True):
-            outputs, labels = self.network(batch["image"]), self.runtime.labels(batch.get("label"))
-            loss = self.loss(outputs, target, labels, share, partner_in(batch, self.runtime))
-            self.scaler.scale(loss).backward()  # batch by batch: one graph at a time is in memory
-            total += loss.detach()
-            terms = add_by_name(terms, self.loss.last_terms)
-        self.update_weights()
-        return total, terms
-
-    def shares(self, targets: list[Tensor]) -> list[Share]:
-        """Return each batch's fraction of the group's valid pixels, and of its images."""
-        if len(targets) == 1:
-            return [WHOLE]
-        valid = torch.stack([self.task.valid(target).count_nonzero() for target in targets])
-        images = sum(len(target) for target in targets)
-        parts = valid / valid.sum().clamp(min=1)
-        return [Share(part, len(target) / images) for part, target in zip(parts, targets, strict=True)]
-
-    def update_weights(self) -> None:
-        """Clip the gradients, step the optimizer, and update the EMA."""
-        if self.options.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)  # before clipping, or the norm would be that of scaled gradients
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        found = self.step(group)
         if self.ema:
             self.ema.update(self.state.step)
+        return found
 
     def end_step(self, group: list[Batch]) -> None:
         """Count the step, and log, save or stop where that is due."""
@@ -179,11 +157,14 @@ class Trainer:
         self.soundness.stepped(self.state.step, ids)
         self.state.step += 1
         self.state.batch += len(group)
-        self.log.stepped(len(ids))
+        self.log.stepped(len(ids) * self.world.size)
         if self.state.step % self.options.log_every == 0 or self.place == self.total_steps:
             self.log_training()
-        self.leave_if_asked()
-        if self.saving_is_due():
+        # all ranks do the same: a signal may reach one of them alone, and clocks differ
+        asked, due = self.world.most(self.stop.signal_number or 0, int(self.saving_is_due()))
+        if asked:
+            self.leave(asked)
+        if due:
             self.save()
 
     def log_training(self) -> None:
@@ -199,18 +180,21 @@ class Trainer:
     def validate(self) -> bool:
         """Score the validation split and log it; returns whether it is the best so far."""
         self.soundness.check(self.state.step)
+        self.world.share_buffers(self.scored.model)  # each rank has running statistics of its own batches
         evaluation = evaluate(
             self.scored,
             self.log.progress(self.val.batches(), "validating", len(self.val)),
             task=self.task,
             loss=self.loss,
-            on_batch=self.leave_if_asked,
+            on_batch=self.leave_if_alone,
+            world=self.world,
         )
         self.soundness.check_validation(self.state.step, evaluation)
         is_best = self.rank(evaluation)
         losses = {"loss": evaluation.loss, "train_loss": self.running.read_epoch()}
-        self.log.validation(self.state.step, self.state.epoch, evaluation.scores, losses=losses, is_best=is_best)
-        self.show(evaluation, is_best=is_best)
+        if self.world.is_first:
+            self.log.validation(self.state.step, self.state.epoch, evaluation.scores, losses=losses, is_best=is_best)
+            self.show(evaluation, is_best=is_best)
         return is_best
 
     def show(self, evaluation: Evaluation, *, is_best: bool) -> None:
@@ -253,18 +237,27 @@ class Trainer:
         """Write ``last.pt`` and its copies; raises `DivergedError` instead if weights are not finite."""
         self.soundness.check(self.state.step)
         self.state.log_bytes, self.state.on_device_since = self.log.position(), self.train.on_device_since
-        self.checkpoints.save(self.state_dict(), best=best, epochs=epochs)
+        payload = self.state_dict()
+        if self.world.is_first:
+            self.checkpoints.save(payload, best=best, epochs=epochs)
         self.saved_at = time.monotonic()
 
-    def leave_if_asked(self, _images: int = 0) -> None:
-        """Save and raise `Interrupted` if a signal asked to stop."""
-        if self.stop.signal_number is not None:
-            self.save()
-            resume = f"segtrain resume {shlex.quote(str(self.log.folder))}"
-            raise Interrupted(f"stopped at step {self.state.step}; go on with: {resume}", self.stop.signal_number)
+    def leave_if_alone(self, _images: int) -> None:
+        """Leave in mid-validation if a signal asked to; several ranks finish it, as each has other batches."""
+        if self.stop.signal_number is not None and self.world.is_alone:
+            self.leave(self.stop.signal_number)
+
+    def leave(self, signal_number: int) -> NoReturn:
+        """Save, and raise `Interrupted`."""
+        self.save()
+        folder = shlex.quote(str(self.log.folder))
+        resume = f"resume {folder}" if self.world.is_alone else f"launch nproc={self.world.size} resume={folder}"
+        stopped = Interrupted(f"stopped at step {self.state.step}; go on with: segtrain {resume}", signal_number)
+        raise stopped if self.world.is_first else ElsewhereError(stopped.exit_code)
 
     def state_dict(self) -> dict[str, Any]:
         """Return a checkpoint: everything for an exact resume, and for using the model without the run."""
+        own, *ranks = self.world.gather({"running": self.running.state_dict(), "random": random_state()})
         return {
             "format": FORMAT,
             **self.description,
@@ -272,10 +265,10 @@ class Trainer:
             "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "parameters": parameter_names(self.model, self.optimizer.param_groups),
-            "scaler": self.scaler.state_dict(),
+            "scaler": self.step.scaler.state_dict(),
             "state": asdict(self.state),
-            "running": self.running.state_dict(),
-            "random": random_state(),
+            **own,
+            "ranks": ranks,
         }
 
     def load_state_dict(self, payload: Mapping[str, Any]) -> None:
@@ -284,12 +277,14 @@ class Trainer:
         if self.ema:  # switched on for the resume: it starts from the current weights
             self.ema.load_state_dict(payload["ema"] or payload["model"])
         self.optimizer.load_state_dict(payload["optimizer"])
-        self.scaler.load_state_dict(payload["scaler"])
+        self.step.scaler.load_state_dict(payload["scaler"])
         kept = [(score, epoch) for score, epoch in payload["state"]["kept"]]
         self.state = TrainState(**{**payload["state"], "kept": kept})
         self.train.on_device_since = self.state.on_device_since
-        self.running.load_state_dict(payload["running"])
-        restore_random_state(payload["random"])
+        ranks = [payload, *payload.get("ranks", ())]
+        own = ranks[self.world.rank if self.world.rank < len(ranks) else 0]
+        self.running.load_state_dict(own["running"])
+        restore_random_state(own["random"])
 
 
 def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

@@ -165,7 +165,7 @@ COMMAND_LINES = cases(
     ("flag", "--cfgg", "--cfgg: no such flag", "did you mean '--cfg'?"),
     ("part of the config", "--cfg hydra", "-c/--cfg: invalid choice: 'hydra'", "`segtrain --help` lists the flags"),
     ("config folder", "--config-dir missing", "--config-dir missing: no such folder", "correct --config-dir"),
-    ("sweep of a prediction", "-m predict ckpt=a,b", "-m: sweeps are for train and eval", "not for predict"),
+    ("sweep of a prediction", "-m predict ckpt=a,b", "-m: sweeps are for train, eval, launch", "not for predict"),
     ("choice in a sweep", "-m arch=unet,fpnn", "arch=fpnn: no such choice", "did you mean 'fpn'?"),
     ("value in a sweep", "-m seed=0,-1", "seed: expected at least 0", "got -1"),
     ("leaf in a sweep", f"-m {SHAPES} arch.norm=batch,grup", "arch.norm: expected one of ", "did you mean 'group'?"),

@@ -104,7 +104,8 @@ def test_logits_and_labels_are_shown_to_whatever_else_measures():
     seen = []
     task = Binary(cuts=[0.1])
 
-    def measure(logits, prediction, target):
+    def measure(logits, prediction, target, names):
+        assert len(names) == len(target)
         assert logits.dtype == torch.float32
         assert torch.equal(prediction, task.predict(logits))
         seen.append(target)
@@ -120,9 +121,9 @@ def test_a_device_is_waited_for_at_the_end_alone(kind):
     def waits(images):
         curves, calibration = Curves(task), Calibration(task)
 
-        def measure(logits, _prediction, target):
+        def measure(logits, _prediction, target, names):
             curves.update(logits, target)
-            calibration.update(logits, target)
+            calibration.update(logits, target, names)
 
         batches = [collate([dataset[0, image]]) for image in range(images)]
         with CountWaits() as counted:

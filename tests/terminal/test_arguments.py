@@ -90,7 +90,7 @@ def test_words_get_the_keys_in_order_and_overrides_stay():
         ("resume resume=null", "resume: names no run"),
         ("resume nowhere", "nowhere: no such file or folder, expected a checkpoint or a run folder"),
         ("eval runs/lr=0.1/none", "runs/lr=0.1/none: no such file or folder"),
-        ("-m resume run seed=1,2", "-m: sweeps are for train and eval, not for resume"),
+        ("-m resume run seed=1,2", "-m: sweeps are for train, eval, launch, not for resume"),
     ],
 )
 def test_what_is_wrong_with_the_words_is_said(words, problem, refused):

@@ -96,6 +96,7 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
         "patience": None,
         "log_every": 1000,
         "channels_last": True,
+        "sync_batchnorm": False,
         "profile_steps": 0,
     }
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -298,7 +299,7 @@ def test_the_average_is_what_gets_validated(tmp_path):
 
 def test_fp16_gradients_are_clipped_in_their_true_scale(tmp_path):
     trainer = make_trainer(tmp_path, [batch()], precision="fp16", clip_norm=1e-3)
-    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
+    trainer.optimizer = trainer.step.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
     trainer.optimizer.param_groups[0]["base_lr"] = 1.0
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     trainer.train_step([batch()])
@@ -352,7 +353,7 @@ def test_a_step_on_the_gpu_does_not_wait_for_it(tmp_path):
     trainer.runtime = Runtime(device, "fp16")
     trainer.runtime.place(trainer.model)
     trainer.running.sums, trainer.running.bad = trainer.running.sums.to(device), trainer.running.bad.to(device)
-    trainer.scaler = trainer.runtime.grad_scaler()
+    trainer.step.scaler = trainer.runtime.grad_scaler()
     trainer.train_step([batch()])
     torch.cuda.set_sync_debug_mode("error")
     trainer.train_step([batch()])

@@ -168,6 +168,10 @@ class EpochBatches(Sampler[list[Key]]):
     ``drop_last`` leaves out a last batch that is not full (BatchNorm fails on a single image), unless
     it is the only one. With ``weights``, shuffled indices are drawn by them: as many in an epoch, some
     several times. With ``blocks``, the block of each index, a shuffled order reads a few blocks at a time.
+
+    Of ``ranks`` processes this is the batches of number ``rank``. Shuffled batches of all ranks together are
+    those of one process whose batch size is ``ranks`` times as large; without shuffling they take turns with
+    the batches that one process has, so that some may have one batch more.
     """
 
     def __init__(
@@ -180,14 +184,17 @@ class EpochBatches(Sampler[list[Key]]):
         drop_last: bool,
         weights: NDArray[np.float64] | None = None,
         blocks: NDArray[np.integer] | None = None,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
-        self.length = length
+        self.length, self.seed, self.shuffle = length, seed, shuffle
         self.weights, self.blocks = weights, blocks
-        self.batch_size = batch_size
-        self.seed = seed
-        self.shuffle = shuffle
-        full = length // batch_size
-        self._count = full if drop_last and full else -(-length // batch_size)  # else rounded up
+        together = batch_size * ranks if shuffle else batch_size
+        whole = length // together
+        end = whole * together if drop_last and whole else length
+        every = [(start, min(start + together, end)) for start in range(0, end, together)]
+        own = [_share(*each, rank, ranks) for each in every] if shuffle else every[rank::ranks]
+        self._places = [slice(*each) for each in own]  # of the batches in the order of an epoch
         self.epoch, self.first = 0, 0
 
     def start(self, epoch: int, batch: int = 0) -> None:
@@ -196,14 +203,13 @@ class EpochBatches(Sampler[list[Key]]):
 
     def __len__(self) -> int:
         """Return the number of batches in a whole epoch."""
-        return self._count
+        return len(self._places)
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch = self.epoch
         order = self._order(epoch)
         before = None if self.weights is None else repeats(order)  # so that each draw is augmented otherwise
-        for batch in range(self.first, self._count):
-            chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        for chosen in self._places[self.first :]:
             indices = order[chosen].tolist()
             again = [0] * len(indices) if before is None else before[chosen].tolist()
             yield [
@@ -221,6 +227,11 @@ class EpochBatches(Sampler[list[Key]]):
         else:
             rng.shuffle(order)
         return order if self.blocks is None or not len(order) else gathered(order, self.blocks, rng)
+
+
+def _share(start: int, end: int, rank: int, ranks: int) -> tuple[int, int]:
+    """Return the part of a batch that is one rank's, as even as can be."""
+    return start + (end - start) * rank // ranks, start + (end - start) * (rank + 1) // ranks
 
 
 def collate(samples: list[Sample]) -> Batch:

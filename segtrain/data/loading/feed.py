@@ -14,7 +14,8 @@ class Feed:
     """A dataset with its sampler and its loader; for training, shuffled and without an incomplete last batch.
 
     ``weights`` say how often each sample of a training is drawn, relative to the others; None: once.
-    ``mixup`` is the share of its batches that are mixed.
+    ``mixup`` is the share of its batches that are mixed. Of ``ranks`` processes, that of number ``rank`` has
+    its part of the batches; ``batch_size`` is that of one rank.
     """
 
     def __init__(
@@ -28,7 +29,10 @@ class Feed:
         pin_memory: bool,
         weights: NDArray[np.float64] | None = None,
         mixup: float = 0.0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
+        self.batch_size = batch_size
         self.mixup = Mixup(mixup, seed=seed) if training and mixup else None
         self.dataset = dataset
         self.order = EpochBatches(
@@ -39,11 +43,13 @@ class Feed:
             drop_last=training,
             weights=weights,
             blocks=dataset.blocks,
+            rank=rank,
+            ranks=ranks,
         )
         self.loader = make_loader(dataset, self.order, num_workers=num_workers, pin_memory=pin_memory)
 
     def __len__(self) -> int:
-        """Return the number of batches in a whole epoch."""
+        """Return the number of batches of this rank in a whole epoch."""
         return len(self.order)
 
     def batches(self, epoch: int = 0, batch: int = 0) -> Iterator[Batch]:

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import time
+from itertools import chain
 
 import albumentations as A
 import numpy as np
@@ -16,6 +17,7 @@ from segtrain.data.loading.dataset import AugmentedDataset, EpochBatches, batche
 from segtrain.data.loading.transforms import Fitting, Pipeline, to_sample
 from segtrain.data.sample import RawSample
 from segtrain.errors import DataError
+from segtrain.evaluation.ranks import in_turns
 
 TRANSFORMS = [A.HorizontalFlip(p=0.5), A.Affine(rotate=(-30, 30), fill_mask=255, p=0.7), A.GaussNoise(p=0.3)]
 
@@ -132,6 +134,27 @@ def test_a_partial_batch_is_dropped_unless_it_is_the_only_one(length, drop_last,
     order = EpochBatches(length, 4, seed=0, shuffle=True, drop_last=drop_last)
     assert [len(batch) for batch in order] == sizes
     assert len(order) == len(sizes)
+
+
+@pytest.mark.parametrize(("length", "ranks"), [(50, 2), (50, 3), (5, 4), (8, 8)])
+def test_ranks_share_out_the_batches_of_one_process(length, ranks):
+    together = list(EpochBatches(length, 2 * ranks, seed=3, shuffle=True, drop_last=True))
+    parts = [
+        list(EpochBatches(length, 2, seed=3, shuffle=True, drop_last=True, rank=rank, ranks=ranks))
+        for rank in range(ranks)
+    ]
+    assert [list(chain(*each)) for each in zip(*parts, strict=True)] == together
+    assert all(batch for part in parts for batch in part)
+
+
+@pytest.mark.parametrize(("length", "counts"), [(0, [0, 0, 0]), (1, [1, 0, 0]), (7, [2, 1, 1]), (12, [2, 2, 2])])
+def test_ranks_take_turns_with_the_batches_to_be_scored(length, counts):
+    alone = list(EpochBatches(length, 2, seed=3, shuffle=False, drop_last=False))
+    parts = [
+        list(EpochBatches(length, 2, seed=3, shuffle=False, drop_last=False, rank=rank, ranks=3)) for rank in range(3)
+    ]
+    assert [len(part) for part in parts] == counts
+    assert in_turns(parts) == alone
 
 
 @pytest.mark.parametrize("workers", [0, 2])

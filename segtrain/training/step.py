@@ -1,0 +1,85 @@
+"""One optimizer step: forward pass, loss and gradients of the batches of a group, on all ranks, and the update."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from segtrain.data.sample import Batch
+from segtrain.inference.network import Network
+from segtrain.runtime.world import ALONE, World
+from segtrain.task import Task
+from segtrain.training.objective import WHOLE, Objective, Share, partner_in
+from segtrain.training.running_loss import add_by_name
+
+
+class Step:
+    """Makes one optimizer step of a group of batches. Nothing here waits for the device.
+
+    Batches are weighted by their valid pixels, so that a mean over pixels is that over the group, on all
+    ranks; means over images likewise. ``network`` runs a module that averages gradients over the ranks of
+    ``world``, where there are several.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        task: Task,
+        loss: Objective,
+        optimizer: Optimizer,
+        clip_norm: float | None,
+        world: World = ALONE,
+    ) -> None:
+        self.network, self.task, self.loss, self.optimizer = network, task, loss, optimizer
+        self.clip_norm, self.world = clip_norm, world
+        self.runtime = network.runtime
+        self.scaler = self.runtime.grad_scaler()
+
+    def __call__(self, group: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Make the step; returns loss and terms, on the device: means over the ranks are those of all."""
+        targets = [self.runtime.masks(batch["mask"]) for batch in group]
+        total, terms = torch.zeros((), device=self.runtime.device), dict[str, Tensor]()
+        shares = self.shares(targets)
+        for number, (batch, target, share) in enumerate(zip(group, targets, shares, strict=True), 1):
+            with self._without_exchange(number < len(group)):
+                outputs, labels = self.network(batch["image"]), self.runtime.labels(batch.get("label"))
+                loss = self.loss(outputs, target, labels, share, partner_in(batch, self.runtime))
+                self.scaler.scale(loss).backward()  # batch by batch: one graph at a time is in memory
+            total += loss.detach()
+            terms = add_by_name(terms, self.loss.last_terms)
+        self.update()
+        return total, terms
+
+    def shares(self, targets: list[Tensor]) -> list[Share]:
+        """Return each batch's fraction of the group's valid pixels, and of its images.
+
+        With several ranks, times their number: their gradients are averaged, and are to be summed.
+        """
+        if len(targets) == 1 and self.world.is_alone:
+            return [WHOLE]
+        valid = torch.stack([self.task.valid(target).count_nonzero() for target in targets])
+        own = torch.stack([valid.sum(), valid.new_tensor(sum(map(len, targets)))])
+        pixels, images = self.world.sum(own).clamp(min=1)
+        parts = self.world.size * valid / pixels
+        return [
+            Share(part, self.world.size * len(target) / images) for part, target in zip(parts, targets, strict=True)
+        ]
+
+    def update(self) -> None:
+        """Clip the gradients, and step the optimizer."""
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)  # before clipping, or the norm would be that of scaled gradients
+            nn.utils.clip_grad_norm_(self.network.model.parameters(), self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _without_exchange(self, is_wanted: bool) -> AbstractContextManager[None]:
+        """Leave gradients on their rank until the last batch of the group: they are exchanged once a step."""
+        module = self.network.module
+        if is_wanted and isinstance(module, nn.parallel.DistributedDataParallel):
+            found: AbstractContextManager[None] = module.no_sync()
+            return found
+        return nullcontext()
