@@ -47,6 +47,12 @@ class Interrupted(SegtrainError):  # noqa: N818 - not an error: the run did what
         self.exit_code = SIGNALLED + signal_number
 
 
+class Stopped(SegtrainError):  # noqa: N818 - as above
+    """A run stopped before its end because the user had asked for it beforehand, and its state is saved."""
+
+    exit_code = 0
+
+
 class ElsewhereError(SegtrainError):
     """Another process of a distributed job failed, and has said why; this one ends without a word."""
 

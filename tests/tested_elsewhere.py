@@ -69,7 +69,6 @@ TESTED_ELSEWHERE = {
     "models/transfer.py": "tests/commands/test_init_from.py",
     "run/checkpoint.py": "tests/test_storage.py",
     "run/log.py": "tests/training/test_trainer.py",
-    "run/restarts.py": "A job that is started again goes on by it: tests/commands/test_launch.py.",
     "run/silent_log.py": "Every rank but the first has it: tests/commands/test_launch.py.",
     "training/step.py": "A trainer makes no step without it: tests/training/test_trainer.py.",
     "run/opening.py": "`segtrain eval` opens its checkpoint with it: tests/commands/test_evaluate.py.",

@@ -50,6 +50,7 @@ def launch(config: LaunchConfig, words: list[str]) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint=config.rendezvous or "localhost:0",
         max_restarts=config.restarts,
+        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",  # it passes them on
     )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # a rank that fails says why itself
     try:

@@ -115,6 +115,8 @@ def make_sweep_folder(folder: Path, *, is_chosen: bool) -> Path:
 def check_jobs(jobs: Sequence[Job]) -> list[TrainConfig]:
     """Return the configs of all jobs, leaves checked; raises `ConfigError` with the mistakes in all of them."""
     configs = [to_config(job.plan.job, TrainConfig) for job in jobs]
+    if any(config.trainer.auto_resume for config in configs):
+        raise ConfigError("trainer.auto_resume=true: is for single runs, and -m starts several; leave it out")
     problems = dict.fromkeys(problem for config in configs for problem in check_leaves(config))
     if problems:
         raise ConfigError("\n".join(problems))

@@ -19,6 +19,9 @@ ADDED: Mapping[str, tuple[str, Any]] = {
     "data.sampling": ("cache_mb", "uniform"),
     "data.resize": ("fit", "area"),
     "data.cache": ("cache_mb", "ram"),
+    "trainer.sync_batchnorm": ("clip_norm", False),
+    "trainer.max_time": ("clip_norm", None),
+    "trainer.auto_resume": ("clip_norm", False),
 }
 """Keys that came later: a key that stands next to them, and the value that does what was done without."""
 _WORDS = {**KEYS, "out": "output"}

@@ -8,7 +8,8 @@ has both, the keys named here and those of its leaf.
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from segtrain.config.signature import Range
+from segtrain.config.durations import FORM
+from segtrain.config.signature import Pattern, Range
 
 Leaf: TypeAlias = dict[str, Any]
 Count = Annotated[int, Range(low=1)]
@@ -19,6 +20,7 @@ Seed = Annotated[int, Range(low=0, high=2**32 - 1)]  # what NumPy takes
 Natural = Annotated[int, Range(low=0)]
 NonNegative = Annotated[float, Range(low=0)]
 Positive = Annotated[float, Range(above=0)]
+Duration: TypeAlias = Positive | Annotated[str, Pattern(FORM, "a duration such as 2h30m")]  # numbers are minutes
 Fraction = Annotated[float, Range(low=0, high=1)]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 Split: TypeAlias = Literal["train", "val", "test", "all"]
@@ -95,6 +97,8 @@ class TrainerConfig:
 
     epochs: Count
     max_steps: Count | None
+    max_time: Duration | None
+    auto_resume: bool
     precision: Precision
     grad_accum_steps: Count
     clip_norm: Positive | None

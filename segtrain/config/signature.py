@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -41,6 +42,18 @@ class Range:
         if not math.isfinite(value):
             return "expected a finite number"
         return None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """The form of a text, a regular expression, and what to call it, for ``Annotated[str, Pattern(...)]``."""
+
+    form: str
+    name: str
+
+    def problem(self, value: str) -> str | None:
+        """Say what was expected of a text that has another form; None if it has this one."""
+        return None if re.fullmatch(self.form, value) else f"expected {self.name}"
 
 
 def locate(target: str, path: str) -> Callable[..., Any]:
@@ -226,7 +239,8 @@ def _is_a(value: Any, plain: type) -> bool:
 
 def _out_of_bounds(value: Any, extras: Sequence[Any]) -> str | None:
     for extra in extras:
-        if isinstance(extra, Range) and isinstance(value, int | float) and (problem := extra.problem(value)):
+        fits = isinstance(value, int | float) if isinstance(extra, Range) else isinstance(value, str)
+        if isinstance(extra, Range | Pattern) and fits and (problem := extra.problem(value)):
             return f"{problem}, got {_shown(value)}"
     return None
 

@@ -12,8 +12,10 @@ from typing import Any
 from segtrain.config.compose import Composed, compose, overlay, rooted
 from segtrain.config.overrides import Overrides
 from segtrain.config.signature import TARGET
-from segtrain.errors import ConfigError
+from segtrain.config.words import quote
+from segtrain.errors import CheckpointError, ConfigError
 from segtrain.run.folders import numbered
+from segtrain.run.restarts import runs_alike
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +46,25 @@ def make_plan(overrides: Overrides | Iterable[str], config_dir: Path | None = No
         else _from_weights(Path(str(start)), overrides, config_dir)
     )
     is_chosen = overrides.last("hydra.run.dir") is not None
+    job = rooted(composed.job)
+    if job["trainer"]["auto_resume"]:
+        runs = [composed.run_dir] if is_chosen else composed.run_dir.parent.glob("*/")
+        if going_on := _go_on(runs_alike(job, runs), job["trainer"], config_dir):
+            return going_on
     folder = refuse_used(composed.run_dir) if is_chosen else next(filterfalse(is_used, numbered(composed.run_dir)))
-    return Plan(rooted(composed.job), folder, overrides, folder_is_chosen=is_chosen)
+    return Plan(job, folder, overrides, folder_is_chosen=is_chosen)
+
+
+def _go_on(folders: Iterable[Path], options: Mapping[str, Any], config_dir: Path | None) -> Plan | None:
+    """Plan to go on with the first of several runs whose checkpoint can be read; None without any."""
+    limit = "null" if options["max_time"] is None else options["max_time"]
+    for folder in folders:
+        words = [f"resume={quote(str(folder))}", "trainer.auto_resume=true", f"trainer.max_time={limit}"]
+        try:
+            return _plan_resume(folder, Overrides.of(words), config_dir)
+        except CheckpointError as error:
+            log.warning("%s; looking for another run", str(error).replace("\n", "; "))
+    return None
 
 
 def is_used(folder: Path) -> bool:

@@ -1,14 +1,23 @@
-"""Going on by itself: a job whose processes torchrun has started again finds its own run folder."""
+"""Going on by itself: a job that is started again finds the folder of its run."""
 
+import logging
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from segtrain.config.compose import compose
 from segtrain.config.overrides import Overrides
+from segtrain.config.renamed import with_current_names
 from segtrain.config.words import quote
 from segtrain.storage import read_text, write_text
 
+log = logging.getLogger(__name__)
+
 _FILE = "job_id"
+_FREE = ("resume", "trainer.max_time", "trainer.auto_resume")  # keys that change nothing of what is trained
 
 
 def note_job(folder: Path) -> None:
@@ -33,3 +42,42 @@ def after_restart(overrides: Overrides, config_dir: Path | None) -> Overrides:
         return overrides
     newest = max(begun, key=lambda file: file.stat().st_mtime).parent.parent
     return Overrides.of([f"resume={quote(str(newest))}"])
+
+
+def runs_alike(job: Mapping[str, Any], folders: Iterable[Path]) -> list[Path]:
+    """Return the run folders that have a checkpoint and the config of a job, the newest first; says if none has.
+
+    Keys that change nothing of what is trained may differ.
+    """
+    saved = {folder: _saved_at(folder) for folder in folders if (folder / "config.yaml").is_file()}
+    newest_first = sorted((folder for folder, at in saved.items() if at), key=saved.__getitem__, reverse=True)
+    changes = {folder: list(_differences(_config(folder), job)) for folder in newest_first}
+    alike = [folder for folder in newest_first if not changes[folder]]
+    if newest_first and not alike:
+        newest = newest_first[0]
+        named = ", ".join(changes[newest][:4])
+        log.info("a new run begins: none has this config, and the newest (%s) differs in %s", newest, named)
+    return alike
+
+
+def _saved_at(folder: Path) -> float:
+    """Return when a run was last saved, 0 for never."""
+    names = ("last.pt", "previous.pt")
+    files = [file for name in names if (file := folder / "checkpoints" / name).is_file()]
+    return max((file.stat().st_mtime for file in files), default=0.0)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return with_current_names(yaml.safe_load(read_text(folder / "config.yaml")))
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Yield the dotted keys that two configs differ in."""
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        if before != now:
+            yield path
+        return
+    for key in dict.fromkeys([*now, *before]):
+        where = f"{path}.{key}" if path else str(key)
+        if where not in _FREE:
+            yield from _differences(before.get(key), now.get(key), where)

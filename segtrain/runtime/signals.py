@@ -1,4 +1,4 @@
-"""Handling of SIGINT and SIGTERM: finish the step, save, then stop."""
+"""Handling of SIGINT, SIGTERM and SIGUSR1: finish the step, save, then stop."""
 
 import os
 import signal
@@ -10,9 +10,10 @@ _STDERR = 2
 
 
 class StopRequest:
-    """Records a SIGINT or SIGTERM for the training loop to save and stop; a second one stops at once.
+    """Records a signal for the training loop to save and stop; Ctrl-C after it stops at once.
 
-    ``is_said``: it is written to the terminal what happens now.
+    SIGUSR1 is what batch systems send before the time of a job is over. ``is_said``: it is written to the terminal
+    what happens now.
     """
 
     def __init__(self, *, is_said: bool = True) -> None:
@@ -21,8 +22,8 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        """Catch the two signals while the context is open."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        """Catch the signals while the context is open."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
         before = {number: signal.signal(number, self._remember) for number in numbers}
         try:
             yield self
@@ -32,11 +33,13 @@ class StopRequest:
 
     def _remember(self, number: int, _frame: FrameType | None) -> None:
         if self.signal_number is not None:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return  # batch systems and launchers send a signal twice, and SIGTERM after SIGUSR1: saving goes on
         self.signal_number = number
         if not self.is_said:
             return
         # not by logging: the signal may interrupt a write of it, and buffered streams are not reentrant
-        said = f"{signal.Signals(number).name}: finishing the step, then saving (once more to stop at once)\n"
+        said = f"{signal.Signals(number).name}: finishing the step, then saving (Ctrl-C to stop at once)\n"
         with suppress(OSError):  # stderr is closed
             os.write(_STDERR, said.encode())

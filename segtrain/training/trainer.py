@@ -1,12 +1,11 @@
 """The training loop."""
 
 import math
-import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -14,7 +13,6 @@ from torch.optim import Optimizer
 from segtrain.config.schema import CheckpointConfig, TrainerConfig
 from segtrain.data.loading.feed import Feed
 from segtrain.data.sample import Batch
-from segtrain.errors import ElsewhereError, Interrupted
 from segtrain.evaluation.evaluator import Evaluation, evaluate
 from segtrain.inference.network import Network
 from segtrain.optim.ema import ModelEma
@@ -23,8 +21,8 @@ from segtrain.optim.schedules import Schedule
 from segtrain.run.checkpoint import FORMAT, Checkpoints
 from segtrain.run.log import RunLog
 from segtrain.run.profiling import StepProfiler
+from segtrain.run.stopping import Stopping
 from segtrain.runtime.random_state import random_state, restore_random_state
-from segtrain.runtime.signals import StopRequest
 from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
 from segtrain.training.gallery import Gallery
@@ -83,7 +81,7 @@ class Trainer:
         # where it goes; `description` is what a checkpoint says of the model besides its weights
         self.checkpoints, self.log, self.description = checkpoints, log, description
         self.gallery = Gallery(val, task=task)
-        self.stop = StopRequest(is_said=world.is_first)
+        self.stop = Stopping(log.folder, max_time=options.max_time, world=world)
         self.saved_at = time.monotonic()
         # what a checkpoint carries
         self.state = TrainState(images=len(train.dataset))
@@ -118,7 +116,7 @@ class Trainer:
         return Network(self.ema.module if self.ema else self.model, self.runtime)
 
     def fit(self) -> None:
-        """Train to the end; raises `Interrupted` after saving when a signal asks to stop."""
+        """Train to the end; raises what `Stopping` says, after saving, where it is to stop before."""
         with self.stop.listening(), self.log.running(self.state.step, self.state.step + self.total_steps - self.place):
             if self.state.step == 0:
                 self.save()  # so that a run killed early can be resumed, and an unwritable disk shows at once
@@ -161,11 +159,11 @@ class Trainer:
         if self.state.step % self.options.log_every == 0 or self.place == self.total_steps:
             self.log_training()
         # all ranks do the same: a signal may reach one of them alone, and clocks differ
-        asked, due = self.world.most(self.stop.signal_number or 0, int(self.saving_is_due()))
-        if asked:
-            self.leave(asked)
-        if due:
+        reason, due = self.world.most(self.stop.reason(), int(self.saving_is_due()))
+        if reason or due:
             self.save()
+        if reason:
+            raise self.stop.error(reason, self.state.step)
 
     def log_training(self) -> None:
         """Read the losses from the device and log them."""
@@ -243,17 +241,10 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def leave_if_alone(self, _images: int) -> None:
-        """Leave in mid-validation if a signal asked to; several ranks finish it, as each has other batches."""
-        if self.stop.signal_number is not None and self.world.is_alone:
-            self.leave(self.stop.signal_number)
-
-    def leave(self, signal_number: int) -> NoReturn:
-        """Save, and raise `Interrupted`."""
-        self.save()
-        folder = shlex.quote(str(self.log.folder))
-        resume = f"resume {folder}" if self.world.is_alone else f"launch nproc={self.world.size} resume={folder}"
-        stopped = Interrupted(f"stopped at step {self.state.step}; go on with: segtrain {resume}", signal_number)
-        raise stopped if self.world.is_first else ElsewhereError(stopped.exit_code)
+        """Leave in mid-validation if the run is to stop; several ranks finish it, as each has other batches."""
+        if self.world.is_alone and (reason := self.stop.reason()):
+            self.save()
+            raise self.stop.error(reason, self.state.step)
 
     def state_dict(self) -> dict[str, Any]:
         """Return a checkpoint: everything for an exact resume, and for using the model without the run."""

@@ -87,6 +87,8 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
     defaults = {
         "epochs": 1,
         "max_steps": None,
+        "max_time": None,
+        "auto_resume": False,
         "precision": precision,
         "grad_accum_steps": 1,
         "clip_norm": 1.0,
