@@ -35,6 +35,10 @@ class StorageError(SegtrainError):
     """A disk is full or cannot be written; the message says what was saved and how to go on."""
 
 
+class ShortOfMemoryError(SegtrainError):
+    """The memory of a device or of the machine is too small; the message says what needs less."""
+
+
 class DivergedError(SegtrainError):
     """Training diverged to NaN or infinity; the message names the step, its images and the last good state."""
 

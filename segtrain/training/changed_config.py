@@ -110,6 +110,8 @@ def adapted(payload: Mapping[str, Any], trainer: Trainer, *, keeps_optimizer: bo
         gone = f", and {dropped} go when the next epoch ends" if dropped else ""
         log.warning("%s: earlier scores cannot be compared, so the best checkpoint is looked for anew%s", reason, gone)
         state |= {"best": None, "waited": 0, "kept": []}
+    if any(before["data"].get(key) != now["data"].get(key) for key in ("batch_size", "image_size")):
+        state |= {"parts": 1}  # what fits into memory is to be found anew
     fresh: dict[str, Any] = {}
     if not keeps_optimizer:
         log.warning("optimizer: is another one than the run had, so its memory of earlier steps begins anew")

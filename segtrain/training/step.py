@@ -10,6 +10,7 @@ from segtrain.data.sample import Batch
 from segtrain.inference.network import Network
 from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
+from segtrain.training.memory import Attempt, in_parts, release, tell
 from segtrain.training.objective import WHOLE, Objective, Share, partner_in
 from segtrain.training.running_loss import add_by_name
 
@@ -19,7 +20,8 @@ class Step:
 
     Batches are weighted by their valid pixels, so that a mean over pixels is that over the group, on all
     ranks; means over images likewise. ``network`` runs a module that averages gradients over the ranks of
-    ``world``, where there are several.
+    ``world``, where there are several. Where memory runs out, batches are taken in twice as many ``parts`` from
+    then on, on all ranks.
     """
 
     def __init__(
@@ -36,21 +38,38 @@ class Step:
         self.clip_norm, self.world = clip_norm, world
         self.runtime = network.runtime
         self.scaler = self.runtime.grad_scaler()
+        self.parts = 1  # that each batch is taken in
 
     def __call__(self, group: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
         """Make the step; returns loss and terms, on the device: means over the ranks are those of all."""
+        largest = max(len(batch["id"]) for batch in group)
+        while (found := self.gradients(group, Attempt(self.world, may_fail=self.parts < largest))) is None:
+            self.parts *= 2
+            self.optimizer.zero_grad(set_to_none=True)
+            release(self.runtime.device)
+            tell(self.network.model, largest, self.parts)
+        self.update()
+        return found
+
+    def gradients(self, group: list[Batch], attempt: Attempt) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """Add up the gradients of a group; returns loss and terms, or None where memory ran out on any rank."""
+        group = [part for batch in group for part in in_parts(batch, self.parts)]
         targets = [self.runtime.masks(batch["mask"]) for batch in group]
         total, terms = torch.zeros((), device=self.runtime.device), dict[str, Tensor]()
         shares = self.shares(targets)
         for number, (batch, target, share) in enumerate(zip(group, targets, shares, strict=True), 1):
-            with self._without_exchange(number < len(group)):
-                outputs, labels = self.network(batch["image"]), self.runtime.labels(batch.get("label"))
-                loss = self.loss(outputs, target, labels, share, partner_in(batch, self.runtime))
-                self.scaler.scale(loss).backward()  # batch by batch: one graph at a time is in memory
+            is_last = number == len(group)
+            with self._without_exchange(not is_last):
+                with attempt.noting():
+                    outputs, labels = self.network(batch["image"]), self.runtime.labels(batch.get("label"))
+                    loss = self.loss(outputs, target, labels, share, partner_in(batch, self.runtime))
+                if attempt.failed_anywhere():
+                    return None
+                with attempt.noting(exchanges=is_last):
+                    self.scaler.scale(loss).backward()  # batch by batch: one graph at a time is in memory
             total += loss.detach()
             terms = add_by_name(terms, self.loss.last_terms)
-        self.update()
-        return total, terms
+        return None if attempt.failed else (total, terms)
 
     def shares(self, targets: list[Tensor]) -> list[Share]:
         """Return each batch's fraction of the group's valid pixels, and of its images.

@@ -26,6 +26,7 @@ from segtrain.runtime.random_state import random_state, restore_random_state
 from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
 from segtrain.training.gallery import Gallery
+from segtrain.training.memory import telling_what_needs_less
 from segtrain.training.objective import Objective
 from segtrain.training.parallel import Parallel
 from segtrain.training.running_loss import RunningLoss
@@ -46,6 +47,7 @@ class TrainState:
     log_bytes: int = 0  # length of metrics.jsonl
     images: int = 0  # in an epoch, whole batches or not
     on_device_since: int | None = None  # the epoch, for augmentation, where that is decided
+    parts: int = 1  # that each batch is taken in, as memory ran out
 
 
 class Trainer:
@@ -120,11 +122,12 @@ class Trainer:
         with self.stop.listening(), self.log.running(self.state.step, self.state.step + self.total_steps - self.place):
             if self.state.step == 0:
                 self.save()  # so that a run killed early can be resumed, and an unwritable disk shows at once
-            while not self.finished:
-                self.train_epoch()
-                is_best = self.validation_is_due() and self.validate()
-                self.end_epoch()
-                self.save(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
+            with telling_what_needs_less():
+                while not self.finished:
+                    self.train_epoch()
+                    is_best = self.validation_is_due() and self.validate()
+                    self.end_epoch()
+                    self.save(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
 
     def train_epoch(self) -> None:
         """Run the rest of the epoch, or of ``max_steps``."""
@@ -235,6 +238,7 @@ class Trainer:
         """Write ``last.pt`` and its copies; raises `DivergedError` instead if weights are not finite."""
         self.soundness.check(self.state.step)
         self.state.log_bytes, self.state.on_device_since = self.log.position(), self.train.on_device_since
+        self.state.parts = self.step.parts
         payload = self.state_dict()
         if self.world.is_first:
             self.checkpoints.save(payload, best=best, epochs=epochs)
@@ -271,7 +275,7 @@ class Trainer:
         self.step.scaler.load_state_dict(payload["scaler"])
         kept = [(score, epoch) for score, epoch in payload["state"]["kept"]]
         self.state = TrainState(**{**payload["state"], "kept": kept})
-        self.train.on_device_since = self.state.on_device_since
+        self.train.on_device_since, self.step.parts = self.state.on_device_since, self.state.parts
         ranks = [payload, *payload.get("ranks", ())]
         own = ranks[self.world.rank if self.world.rank < len(ranks) else 0]
         self.running.load_state_dict(own["running"])
