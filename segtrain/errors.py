@@ -40,7 +40,14 @@ class ShortOfMemoryError(SegtrainError):
 
 
 class DivergedError(SegtrainError):
-    """Training diverged to NaN or infinity; the message names the step, its images and the last good state."""
+    """Training diverged to NaN or infinity; the message names the step, its images and the last good state.
+
+    ``step`` is its number (0-based); None where a validation diverged.
+    """
+
+    def __init__(self, message: str, *, step: int | None = None) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class Interrupted(SegtrainError):  # noqa: N818 - not an error: the run did what it was asked

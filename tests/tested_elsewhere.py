@@ -71,6 +71,7 @@ TESTED_ELSEWHERE = {
     "run/log.py": "tests/training/test_trainer.py",
     "run/silent_log.py": "Every rank but the first has it: tests/commands/test_launch.py.",
     "training/step.py": "A trainer makes no step without it: tests/training/test_trainer.py.",
+    "training/state.py": "It is what a resume goes on from: tests/commands/test_resume.py.",
     "run/opening.py": "`segtrain eval` opens its checkpoint with it: tests/commands/test_evaluate.py.",
     "run/class_table.py": "Merged classes are shown by training: tests/commands/test_predict_values.py.",
     "runtime/device.py": "tests/inference/test_network.py",

@@ -135,7 +135,7 @@ def build_trainer(
         val=build_feed(config, val, runtime, training=False, world=world),
         options=config.trainer,
         saving=config.checkpoint,
-        checkpoints=Checkpoints(folder / "checkpoints"),
+        checkpoints=Checkpoints(folder / "checkpoints", in_background=config.checkpoint.in_background),
         log=build_log(config, job, folder) if world.is_first else SilentLog(folder),
         description=describe(job, model, task, palette=train.palette, source=train),
         world=world,

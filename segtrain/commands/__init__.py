@@ -5,6 +5,7 @@ COMMANDS = {
     "eval": "segtrain.commands.evaluate",
     "resume": "segtrain.commands.resume",
     "launch": "segtrain.commands.launch",
+    "replay": "segtrain.commands.replay",
     "predict": "segtrain.commands.predict",
     "score": "segtrain.commands.score",
     "preview": "segtrain.commands.preview",

@@ -22,6 +22,8 @@ ADDED: Mapping[str, tuple[str, Any]] = {
     "trainer.sync_batchnorm": ("clip_norm", False),
     "trainer.max_time": ("clip_norm", None),
     "trainer.auto_resume": ("clip_norm", False),
+    "trainer.rollbacks": ("clip_norm", 0),
+    "trainer.rollback_factor": ("clip_norm", 0.5),
 }
 """Keys that came later: a key that stands next to them, and the value that does what was done without."""
 _WORDS = {**KEYS, "out": "output"}

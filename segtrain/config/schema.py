@@ -102,6 +102,8 @@ class TrainerConfig:
     precision: Precision
     grad_accum_steps: Count
     clip_norm: Positive | None
+    rollbacks: Natural
+    rollback_factor: Annotated[float, Range(above=0, high=1)]
     ema_decay: Annotated[float, Range(low=0, high=0.999999)] | None  # 1 would never leave the initial weights
     val_every: Count
     monitor: Monitor
@@ -119,6 +121,7 @@ class CheckpointConfig:
     every_steps: Count | None
     every_minutes: Positive | None
     keep_top_k: Natural
+    in_background: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +222,14 @@ class PreviewConfig:
     count: Count
     times: Count
     epoch: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayConfig:
+    """One step of a run, made again."""
+
+    run: str
+    step: Count | None
 
 
 @dataclass(frozen=True, kw_only=True)

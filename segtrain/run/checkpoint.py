@@ -6,7 +6,8 @@ import pickle
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from segtrain.config.renamed import with_current_names
 from segtrain.config.signature import TARGET, locate
 from segtrain.errors import CheckpointError, ConfigError
+from segtrain.run.background import Background, snapshot
 from segtrain.storage import refusal, taken_whole
 
 log = logging.getLogger(__name__)
@@ -168,10 +170,15 @@ def run_folder(checkpoint: Path) -> Path | None:
 
 
 class Checkpoints:
-    """The ``checkpoints/`` folder of a run: last, previous, best, and the k best epochs."""
+    """The ``checkpoints/`` folder of a run: last, previous, best, and the k best epochs.
 
-    def __init__(self, folder: Path) -> None:
+    With ``in_background`` a thread writes them, from a copy in the memory of the CPU; what it raises is raised by the
+    next call here.
+    """
+
+    def __init__(self, folder: Path, *, in_background: bool = False) -> None:
         self.folder = folder
+        self.background = Background() if in_background else None
 
     @property
     def last(self) -> Path:
@@ -184,6 +191,27 @@ class Checkpoints:
         ``best`` also copies it to ``best.pt``. ``epochs`` are those (0-based) to keep in files of their
         own: a missing one is copied, files of others are removed.
         """
+        if self.background is None:
+            self._save(payload, best, epochs)
+            return
+        self.background.wait()  # before the copy: there is room for one
+        self.background.begin(partial(self._save, snapshot(dict(payload)), best, epochs))
+
+    def check(self) -> None:
+        """Raise what writing in the background has raised, if it has; does not wait."""
+        if self.background is not None:
+            self.background.check()
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Wait at the end of the block until all is written, and raise where that failed, also if the block raises."""
+        try:
+            yield
+        finally:
+            if self.background is not None:
+                self.background.wait()
+
+    def _save(self, payload: Mapping[str, Any], best: bool, epochs: Sequence[int] | None) -> None:
         fresh = self.folder / "next.pt"
         try:
             write(payload, fresh)

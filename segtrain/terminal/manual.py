@@ -16,6 +16,7 @@ commands (`segtrain <command> --help` shows its keys)
   resume   go on with a run:     segtrain resume outputs/<name>/<time> [key=value ...]
   eval     score a checkpoint:   segtrain eval outputs/<name>/<time> data.split=test
   launch   train on several GPUs:  segtrain launch nproc=4 arch=fpn data=oxford_pets
+  replay   a step that was not finite, made again:  segtrain replay outputs/<name>/<time> step=120
   predict  masks for images:     segtrain predict outputs/<name>/<time> photos masks
   score    masks of any tool:    segtrain score masks true_masks 'classes=[background,cat,dog]'
   preview  what training sees:   segtrain preview data=folder data.root=my_photos augment=heavy

@@ -69,7 +69,7 @@ class Attempt:
 
 def in_parts(batch: Batch, parts: int) -> list[Batch]:
     """Split a batch into so many batches, as even as can be, or one for each image where there are fewer."""
-    size = len(batch["id"])
+    size = len(batch["image"])
     parts = min(parts, size)
     cuts = [size * number // parts for number in range(parts + 1)]
     return [_slice(batch, start, end) for start, end in pairwise(cuts)] if parts > 1 else [batch]

@@ -63,7 +63,8 @@ class RunningLoss:
         return {"sums": self.sums, "terms": dict(self.terms), "steps": list(self.steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the sums; where an old checkpoint has no terms, the log interval is reset."""
+        """Restore the sums of steps that were good; where an old checkpoint has no terms, the log interval is reset."""
+        self.bad.fill_(_NEVER)
         self.sums.copy_(state["sums"])
         self.steps = list(state["steps"])
         if "terms" in state:

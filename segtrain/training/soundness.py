@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from segtrain.errors import DivergedError, ElsewhereError
+from segtrain.errors import DivergedError
 from segtrain.evaluation.evaluator import Evaluation
 from segtrain.runtime.world import ALONE, World
 from segtrain.training.running_loss import RunningLoss
@@ -46,7 +46,7 @@ class Soundness:
         step = steps - 1 if bad is None else bad
         what = "the weights or their running statistics are" if bad is None else "the loss is"
         ids = chain.from_iterable(self.world.gather(self.recent_ids.get(step, [])))
-        self._refuse(f"step {step + 1}: {what} not finite; images {name_some(list(ids))}")
+        self._refuse(f"step {step + 1}: {what} not finite; images {name_some(list(ids))}", step)
 
     def check_validation(self, steps: int, evaluation: Evaluation) -> None:
         """Raise `DivergedError` if a validation loss is not finite: then neither are its logits."""
@@ -54,10 +54,10 @@ class Soundness:
             images = name_some(evaluation.unsound)
             self._refuse(f"step {steps}: the loss is not finite in validation; images {images}")
 
-    def _refuse(self, problem: str) -> None:
+    def _refuse(self, problem: str, step: int | None = None) -> None:
         remedy = "try a lower optimizer.lr or trainer.precision=fp32"
-        error = DivergedError(f"{problem}; last good checkpoint {self.last_good}; {remedy}")
-        raise error if self.world.is_first else ElsewhereError(error.exit_code)
+        self.recent_ids.clear()
+        raise DivergedError(f"{problem}; last good checkpoint {self.last_good}; {remedy}", step=step)
 
 
 def name_some(ids: Sequence[str]) -> str:

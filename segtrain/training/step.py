@@ -1,5 +1,6 @@
 """One optimizer step: forward pass, loss and gradients of the batches of a group, on all ranks, and the update."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -39,15 +40,18 @@ class Step:
         self.runtime = network.runtime
         self.scaler = self.runtime.grad_scaler()
         self.parts = 1  # that each batch is taken in
+        self.inspect: Callable[[Tensor], None] | None = None  # shown the loss, once there are gradients
 
     def __call__(self, group: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
         """Make the step; returns loss and terms, on the device: means over the ranks are those of all."""
-        largest = max(len(batch["id"]) for batch in group)
+        largest = max(len(batch["image"]) for batch in group)
         while (found := self.gradients(group, Attempt(self.world, may_fail=self.parts < largest))) is None:
             self.parts *= 2
             self.optimizer.zero_grad(set_to_none=True)
             release(self.runtime.device)
             tell(self.network.model, largest, self.parts)
+        if self.inspect is not None:
+            self.inspect(found[0])
         self.update()
         return found
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from segtrain.config.schema import CheckpointConfig, TrainerConfig
 from segtrain.data.loading.feed import Feed
 from segtrain.data.sample import Batch
+from segtrain.errors import DivergedError
 from segtrain.evaluation.evaluator import Evaluation, evaluate
 from segtrain.inference.network import Network
 from segtrain.optim.ema import ModelEma
@@ -29,25 +30,11 @@ from segtrain.training.gallery import Gallery
 from segtrain.training.memory import telling_what_needs_less
 from segtrain.training.objective import Objective
 from segtrain.training.parallel import Parallel
+from segtrain.training.rollback import go_back
 from segtrain.training.running_loss import RunningLoss
 from segtrain.training.soundness import Soundness
+from segtrain.training.state import TrainState
 from segtrain.training.step import Step
-
-
-@dataclass
-class TrainState:
-    """The position of a run, and what else a resume needs besides weights, optimizer and random state."""
-
-    epoch: int = 0
-    batch: int = 0  # batches of this epoch that are done
-    step: int = 0  # optimizer steps that are done
-    best: float | None = None
-    waited: int = 0  # validations since the best one, for early stopping
-    kept: list[tuple[float, int]] = field(default_factory=list)  # scores and numbers of the k best epochs
-    log_bytes: int = 0  # length of metrics.jsonl
-    images: int = 0  # in an epoch, whole batches or not
-    on_device_since: int | None = None  # the epoch, for augmentation, where that is decided
-    parts: int = 1  # that each batch is taken in, as memory ran out
 
 
 class Trainer:
@@ -119,25 +106,42 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end; raises what `Stopping` says, after saving, where it is to stop before."""
-        with self.stop.listening(), self.log.running(self.state.step, self.state.step + self.total_steps - self.place):
-            if self.state.step == 0:
+        end = self.state.step + self.total_steps - self.place
+        if self.state.step == 0:
+            with self.checkpoints.finishing():
                 self.save()  # so that a run killed early can be resumed, and an unwritable disk shows at once
-            with telling_what_needs_less():
-                while not self.finished:
-                    self.train_epoch()
-                    is_best = self.validation_is_due() and self.validate()
-                    self.end_epoch()
-                    self.save(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
+        with (
+            self.stop.listening(),
+            self.log.running(self.state.step, end),
+            self.checkpoints.finishing(),
+            telling_what_needs_less(),
+        ):
+            while not self.finished:
+                try:
+                    self.run_epoch()
+                except DivergedError as error:
+                    go_back(self, error)
 
-    def train_epoch(self) -> None:
-        """Run the rest of the epoch, or of ``max_steps``."""
+    def run_epoch(self) -> None:
+        """Train, validate and save the rest of the epoch."""
+        self.train_epoch()
+        is_best = self.validation_is_due() and self.validate()
+        self.end_epoch()
+        self.save(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
+
+    def groups(self) -> Iterator[list[Batch]]:
+        """Return the batches of the rest of the epoch, in groups of one optimizer step each."""
         self.model.start_epoch(self.state.epoch)
         if isinstance(self.network.module, Parallel):
             self.network.module = self.network.module.renewed()
         self.network.module.train()
         batches = self.log.clock.waiting(self.train.batches(self.state.epoch, self.state.batch))
+        return grouped(batches, self.options.grad_accum_steps)
+
+    def train_epoch(self) -> None:
+        """Run the rest of the epoch, or of ``max_steps``."""
         with StepProfiler(self.options.profile_steps * self.world.is_first, self.log.folder) as profiler:
-            for group in grouped(batches, self.options.grad_accum_steps):
+            for group in self.groups():
                 self.running.add(*self.train_step(group), self.state.step)
                 profiler.step()
                 self.end_step(group)
@@ -161,6 +165,7 @@ class Trainer:
         self.log.stepped(len(ids) * self.world.size)
         if self.state.step % self.options.log_every == 0 or self.place == self.total_steps:
             self.log_training()
+        self.checkpoints.check()
         # all ranks do the same: a signal may reach one of them alone, and clocks differ
         reason, due = self.world.most(self.stop.reason(), int(self.saving_is_due()))
         if reason or due:

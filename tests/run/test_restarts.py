@@ -13,7 +13,7 @@ from tests.conftest import TINY
 RUN = (*TINY, "data.train=8", "data.num_workers=0", "name=street", "trainer.max_steps=1", "trainer.auto_resume=true")
 
 
-def test_the_newest_run_of_the_same_config_with_a_good_checkpoint_is_gone_on_with(here, caplog):
+def test_the_newest_run_of_the_same_config_with_a_good_checkpoint_is_gone_on_with(here, capsys):
     runs = [f"outputs/street/{name}" for name in ("older", "newer", "other")]
     assert main([*RUN, f"hydra.run.dir={runs[0]}"]) == 0
     assert main([*RUN, f"hydra.run.dir={runs[1]}", "trainer.max_time=1h"]) == 0
@@ -29,7 +29,9 @@ def test_the_newest_run_of_the_same_config_with_a_good_checkpoint_is_gone_on_wit
     assert make_plan(RUN).folder == Path(runs[0])
     new = make_plan([*RUN, "seed=5"])
     assert (new.resumed, new.folder.exists()) == (None, False)
-    assert "the newest (outputs/street/other) differs in seed, optimizer.lr" in caplog.text
+    assert "the newest (outputs/street/other) differs in seed, optimizer.lr" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert make_plan([*RUN, "trainer.auto_resume=false"]).resumed is None
 
 

@@ -88,6 +88,8 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
         "epochs": 1,
         "max_steps": None,
         "max_time": None,
+        "rollbacks": 0,
+        "rollback_factor": 0.5,
         "auto_resume": False,
         "precision": precision,
         "grad_accum_steps": 1,
@@ -113,7 +115,7 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
         train=Batches(batches),
         val=Batches([batch(seed=100)]),
         options=TrainerConfig(**{**defaults, **options}),
-        saving=CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=0),
+        saving=CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=0, in_background=False),
         checkpoints=Checkpoints(folder / "checkpoints"),
         log=RunLog(folder, NoLogger(folder)),
         description={"config": {}, "class_names": [], "mode": "multiclass", "palette": [], "normalize": {}},
@@ -156,8 +158,8 @@ def test_accumulated_batches_learn_as_one_large_batch_does(tmp_path, kind):
     large = {key: torch.cat([part[key] for part in small]) for key in ("image", "mask", "label")} | {"id": []}
     accumulated = make_trainer(tmp_path, small, grad_accum_steps=3, clip_norm=None, kind=kind)
     whole = make_trainer(tmp_path, [large], clip_norm=None, kind=kind)
-    accumulated.optimizer = torch.optim.SGD(accumulated.model.parameters(), lr=1.0)
-    whole.optimizer = torch.optim.SGD(whole.model.parameters(), lr=1.0)
+    accumulated.optimizer = accumulated.step.optimizer = torch.optim.SGD(accumulated.model.parameters(), lr=1.0)
+    whole.optimizer = whole.step.optimizer = torch.optim.SGD(whole.model.parameters(), lr=1.0)
     for trainer in (accumulated, whole):
         trainer.optimizer.param_groups[0]["base_lr"] = 1.0
     loss, terms = accumulated.train_step(small)
@@ -275,7 +277,7 @@ def test_training_stops_early_when_nothing_gets_better(tmp_path):
 
 def test_the_k_best_epochs_keep_their_files(tmp_path):
     trainer = make_trainer(tmp_path, [batch(seed=number) for number in range(3)], epochs=6)
-    trainer.saving = CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=2)
+    trainer.saving = CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=2, in_background=False)
     trainer.fit()
     kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("epoch*.pt"))
     assert kept == sorted(f"epoch{epoch + 1:04d}.pt" for _, epoch in trainer.state.kept)
@@ -284,7 +286,7 @@ def test_the_k_best_epochs_keep_their_files(tmp_path):
 
 def test_checkpoints_come_every_so_many_steps(tmp_path):
     trainer = make_trainer(tmp_path, [batch()] * 7)
-    trainer.saving = CheckpointConfig(every_steps=3, every_minutes=None, keep_top_k=0)
+    trainer.saving = CheckpointConfig(every_steps=3, every_minutes=None, keep_top_k=0, in_background=False)
     saved = []
     save = trainer.checkpoints.save
     trainer.checkpoints.save = lambda payload, **kept: (saved.append(payload["state"]["step"]), save(payload, **kept))

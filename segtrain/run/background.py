@@ -1,0 +1,59 @@
+"""Work beside the training loop, in a thread: checkpoints are written from a copy of what they hold."""
+
+import copy
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+from torch import Tensor
+
+
+class Background:
+    """Does one piece of work at a time in a thread; what it raises comes up at the next call here.
+
+    The process does not end before the work is done.
+    """
+
+    def __init__(self) -> None:
+        self._thread: Thread | None = None
+        self._error: BaseException | None = None
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Start a piece of work; waits for the one before, and raises what that has raised."""
+        self.wait()
+        self._thread = Thread(target=self._do, args=(work,), name="background")
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise what finished work has raised; does not wait."""
+        if self._thread is not None and not self._thread.is_alive():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until there is no work, and raise what it has raised."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._error = error
+
+
+def snapshot(value: Any) -> Any:
+    """Copy what a checkpoint holds: tensors to the memory of the CPU, in dicts, lists and tuples."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        made = copy.copy(value)  # of its own type: a module's state has a note of its version
+        for key, item in value.items():
+            made[key] = snapshot(item)
+        return made
+    if isinstance(value, list | tuple):
+        return type(value)(map(snapshot, value))
+    return value
