@@ -109,6 +109,7 @@ def build_feed(
         num_workers=workers_of(config, training=training),
         pin_memory=runtime.device.type == "cuda",
         weights=sampling_weights(config, dataset) if training else None,
+        timeout=config.data.worker_timeout,
         mixup=config.augment.get("mixup", 0.0),
         rank=world.rank,
         ranks=world.size,

@@ -19,6 +19,8 @@ ADDED: Mapping[str, tuple[str, Any]] = {
     "data.sampling": ("cache_mb", "uniform"),
     "data.resize": ("fit", "area"),
     "data.cache": ("cache_mb", "ram"),
+    "data.worker_timeout": ("cache_mb", 0),
+    "checkpoint.in_background": ("keep_top_k", False),
     "trainer.sync_batchnorm": ("clip_norm", False),
     "trainer.max_time": ("clip_norm", None),
     "trainer.auto_resume": ("clip_norm", False),

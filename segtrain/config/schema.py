@@ -70,6 +70,7 @@ class DataConfig:
 
     batch_size: Count
     num_workers: Natural | Literal["auto"]
+    worker_timeout: Natural
     image_size: Side | tuple[Side, Side]
     fit: Fit
     resize: Resize

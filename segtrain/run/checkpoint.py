@@ -202,14 +202,18 @@ class Checkpoints:
         if self.background is not None:
             self.background.check()
 
+    def wait(self) -> None:
+        """Wait until all is written; raises where that failed."""
+        if self.background is not None:
+            self.background.wait()
+
     @contextmanager
     def finishing(self) -> Iterator[None]:
         """Wait at the end of the block until all is written, and raise where that failed, also if the block raises."""
         try:
             yield
         finally:
-            if self.background is not None:
-                self.background.wait()
+            self.wait()
 
     def _save(self, payload: Mapping[str, Any], best: bool, epochs: Sequence[int] | None) -> None:
         fresh = self.folder / "next.pt"

@@ -1,5 +1,6 @@
 """Making one step again, watching every module: where a value begins that is not finite."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -25,20 +26,25 @@ def replay(trainer: Trainer, batches: list[Batch]) -> Replayed:
     trainer.model.start_epoch(trainer.state.epoch)
     trainer.network.module.train()
     trainer.loss.train()
-    loss, failure = float("nan"), None
-    with Watch({"": trainer.network.module, "loss": trainer.loss.loss}).watching() as watch:
+    failure, losses = None, list[float]()
+    counting = trainer.loss.register_forward_hook(lambda _module, _inputs, loss: losses.append(float(loss.detach())))
+    with (
+        Watch({"": trainer.network.module, "loss": trainer.loss.loss}).watching() as watch,
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Error detected in")  # with a traceback of all that called it
         try:
             with torch.autograd.set_detect_anomaly(True):
-                found = trainer.step.gradients(batches, Attempt(trainer.world, may_fail=False))
-            loss = float(found[0]) if found else loss
+                trainer.step.gradients(batches, Attempt(trainer.world, may_fail=False))
         except RuntimeError as error:
             if "returned nan values" not in str(error):
                 raise
-            failure = f"backward: {str(error).partition('.')[0]}"
+            failure = f"backward: in {watch.reached}: {str(error).partition('.')[0]}"
+    counting.remove()
     bad = [name for name, p in trainer.model.named_parameters() if p.grad is not None and not is_finite(p.grad)]
     gradients = f"backward: the gradient of {bad[-1]} is not finite (and of {len(bad) - 1} others)" if bad else None
     trainer.optimizer.zero_grad(set_to_none=True)
-    return Replayed(loss, watch.origin or failure or gradients)
+    return Replayed(sum(losses), watch.origin or failure or gradients)
 
 
 class Watch:
@@ -50,6 +56,8 @@ class Watch:
     def __init__(self, roots: Mapping[str, nn.Module]) -> None:
         self.roots = roots
         self.origin: str | None = None
+        self.reached = "the loss"  # the module whose output the backward pass has come to
+        self._gradient: Tensor | None = None
 
     @contextmanager
     def watching(self) -> Iterator["Watch"]:
@@ -71,12 +79,19 @@ class Watch:
                 if self.origin is None and not is_finite(tensor):
                     self.origin = f"forward: the output of {name} ({type(module).__name__}) {_described(tensor)}"
                     self.origin += f"; {_of_inputs(module, inputs)}"
-                if tensor.requires_grad:
+                if tensor.requires_grad and tensor.grad_fn is not None:
                     tensor.register_hook(partial(self._look_at_gradient, name, module))  # type: ignore[no-untyped-call]
+
+            for label, buffer in module.named_buffers(recurse=False):
+                if self.origin is None and buffer.is_floating_point() and not is_finite(buffer):
+                    self.origin = f"forward: {label} of {name} ({type(module).__name__}) {_described(buffer)}"
+                    self.origin += f"; {_of_inputs(module, inputs)}"
 
         return look
 
     def _look_at_gradient(self, name: str, module: nn.Module, gradient: Tensor) -> None:
+        if gradient is not self._gradient:  # the same one for a module and for those that hold it
+            self._gradient, self.reached = gradient, f"{name} ({type(module).__name__})"
         if self.origin is None and not is_finite(gradient):
             self.origin = f"backward: the gradient at the output of {name} ({type(module).__name__}) "
             self.origin += _described(gradient)

@@ -42,10 +42,9 @@ def go_back(trainer: "Trainer", error: DivergedError) -> None:
     Raises the error, with what is kept, where that was done ``trainer.rollbacks`` times already.
     """
     options, last = trainer.options, trainer.checkpoints.last
-    with trainer.checkpoints.finishing():
-        pass
-    saved = checkpoint.read(last)
-    kept = None if error.step is None else keep_bad_step(trainer, saved, error.step)
+    trainer.checkpoints.wait()
+    kept = None if error.step is None else keep_bad_step(trainer, checkpoint.read(last), error.step)
+    saved = checkpoint.read(last)  # again: steps change the tensors that an optimizer has loaded
     replay = "" if kept is None else f"; to see where it begins: {kept}"
     done = saved["state"].get("rollbacks", 0)
     if done >= options.rollbacks:
@@ -106,12 +105,12 @@ class _Inspection:
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
         is_loss_bad = not bool(loss.isfinite())
         sound = not self.looks_at_gradients or bool(torch.stack([grad.isfinite().all() for grad in gradients]).all())
-        rank = _first_bad(self.world, is_loss_bad)
-        if rank is not None:
-            raise _BadStepError("loss", rank)
-        rank = _first_bad(self.world, not sound)
-        if rank is not None:
-            raise _BadStepError("gradients", rank)
+        buffers = [buffer.isfinite().all() for buffer in self.model.buffers() if buffer.is_floating_point()]
+        are_statistics_bad = bool(buffers) and not bool(torch.stack(buffers).all())
+        for what, is_bad in (("loss", is_loss_bad), ("gradients", not sound), ("statistics", are_statistics_bad)):
+            rank = _first_bad(self.world, is_bad)
+            if rank is not None:
+                raise _BadStepError(what, rank)
 
 
 def _first_bad(world: World, is_bad: bool) -> int | None:

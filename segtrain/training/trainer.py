@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from segtrain.config.schema import CheckpointConfig, TrainerConfig
 from segtrain.data.loading.feed import Feed
 from segtrain.data.sample import Batch
-from segtrain.errors import DivergedError
+from segtrain.errors import DataError, DivergedError
 from segtrain.evaluation.evaluator import Evaluation, evaluate
 from segtrain.inference.network import Network
 from segtrain.optim.ema import ModelEma
@@ -26,11 +26,11 @@ from segtrain.run.stopping import Stopping
 from segtrain.runtime.random_state import random_state, restore_random_state
 from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
+from segtrain.training.failures import go_on_after
 from segtrain.training.gallery import Gallery
 from segtrain.training.memory import telling_what_needs_less
 from segtrain.training.objective import Objective
 from segtrain.training.parallel import Parallel
-from segtrain.training.rollback import go_back
 from segtrain.training.running_loss import RunningLoss
 from segtrain.training.soundness import Soundness
 from segtrain.training.state import TrainState
@@ -108,8 +108,8 @@ class Trainer:
         """Train to the end; raises what `Stopping` says, after saving, where it is to stop before."""
         end = self.state.step + self.total_steps - self.place
         if self.state.step == 0:
-            with self.checkpoints.finishing():
-                self.save()  # so that a run killed early can be resumed, and an unwritable disk shows at once
+            self.save()  # so that a run killed early can be resumed
+            self.checkpoints.wait()  # an unwritable disk shows at once
         with (
             self.stop.listening(),
             self.log.running(self.state.step, end),
@@ -119,8 +119,8 @@ class Trainer:
             while not self.finished:
                 try:
                     self.run_epoch()
-                except DivergedError as error:
-                    go_back(self, error)
+                except (DivergedError, DataError, RuntimeError) as error:
+                    go_on_after(self, error)
 
     def run_epoch(self) -> None:
         """Train, validate and save the rest of the epoch."""

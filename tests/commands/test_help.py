@@ -23,7 +23,7 @@ def test_the_topics_are_listed_with_their_titles_and_the_commands(capsys):
     for name, title in guide.topics().items():
         assert f"  {name} " in text
         assert title.partition(": ")[2] in text
-    assert "train, eval, resume, predict" in text
+    assert "train, eval, resume, launch" in text
 
 
 @pytest.mark.parametrize("topic", list(guide.topics()))

@@ -31,7 +31,7 @@ def test_a_step_that_diverged_is_made_again_and_its_module_named(diverged, capsy
     assert main(["replay", "run", f"step={step}"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert f"step {step}: loss " in "\n".join(lines)
-    assert lines[-1].startswith(("forward: the output of ", "backward: the gradient "))
+    assert lines[-1].startswith(("forward: ", "backward: "))
     assert main(["replay", "run"]) == 0, "the last one that is kept"
     (line,) = refused("replay", "run", "step=77")
     assert line.startswith("segtrain: run/nonfinite: no step 77 is kept there, kept are ")

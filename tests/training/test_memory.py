@@ -64,10 +64,10 @@ def test_training_goes_on_from_the_step_with_the_same_losses(tmp_path, caplog, k
     expected = losses(whole)
     with caplog.at_level(logging.WARNING):
         found = losses(short)
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert found == pytest.approx(expected, rel=1e-4)
     assert len(found) == 6 // accumulated
     for one, other in zip(whole.model.parameters(), short.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
     # 5 images, of which 2 fit: 2 and 3 do not, 1, 1, 1 and 2 do
     assert [line.getMessage() for line in caplog.records] == [
         f"out of memory: each batch of 5 is taken in {parts} parts from this step on; steps have the same images"

@@ -50,11 +50,34 @@ def test_the_first_module_forward_is_named_with_what_went_into_it(tmp_path):
     )
 
 
-def test_the_first_module_backward_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        # by the slope of the root at 0, which is infinite: times 0, and times what the loss gives
+        (nn.ReLU(), "backward: in middle.1 (Root): Function 'SqrtBackward0' returned nan values in its 0th output"),
+        (
+            nn.Identity(),
+            "backward: the gradient at the output of middle.0 (Threshold) is not finite "
+            "in 384 of 384 values of float32",
+        ),
+    ],
+)
+def test_the_first_module_backward_is_named(tmp_path, after, said):
     trainer = make_trainer(tmp_path, [batch()], kind=Deep)
-    trainer.model.middle[0] = nn.Threshold(9.0, 0.0)  # zeros: their roots are finite, the slopes there are not
+    trainer.model.middle[0], trainer.model.middle[2] = nn.Threshold(9.0, 0.0), after  # all are 0, and so their roots
+    found = replay(trainer, [batch()])
+    assert found.origin == said
+    assert found.loss == pytest.approx(1.0986, abs=1e-3), "the logarithm of three classes"
+
+
+def test_statistics_that_overflow_are_found_though_all_answers_are_finite(tmp_path):
+    trainer = make_trainer(tmp_path, [batch()], kind=Deep)
+    trainer.model.middle = nn.Sequential(nn.BatchNorm2d(3))
+    with torch.no_grad():
+        trainer.model.encoder.weight.mul_(1e30)
     origin = replay(trainer, [batch()]).origin
-    assert origin.startswith("backward: the gradient at the output of middle.0 (Threshold) is not finite in ")
+    assert origin.startswith("forward: ")
+    assert "middle.0 (BatchNorm2d) is not finite in " in origin
 
 
 @pytest.mark.parametrize("value", [{"a": [torch.ones(1), (torch.ones(2),)], "b": torch.ones(1, dtype=torch.int64)}])

@@ -35,6 +35,7 @@ _COMPOSING = 1  # the stream of random numbers of compositions, beside that of t
 
 NICENESS = 5  # of workers, so that the process that feeds the device goes before them
 PREFETCH = 2  # batches that each worker prepares ahead
+_TIMED_OUT = "DataLoader timed out after"
 SHARED_MEMORY_SIGNS = ("Bus error", "No space left on device", "shared memory")  # in torch's messages
 
 
@@ -258,12 +259,18 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def make_loader(
-    dataset: AugmentedDataset, batches: EpochBatches, *, num_workers: int, pin_memory: bool = False
+    dataset: AugmentedDataset,
+    batches: EpochBatches,
+    *,
+    num_workers: int,
+    pin_memory: bool = False,
+    timeout: int = 0,
 ) -> DataLoader[Batch]:
     """Make a DataLoader over ``batches``; iterating draws nothing from the global random generators.
 
     Workers are forked where the system can: they start at once, and share the source and its cache.
-    That is safe, as they use neither CUDA nor any thread pool of the parent.
+    That is safe, as they use neither CUDA nor any thread pool of the parent. ``timeout`` is how many
+    seconds to wait for a batch of theirs; 0: for ever.
     """
     forks = num_workers > 0 and "fork" in multiprocessing.get_all_start_methods()
     return DataLoader(
@@ -272,6 +279,7 @@ def make_loader(
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=pin_memory,
+        timeout=timeout if num_workers else 0,
         worker_init_fn=_start_worker,
         multiprocessing_context="fork" if forks else None,
         persistent_workers=num_workers > 0,
@@ -287,7 +295,18 @@ def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
             iterator = iter(loader)
         yield from iterator
     except (DataError, RuntimeError) as error:
+        if _TIMED_OUT in str(error):
+            _end_by_force(loader)
         raise explain(error) from None
+
+
+def _end_by_force(loader: DataLoader[Batch]) -> None:
+    """Kill workers of which one hangs: the process would wait for it at its own end."""
+    iterator: Any = loader._iterator
+    torch._C._remove_worker_pids(id(iterator))  # or their end would be reported as another error
+    iterator._worker_pids_set = False
+    for worker in iterator._workers:
+        worker.kill()
 
 
 @contextmanager
@@ -325,6 +344,12 @@ def _one_line(error: Exception) -> str | None:
         return text.rpartition(f"{DataError.__module__}.{DataError.__qualname__}: ")[2].strip()
     if any(sign in text for sign in SHARED_MEMORY_SIGNS):
         return "data: the loader's workers ran out of shared memory (/dev/shm); set data.num_workers=0"
+    if _TIMED_OUT in text:
+        return (
+            f"data: no batch came from the loader's workers for {re.sub('[^0-9]', '', text)} s "
+            "(data.worker_timeout): one hangs, as on a file of a network drive that is away; bring it back, or raise "
+            "data.worker_timeout"
+        )
     if re.search(r"DataLoader worker \(pid.* (killed|exited)", text):
         return (
             "data: a worker of the loader was killed, most likely because memory ran out; "

@@ -15,7 +15,7 @@ class Feed:
 
     ``weights`` say how often each sample of a training is drawn, relative to the others; None: once.
     ``mixup`` is the share of its batches that are mixed. Of ``ranks`` processes, that of number ``rank`` has
-    its part of the batches; ``batch_size`` is that of one rank.
+    its part of the batches; ``batch_size`` is that of one rank. Workers have ``timeout`` seconds for a batch.
     """
 
     def __init__(
@@ -27,6 +27,7 @@ class Feed:
         training: bool,
         num_workers: int,
         pin_memory: bool,
+        timeout: int = 0,
         weights: NDArray[np.float64] | None = None,
         mixup: float = 0.0,
         rank: int = 0,
@@ -46,7 +47,7 @@ class Feed:
             rank=rank,
             ranks=ranks,
         )
-        self.loader = make_loader(dataset, self.order, num_workers=num_workers, pin_memory=pin_memory)
+        self.loader = make_loader(dataset, self.order, num_workers=num_workers, pin_memory=pin_memory, timeout=timeout)
 
     def __len__(self) -> int:
         """Return the number of batches of this rank in a whole epoch."""
