@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import uuid
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 
@@ -12,10 +12,13 @@ from segtrain.config.compose import compose
 from segtrain.config.overrides import Overrides
 from segtrain.config.schema import LaunchConfig
 from segtrain.config.spine import to_config
-from segtrain.errors import SIGNALLED, ConfigError
+from segtrain.errors import SIGNALLED, ConfigError, SegtrainError
 from segtrain.runtime.cores import usable_cores
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 
 def run(arguments: Arguments) -> int:
@@ -56,11 +59,21 @@ def launch(config: LaunchConfig, words: list[str]) -> int:
     try:
         api.elastic_launch(plan, sys.executable)("-m", "segtrain", *words)
     except ChildFailedError as failed:
-        _, failure = failed.get_first_failure()
-        return failure.exitcode if failure.exitcode > 0 else SIGNALLED - failure.exitcode
+        return exit_code(failed)
     except SignalException as stopped:
         return SIGNALLED + int(stopped.sigval)
     return 0
+
+
+def exit_code(failed: "ChildFailedError") -> int:
+    """Return the exit code of the rank that failed first, or of one that has told the user of a mistake.
+
+    Others may be aborted by torch when that one ends.
+    """
+    codes = [failure.exitcode for failure in failed.failures.values()]
+    _, first = failed.get_first_failure()
+    code = SegtrainError.exit_code if SegtrainError.exit_code in codes else first.exitcode
+    return code if code > 0 else SIGNALLED - code
 
 
 def number_of_processes(nproc: int | Literal["auto"]) -> int:

@@ -78,13 +78,15 @@ def _train(plan: Plan, made: Sequence[Path], ranks: "World | None") -> Trained:
     world = ranks or ALONE
     start_logging()
     keep_freed_memory()
-    (plan.folder / "checkpoints").mkdir(exist_ok=True)
+    if world.is_first:
+        (plan.folder / "checkpoints").mkdir(exist_ok=True)
     with logging_to(plan.folder / "train.log") if world.is_first else nullcontext():
         warn_of_freezing(plan.job)
         try:
             trainer = build_trainer(plan.job, plan.folder, resumed=plan.resumed, world=world)
         except SegtrainError:  # the user's to fix: no empty run folder stays behind
-            take_back(plan.folder, made)
+            if world.is_first:
+                take_back(plan.folder, made)
             raise
         if world.is_first:
             write_request(plan)
