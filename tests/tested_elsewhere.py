@@ -14,6 +14,7 @@ TESTED_ELSEWHERE = {
     "catalog/filters.py": "tests/commands/test_zoo.py",
     "catalog/names.py": "tests/catalog/test_index.py",
     "catalog/table.py": "tests/commands/test_zoo.py",
+    "commands/job.py": "tests/commands/test_submit.py",
     "commands/predict.py": "tests/test_api.py",
     "commands/distributed.py": "Every job of several processes joins by it: tests/commands/test_launch.py.",
     "commands/train.py": "tests/run/test_claim.py",

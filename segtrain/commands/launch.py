@@ -1,13 +1,15 @@
-"""``segtrain launch``: start a training as several processes, one for each GPU, with torchrun's launcher."""
+"""``segtrain launch``: a training as several processes, one for each GPU, with torchrun's launcher or as a job."""
 
 import logging
 import os
 import sys
 import uuid
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import yaml
 
+from segtrain.commands import COMMANDS
 from segtrain.config.compose import compose
 from segtrain.config.overrides import Overrides
 from segtrain.config.schema import LaunchConfig
@@ -29,20 +31,37 @@ def run(arguments: Arguments) -> int:
     if arguments.cfg:
         show(yaml.safe_dump(job, sort_keys=False))
         return 0
+    config = to_config(job, LaunchConfig)
+    processes = number_of_processes(config)
+    if config.executor in ("slurm", "local"):
+        from segtrain.commands.submit import submit
+
+        return submit(config, processes, training(words, arguments))
     words += ["-m"] * arguments.multirun
     if arguments.config_dir is not None:
         words += ["--config-dir", str(arguments.config_dir)]
-    return launch(to_config(job, LaunchConfig), words)
+    if config.executor == "ray":
+        from segtrain.commands.on_ray import launch_on_ray
+
+        return launch_on_ray(config, processes, words)
+    return launch(config, processes, words)
 
 
-def launch(config: LaunchConfig, words: list[str]) -> int:
+def training(words: list[str], arguments: Arguments) -> Arguments:
+    """Return the arguments of the training that words describe; raises `ConfigError` for another command."""
+    command, *others = words if words and words[0] in COMMANDS else ["train", *words]
+    if command not in ("train", "resume"):
+        raise ConfigError(f"{command}: only trainings can be submitted; leave executor out, or call {command} alone")
+    return replace(arguments, command=command, words=tuple(others))
+
+
+def launch(config: LaunchConfig, processes: int, words: list[str]) -> int:
     """Start ``segtrain <words>`` in every process; returns 0, or the exit code of the first that fails."""
     import_heavy("torch.distributed.launcher.api")
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher import api
 
-    processes = number_of_processes(config.nproc)
     # torch would start as many threads in each process as there are cores
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // processes)))
     plan = api.LaunchConfig(
@@ -76,12 +95,14 @@ def exit_code(failed: "ChildFailedError") -> int:
     return code if code > 0 else SIGNALLED - code
 
 
-def number_of_processes(nproc: int | Literal["auto"]) -> int:
-    """Return how many processes to start on this machine; raises `ConfigError` for auto without a GPU."""
+def number_of_processes(config: LaunchConfig) -> int:
+    """Return how many processes to start on each machine; raises `ConfigError` for auto where nothing tells."""
+    if config.nproc != "auto":
+        return config.nproc
+    if config.executor in ("slurm", "ray"):  # this machine may have GPUs too, and others
+        raise ConfigError("nproc=auto: other machines than this one run it, expected a number; write nproc=4, say")
     import torch
 
-    if nproc != "auto":
-        return nproc
     if found := torch.cuda.device_count():
         return found
     raise ConfigError("nproc=auto: is one process for each GPU, and this machine has none; write nproc=2, say")

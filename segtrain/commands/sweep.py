@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,29 +41,47 @@ def run(arguments: Arguments) -> int:
         with world.first_goes_first() if world else nullcontext():
             jobs = plan_jobs(arguments)
             configs = check_jobs(jobs)
-        is_chosen = arguments.overrides.last("hydra.sweep.dir") is not None
-        make = partial(make_sweep_folder, jobs[0].plan.folder.parent, is_chosen=is_chosen)
+        make = partial(sweep_folder_of, jobs, arguments)
         return run_all(jobs, configs, make() if world is None else world.by_first(make), world)
 
 
 def run_all(jobs: Sequence[Job], configs: Sequence[TrainConfig], folder: Path, world: "World | None") -> int:
     """Run all jobs in their folders below ``folder``, and rank them; of several ranks, the first does."""
     start_logging()
-    monitor = configs[0].trainer.monitor.removeprefix("val/")
-    has_one_loss = all(config.loss == configs[0].loss for config in configs)
-    if monitor == "loss" and not has_one_loss:
-        log.warning("the jobs have different losses, whose values cannot be compared: take trainer.monitor=val/iou")
+    ranking = Ranking.of(configs)
+    give_folders(jobs, folder)
     for job in jobs:
-        job.plan = in_folder(job.plan, folder / str(job.number))
         log.info("job %d of %d: %s", job.number, len(jobs), " ".join(job.varied))
         run_job(job, world)
         gc.collect()  # a model and its optimizer refer to each other; the next job needs their memory
-    failed = [str(job.number) for job in jobs if job.error]
     if world is None or world.is_first:
-        show_leaderboard(jobs, monitor, folder, has_one_loss=has_one_loss)
+        ranking.tell(jobs, folder)
+    return int(any(job.error for job in jobs))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """By what the jobs of a sweep are compared."""
+
+    monitor: str
+    has_one_loss: bool
+
+    @classmethod
+    def of(cls, configs: Sequence[TrainConfig]) -> "Ranking":
+        """Return what all configs have in common; warns where there is nothing."""
+        monitor = configs[0].trainer.monitor.removeprefix("val/")
+        has_one_loss = all(config.loss == configs[0].loss for config in configs)
+        if monitor == "loss" and not has_one_loss:
+            log.warning("the jobs have different losses, whose values cannot be compared: take trainer.monitor=val/iou")
+        return cls(monitor, has_one_loss)
+
+    def tell(self, jobs: Sequence[Job], folder: Path) -> int:
+        """Show the leaderboard, and which jobs failed; returns the exit code."""
+        show_leaderboard(jobs, self.monitor, folder, has_one_loss=self.has_one_loss)
+        failed = [str(job.number) for job in jobs if job.error]
         if failed:
             sys.stderr.write(f"segtrain: {len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; see above\n")
-    return 1 if failed else 0
+        return 1 if failed else 0
 
 
 def plan_jobs(arguments: Arguments) -> list[Job]:
@@ -97,6 +115,18 @@ def sweep_folder(overrides: Overrides, varied: Sequence[str], config_dir: Path |
     is_named = any(word.startswith("name=") and word not in varied for word in overrides.words)
     has_folder = overrides.last("hydra.sweep.dir") is not None
     return composed.run_dir if is_named and not has_folder else composed.sweep_dir
+
+
+def give_folders(jobs: Sequence[Job], folder: Path) -> None:
+    """Give each job the folder of its number below ``folder``."""
+    for job in jobs:
+        job.plan = in_folder(job.plan, folder / str(job.number))
+
+
+def sweep_folder_of(jobs: Sequence[Job], arguments: Arguments) -> Path:
+    """Create the folder of these jobs."""
+    is_chosen = arguments.overrides.last("hydra.sweep.dir") is not None
+    return make_sweep_folder(jobs[0].plan.folder.parent, is_chosen=is_chosen)
 
 
 def make_sweep_folder(folder: Path, *, is_chosen: bool) -> Path:

@@ -191,7 +191,7 @@ def _keys_of(schema: type, path: str = "") -> Iterator[str]:
 def _key_problem(override: Override, config: DictConfig) -> str | None:
     """Describe an override of a key that does not exist, or adds one that does; None if it is right."""
     key = override.key_or_group
-    if key.partition(".")[0] == "hydra":
+    if re.match(r"hydra\b", key):
         return _hydra_problem(override)
     tree = OmegaConf.to_container(config, resolve=False)  # an unresolved ${...} may depend on another override
     exists = _at(tree, key) is not _NOTHING
@@ -215,6 +215,9 @@ def _key_problem(override: Override, config: DictConfig) -> str | None:
 
 def _hydra_problem(override: Override) -> str | None:
     key, value = override.key_or_group, override.value()
+    if key == "hydra/launcher":
+        remedy = "write segtrain launch -m executor=slurm|local jobs=4 ..."
+        return f"{key}: is of programs that Hydra starts, expected segtrain's own key; {remedy}"
     if key not in HYDRA_KEYS:
         return f"{key}: unknown key{did_you_mean(key, HYDRA_KEYS)}"
     is_folder = isinstance(value, str | int | float) and value != ""

@@ -237,11 +237,17 @@ class ReplayConfig:
 class LaunchConfig:
     """One start of several processes."""
 
+    executor: Literal["torchrun", "slurm", "local", "ray"]
     nproc: Count | Literal["auto"]
     nodes: Count
     rendezvous: str | None
     job_id: str | None
     restarts: Natural
+    time: Count
+    jobs: Count | None
+    logs: str
+    partition: str | None
+    slurm: dict[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,8 +68,8 @@ def _go_on(folders: Iterable[Path], options: Mapping[str, Any], config_dir: Path
 
 
 def is_used(folder: Path) -> bool:
-    """Tell whether a folder holds a run."""
-    return (folder / "checkpoints").exists()
+    """Tell whether a folder holds a run, one that was killed before its first checkpoint not counted."""
+    return any((folder / "checkpoints").glob("*.pt"))
 
 
 def refuse_used(folder: Path) -> Path:

@@ -20,6 +20,8 @@ def test_a_plan_makes_nothing_and_names_a_folder_without_a_run(here):
     assert list(here.iterdir()) == []
     assert not is_used(plan.folder)
     (plan.folder / "checkpoints").mkdir(parents=True)
+    assert not is_used(plan.folder)  # as of a run that was killed before its first checkpoint
+    (plan.folder / "checkpoints/last.pt").touch()
     assert is_used(plan.folder)
 
 
@@ -28,6 +30,7 @@ def test_a_folder_that_the_user_chose_is_taken_or_refused(here):
     plan = make_plan(words)
     assert (plan.folder, plan.folder_is_chosen) == (Path("mine here"), True)
     (plan.folder / "checkpoints").mkdir(parents=True)
+    (plan.folder / "checkpoints/last.pt").touch()
     with pytest.raises(ConfigError, match=r"holds a run; go on with segtrain resume 'mine here', or choose another"):
         make_plan(words)
 
