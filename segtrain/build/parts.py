@@ -12,9 +12,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from numpy.typing import NDArray
 from torch import nn
-from torch.optim import Optimizer
 
-from segtrain.config.schema import Leaf, OptimizerConfig, Split, TrainConfig
+from segtrain.config.schema import Leaf, Split, TrainConfig
 from segtrain.config.signature import TARGET, locate
 from segtrain.config.spine import check_leaves, leaves_with_texts, to_config
 from segtrain.data.loading.augment import Augment
@@ -35,7 +34,6 @@ from segtrain.models import (
     assemble,
     decoder_inputs,
 )
-from segtrain.optim.parameter_groups import parameter_groups
 from segtrain.runtime.cores import MOST_WORKERS, reading_workers
 from segtrain.runtime.device import Runtime
 from segtrain.runtime.world import ALONE, World
@@ -234,18 +232,6 @@ def _with_task(node: Any, task: Task, counts: Callable[[], PixelCounts], shared:
     inner = {key: _with_task(value, task, counts, shared) for key, value in own.items()}
     by_scheme = isinstance(own.get("class_weights"), str)
     return {**inner, "task": task, **({"pixel_counts": counts()} if by_scheme else {})}
-
-
-def build_optimizer(config: OptimizerConfig, model: nn.Module, runtime: Runtime) -> Optimizer:
-    """Build the optimizer over grouped parameters, fused where torch has it for the device."""
-    groups = parameter_groups(
-        model, lr=config.lr, weight_decay=config.weight_decay, encoder_lr_factor=config.encoder_lr_factor
-    )
-    fused = {"fused": True} if config.leaf[TARGET].startswith("torch.optim.") and runtime.device.type != "mps" else {}
-    optimizer: Optimizer = construct(
-        config.leaf, "optimizer", params=groups, lr=config.lr, weight_decay=config.weight_decay, **fused
-    )
-    return optimizer
 
 
 def build_fitting(config: TrainConfig) -> Fitting:

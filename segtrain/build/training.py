@@ -9,11 +9,11 @@ from typing import Any
 import torch
 import yaml
 
+from segtrain.build.optimizer import build_optimizer
 from segtrain.build.parts import (
     build_feed,
     build_model,
     build_objective,
-    build_optimizer,
     checked_config,
     construct,
     open_source,

@@ -117,7 +117,9 @@ def warn_of_freezing(job: Mapping[str, Any]) -> None:
 
 
 def tell_what_trains(trainer: "Trainer") -> None:
-    """Log device, precision, parameters, data, image size and number of steps."""
+    """Log device, precision, parameters and their groups, data, image size and number of steps."""
+    from segtrain.optim.parameter_groups import group_table
+
     parameters = list(trainer.model.parameters())
     total, trained = (sum(p.numel() for p in some) for some in (parameters, filter(_learns, parameters)))
     runtime = trainer.runtime
@@ -135,6 +137,8 @@ def tell_what_trains(trainer: "Trainer") -> None:
     at = "their own size" if fitting.fit == "none" else f"{height}x{width}"
     log.info("%d images to train on, %s%d to validate, at %s", len(train.dataset), crops, len(val.dataset), at)
     log.info("%d steps an epoch, %d in all", trainer.steps_per_epoch, trainer.total_steps)
+    for line in group_table(trainer.model, trainer.optimizer.param_groups):
+        log.info("%s", line)
     if not trainer.world.is_alone:
         ranks, batch, lr = trainer.world.size, train.batch_size, max(g["lr"] for g in trainer.optimizer.param_groups)
         at_once = ranks * batch * trainer.options.grad_accum_steps

@@ -26,6 +26,9 @@ ADDED: Mapping[str, tuple[str, Any]] = {
     "trainer.auto_resume": ("clip_norm", False),
     "trainer.rollbacks": ("clip_norm", 0),
     "trainer.rollback_factor": ("clip_norm", 0.5),
+    "optimizer.layer_decay": ("encoder_lr_factor", None),
+    "optimizer.decay_positions": ("encoder_lr_factor", True),
+    "optimizer.groups": ("encoder_lr_factor", None),
 }
 """Keys that came later: a key that stands next to them, and the value that does what was done without."""
 _WORDS = {**KEYS, "out": "output"}

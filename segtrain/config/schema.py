@@ -23,6 +23,7 @@ Positive = Annotated[float, Range(above=0)]
 Duration: TypeAlias = Positive | Annotated[str, Pattern(FORM, "a duration such as 2h30m")]  # numbers are minutes
 Fraction = Annotated[float, Range(low=0, high=1)]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
+GroupOption: TypeAlias = Literal["lr_factor", "weight_decay"]
 Split: TypeAlias = Literal["train", "val", "test", "all"]
 CacheKind: TypeAlias = Literal["none", "ram", "disk"]
 Resize: TypeAlias = Literal["antialias", "area"]
@@ -89,6 +90,9 @@ class OptimizerConfig:
     lr: Positive
     weight_decay: NonNegative
     encoder_lr_factor: NonNegative
+    layer_decay: Annotated[float, Range(above=0, high=1)] | None
+    decay_positions: bool
+    groups: dict[str, dict[GroupOption, NonNegative]] | None
     leaf: Leaf
 
 

@@ -20,6 +20,7 @@ OPTIONS = "options"
 """The name of ``**options`` in a constructor that passes them on to its base class."""
 _BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
 _RESERVED = frozenset({TARGET, "_partial_", "_convert_", "_recursive_", "_args_"})
+_HINT = re.compile(r", did you mean '[^']*'\?$")  # the end of a problem within a value
 _WORDS = {int: "an integer", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
 
@@ -258,7 +259,8 @@ def _no_member(value: Any, members: Sequence[Any]) -> str | None:
     if choices and isinstance(value, str) and str not in members:
         return _not_a_choice(value, choices)
     expected = [problem.split(", got ")[0].removeprefix("expected ") for problem in problems if problem]
-    return f"expected {' or '.join(dict.fromkeys(expected))}, got {_shown(value)}"
+    hint = next((found[0] for problem in problems if problem and (found := _HINT.search(problem))), "")
+    return f"expected {' or '.join(dict.fromkeys(expected))}, got {_shown(value)}{hint}"
 
 
 def _is_container(annotation: Any) -> bool:

@@ -82,11 +82,12 @@ def _with_quotes(value: str) -> str:
 def _spelled(match: re.Match[str]) -> str:
     """Quote one text between commas and brackets; a mapping's key cannot be quoted, and gets stand-ins."""
     text = match[0].strip()
-    if _READABLE.fullmatch(text) or text[0] in "\"'":
-        return match[0]
-    is_key = match.re is _IN_MAPPING and match.string[match.end() :].startswith(":")
-    spelled = re.sub(r"[^\w\s/+.$%*@?|-]", _stand_in, text, flags=re.ASCII) if is_key else quote(text)
-    return match[0].replace(text, spelled)
+    is_quoted = text[:1] in ("'", '"')
+    if match.re is _IN_MAPPING and match.string[match.end() :].startswith(":"):
+        bare = text[1:-1] if is_quoted else text
+        spelled = bare if _READABLE.fullmatch(bare) else re.sub(r"[^\w\s/+.$%*@?|-]", _stand_in, bare, flags=re.ASCII)
+        return match[0].replace(text, spelled)
+    return match[0] if is_quoted or _READABLE.fullmatch(text) else match[0].replace(text, quote(text))
 
 
 def _stand_in(match: re.Match[str]) -> str:

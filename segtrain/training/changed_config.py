@@ -7,6 +7,7 @@ exactly.
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -26,7 +27,8 @@ from segtrain.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
-_LEARNING_RATE = {"lr", "encoder_lr_factor"}
+_LEARNING_RATE = {"lr", "encoder_lr_factor", "layer_decay", "groups"}
+_DECAY = {"decay_positions", "groups"}
 # data of another root: it was moved
 _FEEDING = ("batch_size", "num_workers", "cache", "cache_mb", "sampling", "split", "root")
 # what an optimizer step is made of
@@ -88,7 +90,8 @@ def _remember_alike(
     remembered = []
     for job in (before, now):
         model = nn.Linear(1, 1)
-        optimizer = build_optimizer(to_config(job, TrainConfig).optimizer, model)
+        config = replace(to_config(job, TrainConfig).optimizer, layer_decay=None, groups=None)  # the toy has no layers
+        optimizer = build_optimizer(config, model)
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
@@ -152,7 +155,8 @@ def _optimizer(payload: Mapping[str, Any], trainer: Trainer) -> dict[str, Any]:
 def _changed_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
     """Return the options of parameter groups that differ between two optimizer configs."""
     changed = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
-    return changed | {"lr", "base_lr"} if changed & _LEARNING_RATE else changed
+    rates = {"lr", "base_lr"} if changed & _LEARNING_RATE else set()
+    return changed | rates | ({"weight_decay"} if changed & _DECAY else set())
 
 
 def _names_of_old(payload: Mapping[str, Any], trainer: Trainer) -> Sequence[str]:
@@ -161,7 +165,7 @@ def _names_of_old(payload: Mapping[str, Any], trainer: Trainer) -> Sequence[str]
     Old versions left frozen parameters out of it: the number of parameters tells.
     """
     options = payload["config"]["optimizer"]
-    keys = ("lr", "weight_decay", "encoder_lr_factor")
+    keys = ("lr", "weight_decay", "encoder_lr_factor", "decay_positions")
     groups = parameter_groups(trainer.model, **{key: options[key] for key in keys})
     count = sum(len(group["params"]) for group in payload["optimizer"]["param_groups"])
     for frozen in (True, False):

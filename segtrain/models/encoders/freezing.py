@@ -13,8 +13,7 @@ from segtrain.models.contract import Encoder
 def stage_parameters(encoder: Encoder, stages: int) -> set[str]:
     """Return the names of the parameters that the first ``stages`` maps after the image depend on.
 
-    Found by differentiating a forward pass on the meta device, so it holds for every kind of
-    network. Raises ``ConfigError`` if there are fewer maps.
+    Raises ``ConfigError`` if there are fewer maps.
     """
     count = len(encoder.strides) - 1
     if not 1 <= stages <= count:
@@ -22,6 +21,15 @@ def stage_parameters(encoder: Encoder, stages: int) -> set[str]:
             f"encoder.freeze: expected true, false or a number of stages from 1 to {count}, got {stages}; "
             f"the maps of this encoder have strides {list(encoder.strides[1:])}"
         )
+    return {name for name, stage in first_maps(encoder).items() if stage <= stages}
+
+
+def first_maps(encoder: Encoder) -> dict[str, int]:
+    """Return for each parameter the number of the first map after the image that depends on it, counted from 1.
+
+    Found by differentiating a forward pass on the meta device, so it holds for every kind of
+    network. Parameters that no map depends on are left out.
+    """
     state = {name: tensor.to("meta") for name, tensor in encoder.state_dict().items()}
     parameters = {name: state[name].requires_grad_() for name, _ in encoder.named_parameters()}
     # Buffers that are not persistent, such as position indices, are in no state dict.
@@ -29,9 +37,14 @@ def stage_parameters(encoder: Encoder, stages: int) -> set[str]:
     size = encoder.size_multiple * 2
     image = torch.empty(2, encoder.out_channels[0], size, size, device="meta")
     maps = functional_call(encoder, {**state, **hidden}, (image,))
-    wanted = sum(m.sum() for m in maps[1 : stages + 1])
-    gradients = torch.autograd.grad(wanted, list(parameters.values()), allow_unused=True)
-    return {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    found: dict[str, int] = {}
+    for number, one in enumerate(maps[1 : len(encoder.strides)], 1):
+        left = [name for name in parameters if name not in found]
+        if left:
+            sought = [parameters[name] for name in left]
+            gradients = torch.autograd.grad(one.sum(), sought, allow_unused=True, retain_graph=True)
+            found |= {name: number for name, gradient in zip(left, gradients, strict=True) if gradient is not None}
+    return found
 
 
 def frozen_modules(module: nn.Module, frozen: set[str], prefix: str = "") -> Iterator[nn.Module]:
