@@ -36,6 +36,7 @@ from segtrain.models import (
     Segmenter,
     transfer_weights,
 )
+from segtrain.optim.schedule_free import refuse_with_schedule_free
 from segtrain.run import checkpoint
 from segtrain.run.checkpoint import Checkpoints
 from segtrain.run.class_table import show_class_table
@@ -118,6 +119,7 @@ def build_trainer(
         runtime.place(model)
         optimizer = build_optimizer(config.optimizer, model, runtime)
         schedule = construct(config.scheduler, "scheduler")
+        refuse_with_schedule_free(optimizer, schedule, ema_decay=config.trainer.ema_decay)
         for source in (train, val):  # last, as it may read every file: nothing quick can fail any more
             source.verify()
         warn_of_leaks(train, val)

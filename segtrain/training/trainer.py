@@ -16,8 +16,8 @@ from segtrain.data.sample import Batch
 from segtrain.errors import DataError, DivergedError
 from segtrain.evaluation.evaluator import Evaluation, evaluate
 from segtrain.inference.network import Network
-from segtrain.optim.ema import ModelEma
 from segtrain.optim.parameter_groups import parameter_names, set_learning_rate
+from segtrain.optim.schedule_free import averaged
 from segtrain.optim.schedules import Schedule
 from segtrain.run.checkpoint import FORMAT, Checkpoints
 from segtrain.run.log import RunLog
@@ -60,7 +60,7 @@ class Trainer:
         # what is trained
         self.network, self.model, self.runtime, self.world = network, network.model, network.runtime, world
         self.loss, self.optimizer, self.schedule = loss, optimizer, schedule
-        self.ema = ModelEma(self.model, decay=options.ema_decay) if options.ema_decay else None
+        self.ema = averaged(self.model, optimizer, ema_decay=options.ema_decay)
         self.step = Step(network, task=task, loss=loss, optimizer=optimizer, clip_norm=options.clip_norm, world=world)
         # what feeds it, and how it runs
         self.task, self.train, self.val = task, train, val
