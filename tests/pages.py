@@ -55,10 +55,12 @@ def words_of(line):
 
 def with_budget(words):
     """Put the budget in where a command trains: its keys take the place of those in the line."""
-    commands = {"eval", "predict", "score", "compare", "import", "zoo", "help"}
+    commands = {"eval", "predict", "score", "compare", "import", "zoo", "help", "average"}
     if commands & set(words) or {"--help", "--version"} & set(words):
         return words
     budget = ("trainer.max_steps=3",) if words[:1] == ["resume"] else BUDGET  # the run that goes on is small already
+    if words[:1] == ["lr_find"]:
+        budget = (*budget, "steps=20")
     keys = {word.partition("=")[0] for word in budget}
     return [word for word in words if word.partition("=")[0] not in keys] + list(budget)
 

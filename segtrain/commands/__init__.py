@@ -12,6 +12,8 @@ COMMANDS = {
     "compare": "segtrain.commands.compare",
     "check": "segtrain.commands.check",
     "shard": "segtrain.commands.shard",
+    "average": "segtrain.commands.average",
+    "lr_find": "segtrain.commands.lr_find",
     "import": "segtrain.commands.import_smp",
     "zoo": "segtrain.commands.zoo",
     "help": "segtrain.commands.help",

@@ -21,11 +21,13 @@ from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
 from segtrain.config.overrides import Overrides
 from segtrain.config.renamed import current_key, with_current_names
 from segtrain.config.schema import (
+    AverageConfig,
     CheckConfig,
     CompareConfig,
     EvalConfig,
     ImportConfig,
     LaunchConfig,
+    LrFindConfig,
     PredictConfig,
     PreviewConfig,
     ReplayConfig,
@@ -53,6 +55,8 @@ SCHEMAS: Mapping[str, type] = {
     "shard": ShardConfig,
     "compare": CompareConfig,
     "import": ImportConfig,
+    "average": AverageConfig,
+    "lr_find": LrFindConfig,
 }
 _NOTHING = object()  # no value at a key, as None is a value
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")

@@ -281,6 +281,30 @@ class CompareConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AverageConfig:
+    """One averaging of the weights of checkpoints."""
+
+    runs: list[str]
+    output: str
+    top: Annotated[int, Range(low=2)] | None
+    update_bn: bool
+    batches: Count | None
+    device: str
+    precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class LrFindConfig:
+    """One learning-rate range test."""
+
+    output: str
+    lowest: Positive
+    highest: Positive
+    steps: Annotated[int, Range(low=20)]
+    smoothing: Annotated[float, Range(low=0, high=0.99)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportConfig:
     """One import of a model of segmentation_models_pytorch as a checkpoint."""
 

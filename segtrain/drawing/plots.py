@@ -174,6 +174,23 @@ def _soften(*panels: Axes) -> None:
         axes.set_axisbelow(True)
 
 
+def learning_rate_picture(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggested: float
+) -> NDArray[np.uint8]:
+    """Draw the losses of a learning-rate range test over the rate, and a line at the one that is suggested."""
+    figure = _figure(6.5, 4.2)
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, ".", color=_GRAY, ms=4, label="each step")
+    axes.plot(rates, smoothed, color=_BLUE, linewidth=1.8, label="smoothed")
+    axes.axvline(suggested, color=_RED, linestyle="--", linewidth=1, label=f"falls fastest: {suggested:.2g}")
+    lowest, highest = min(smoothed), max(smoothed[: int(np.argmin(smoothed)) + 1])
+    margin = 0.2 * (highest - lowest) or 1.0  # a diverging end would press the rest flat
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(lowest - margin, highest + margin))
+    axes.legend(fontsize=_FONT, frameon=False)
+    _soften(axes)
+    return _render(figure)
+
+
 def _figure(width: float, height: float) -> Figure:
     """Make a figure of that size in inches."""
     from matplotlib.figure import Figure

@@ -58,6 +58,7 @@ EXAMPLES = {
     "score": "segtrain score masks true_masks",
     "compare": f"segtrain compare {_RUN} {_RUN}",
     "import": "segtrain import saved_folder model.pt",
+    "average": f"segtrain average {_RUN} output=avg.pt",
 }
 """Examples of the commands that take positional words, files or folders."""
 OWN_KEYS = {
@@ -68,8 +69,11 @@ OWN_KEYS = {
     "score": ("pred", "truth"),
     "compare": ("a", "b"),
     "import": ("smp", "output"),
+    "average": ("runs",),
 }
 """The keys of these positional words, in order."""
+MANY = ("average",)
+"""Commands whose one key takes all of them."""
 _SPLITS = ("train", "val", "test")
 
 
@@ -80,6 +84,8 @@ def name_words(words: Sequence[str], command: str) -> list[str]:
     """
     places = [word for word in words if _is_place(word)]
     options = [word for word in words if not _is_place(word)]
+    if places and command in MANY:
+        return [f"{OWN_KEYS[command][0]}=[{','.join(map(quote, places))}]", *options]
     free = [key for key in OWN_KEYS[command] if not any(option.startswith(f"{key}=") for option in options)]
     if beyond := places[len(free) :]:
         raise ConfigError("\n".join(_without_a_key(word, command) for word in beyond))

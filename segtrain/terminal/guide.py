@@ -11,10 +11,13 @@ from segtrain.suggest import did_you_mean
 from segtrain.terminal.arguments import show
 
 FOLDER = Path(__file__).resolve().parents[1] / "guide"
-ALSO: Mapping[str, str] = {"weights": "models", "metrics": "losses", "resuming": "sweeps", "augment": "augmentation"}
+ALSO: Mapping[str, str] = {
+    **{"weights": "models", "metrics": "losses", "resuming": "sweeps", "augment": "augmentation"},
+    **dict.fromkeys(("optimizer", "schedules", "scheduler", "averaging"), "optimizers"),
+}
 """Words that people look for, and the pages that answer them."""
 _ORDER = (
-    *("data", "checking", "augmentation", "models", "losses", "evaluation"),
+    *("data", "checking", "augmentation", "models", "losses", "optimizers", "evaluation"),
     *("sweeps", "python", "extending", "troubleshooting"),
 )
 _WIDEST = 120  # columns; longer lines of prose are hard to read

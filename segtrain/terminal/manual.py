@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 
 from segtrain.config.groups import GROUPS, Groups, config_root
-from segtrain.terminal.arguments import EXAMPLES, OWN_KEYS
+from segtrain.terminal.arguments import EXAMPLES, MANY, OWN_KEYS
 
 _OVERVIEW = """\
 segtrain: config-driven training of image segmentation models
@@ -23,6 +23,8 @@ commands (`segtrain <command> --help` shows its keys)
   compare  two runs, and how sure it is:  segtrain compare outputs/<name>/<time> outputs/<name>/<time>
   check    what is wrong with data:  segtrain check data=folder data.root=my_photos 'data.classes=[cat,dog]'
   shard    data as tar files:    segtrain shard data=folder data.root=my_photos 'data.classes=[cat,dog]' output=shards
+  average  weights of several:  segtrain average outputs/<name>/<time> output=avg.pt
+  lr_find  a learning rate:     segtrain lr_find data=folder data.root=my_photos optimizer=adamw
   import   a model of segmentation_models_pytorch:   segtrain import saved_folder model.pt
   zoo      the encoders and architectures there are: segtrain zoo effic; one model: segtrain zoo unet resnet34
   help     pages on topics: segtrain help, segtrain help data; segtrain help eval is that of the command
@@ -89,6 +91,8 @@ def _usage(command: str) -> str:
         return f"segtrain {command} [key=value ...]"
     places = " ".join(key.upper() for key in keys)
     by_keys = " ".join(f"{key}={key.upper()}" for key in keys)
+    if command in MANY:
+        return f"segtrain {command} {places} [{places} ...] [key=value ...]\n\nexample: {EXAMPLES[command]}"
     return (
         f"segtrain {command} {places} [key=value ...]\n"
         f"       segtrain {command} {by_keys} [key=value ...]\n\n"

@@ -12,6 +12,7 @@ from segtrain.config.compose import compose
 from segtrain.config.groups import GROUPS, Groups, config_root
 from segtrain.config.schema import (
     ArchConfig,
+    AverageConfig,
     CompareConfig,
     DataConfig,
     EvalConfig,
@@ -19,6 +20,7 @@ from segtrain.config.schema import (
     ImportConfig,
     LaunchConfig,
     LossConfig,
+    LrFindConfig,
     PredictConfig,
     PreviewConfig,
     ReplayConfig,
@@ -114,6 +116,8 @@ def as_yaml(default):
         ("replay", ReplayConfig, ["run=a"]),
         ("compare", CompareConfig, ["a=x", "b=y"]),
         ("shard", ShardConfig, ["output=shards"]),
+        ("average", AverageConfig, ["runs=[a]", "output=b"]),
+        ("lr_find", LrFindConfig, []),
         ("import", ImportConfig, ["smp=saved", "output=model.pt"]),
     ],
 )
