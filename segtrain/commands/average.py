@@ -53,7 +53,8 @@ def average(config: AverageConfig, changes: Overrides, config_dir: Path | None) 
     from segtrain.terminal.console import start_logging
 
     start_logging()
-    files = files_of([Path(run) for run in config.runs], config.top)
+    # one checkpoint is its own mean, and may want statistics alone
+    files = files_of([Path(run) for run in config.runs], config.top, least=1 if config.update_bn else 2)
     output = Path(config.output)
     if output.resolve() in [file.resolve() for file in files]:
         raise ConfigError(f"output={output}: is one of the checkpoints to average; give a name of its own")
@@ -74,10 +75,10 @@ def average(config: AverageConfig, changes: Overrides, config_dir: Path | None) 
     log.info("written to %s; go on with: segtrain eval %s", output, shlex.quote(str(output)))
 
 
-def files_of(runs: Sequence[Path], top: int | None) -> list[Path]:
+def files_of(runs: Sequence[Path], top: int | None, *, least: int = 2) -> list[Path]:
     """Return the checkpoints to average: of one run folder the best epochs, of several the best of each.
 
-    Raises `CheckpointError` for fewer than two.
+    Raises `CheckpointError` for fewer files than ``least``, and for fewer epochs of a run than ``top``, or two.
     """
     from segtrain.run import checkpoint
 
@@ -86,7 +87,7 @@ def files_of(runs: Sequence[Path], top: int | None) -> list[Path]:
     if top is not None:
         raise ConfigError(f"top={top}: is for the epochs of one run folder, got {len(runs)} paths; leave it out")
     files = list(dict.fromkeys(checkpoint.find(run, best=True) for run in runs))
-    if len(files) < 2:
+    if len(files) < least:
         raise CheckpointError(f"{files[0]}: is one checkpoint, expected two or more; give several, or a run folder")
     return files
 

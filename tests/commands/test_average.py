@@ -52,6 +52,14 @@ def test_statistics_are_estimated_on_training_images_and_nothing_else_changes(ru
     assert {int(tensor) for name, tensor in after.items() if name.endswith("num_batches_tracked")} == {3}
 
 
+def test_of_one_checkpoint_the_statistics_alone_are_estimated(run, tmp_path):
+    made = tmp_path / "made.pt"
+    assert main(["average", str(epochs(run)[0]), f"output={made}", "update_bn=true", "batches=1"]) == 0
+    before, after = read(epochs(run)[0])["model"], read(made)["model"]
+    changed = {name.rpartition(".")[2] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"running_mean", "running_var", "num_batches_tracked"}
+
+
 def refused(capsys, *words):
     assert main(["average", *map(str, words)]) == 2
     return capsys.readouterr().err
