@@ -43,6 +43,7 @@ def go_back(trainer: "Trainer", error: DivergedError) -> None:
     """
     options, last = trainer.options, trainer.checkpoints.last
     trainer.checkpoints.wait()
+    trainer.world.most(0)  # all wait until the first has written
     kept = None if error.step is None else keep_bad_step(trainer, checkpoint.read(last), error.step)
     saved = checkpoint.read(last)  # again: steps change the tensors that an optimizer has loaded
     replay = "" if kept is None else f"; to see where it begins: {kept}"

@@ -18,9 +18,12 @@ from segtrain.optim.parameter_groups import parameter_groups
 from segtrain.optim.schedules import Constant
 from segtrain.run.checkpoint import Checkpoints
 from segtrain.run.log import RunLog
+from segtrain.run.silent_log import SilentLog
 from segtrain.runtime.device import Runtime
+from segtrain.runtime.world import ALONE
 from segtrain.task import Multiclass
 from segtrain.training.objective import Objective
+from segtrain.training.parallel import in_parallel
 from segtrain.training.running_loss import RunningLoss
 from segtrain.training.trainer import Trainer, grouped
 
@@ -81,9 +84,11 @@ class Batches:
         return iter(self.kept[first:])
 
 
-def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None, kind=Pointwise, **options):
+def make_trainer(
+    folder, batches, *, precision="fp32", loss=None, schedule=None, kind=Pointwise, world=ALONE, **options
+):
     torch.manual_seed(0)
-    model = kind()
+    model, cpu = kind(), torch.device("cpu")
     defaults = {
         "epochs": 1,
         "max_steps": None,
@@ -105,7 +110,7 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
     }
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
-        Network(model, Runtime(torch.device("cpu"), precision)),
+        Network(model, Runtime(cpu, precision), module=in_parallel(model, cpu, world, has_unused=False)),
         task=TASK,
         loss=Objective(loss or CrossEntropyLoss(TASK), aux_weight=0.4, label_weight=0.5),
         optimizer=torch.optim.AdamW(
@@ -117,7 +122,8 @@ def make_trainer(folder, batches, *, precision="fp32", loss=None, schedule=None,
         options=TrainerConfig(**{**defaults, **options}),
         saving=CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=0, in_background=False),
         checkpoints=Checkpoints(folder / "checkpoints"),
-        log=RunLog(folder, NoLogger(folder)),
+        log=RunLog(folder, NoLogger(folder)) if world.is_first else SilentLog(folder),
+        world=world,
         description={"config": {}, "class_names": [], "mode": "multiclass", "palette": [], "normalize": {}},
     )
     trainer.log.total_steps = trainer.total_steps
