@@ -24,8 +24,10 @@ class Parallel(DistributedDataParallel):
 
     def renewed(self) -> "Parallel":
         """Return a wrapper of the parameters that learn now: an encoder may have been frozen until here."""
-        if learning(self.module) == self.learning:
-            return self
+        return self if learning(self.module) == self.learning else self.made_again()
+
+    def made_again(self) -> "Parallel":
+        """Return a new wrapper, where a forward pass was begun whose gradients are never exchanged."""
         return Parallel(self.module, device=self.device_of_all, has_unused=self.has_unused)
 
 

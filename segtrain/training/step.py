@@ -13,6 +13,7 @@ from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
 from segtrain.training.memory import Attempt, in_parts, release, tell
 from segtrain.training.objective import WHOLE, Objective, Share, partner_in
+from segtrain.training.parallel import Parallel
 from segtrain.training.running_loss import add_by_name
 
 
@@ -48,6 +49,8 @@ class Step:
         while (found := self.gradients(group, Attempt(self.world, may_fail=self.parts < largest))) is None:
             self.parts *= 2
             self.optimizer.zero_grad(set_to_none=True)
+            if isinstance(self.network.module, Parallel):
+                self.network.module = self.network.module.made_again()
             release(self.runtime.device)
             tell(self.network.model, largest, self.parts)
         if self.inspect is not None:
