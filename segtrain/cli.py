@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit code: 0, 2 for a user's mistake, 130 or 143 when stopped."""
+    """Run one command line; returns the exit code: 0, 2 for a user's mistake, 128 + the signal when stopped by one."""
     try:
         return run(arguments)
     except SegtrainError as error:

@@ -16,7 +16,12 @@ from segtrain.runtime.world import World
 
 log = logging.getLogger(__name__)
 
-_SIGNS = ("out of memory", "not enough memory", "DefaultCPUAllocator")  # in errors that have no class of their own
+_SIGNS = (
+    "out of memory",
+    "not enough memory",
+    "DefaultCPUAllocator",
+    "STATUS_ALLOC_FAILED",
+)  # in errors that have no class of their own
 _LONELY = "Expected more than 1 value per channel"  # by parts of one image: where batches have one, none is begun with
 
 
