@@ -55,6 +55,7 @@ def test_a_run_leaves_everything_in_its_folder(run):
     assert names >= {
         "config.yaml",
         "overrides.txt",
+        "environment.json",
         "train.log",
         "metrics.jsonl",
         "scores.json",

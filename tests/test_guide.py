@@ -20,6 +20,7 @@ NOT_RUN = {
     "make demo": "sets up an environment and trains for a minute; `make -n` reads it",
     "make test": "is these tests; `make -n` reads it",
     "pip install .": "changes the environment",
+    "torchrun --nproc-per-node 4 -m segtrain arch=fpn data=oxford_pets": "is tests/commands/test_launch.py",
     "tensorboard --logdir outputs": "is a server that does not end",
 }
 """Lines that are not carried out, and why."""

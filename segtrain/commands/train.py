@@ -70,6 +70,7 @@ def train(plan: Plan, world: "World | None" = None) -> Trained:
 def _train(plan: Plan, made: Sequence[Path], ranks: "World | None") -> Trained:
     import_heavy("segtrain.build.training")
     from segtrain.build.training import build_trainer
+    from segtrain.run.environment import note_start
     from segtrain.run.log import best_scores
     from segtrain.runtime.device import keep_freed_memory
     from segtrain.runtime.world import ALONE
@@ -88,8 +89,10 @@ def _train(plan: Plan, made: Sequence[Path], ranks: "World | None") -> Trained:
             if world.is_first:
                 take_back(plan.folder, made)
             raise
+        environment = what_it_runs_on(trainer)
         if world.is_first:
             write_request(plan)
+            note_start(plan.folder, environment)
         log.info("run folder %s", plan.folder)
         tell_what_trains(trainer)
         if trainer.finished:
@@ -114,6 +117,15 @@ def warn_of_freezing(job: Mapping[str, Any]) -> None:
         )
     if thaws is not None and not is_frozen:
         log.warning("encoder.unfreeze_at_epoch=%s: nothing is frozen until then; add encoder.freeze=true", thaws)
+
+
+def what_it_runs_on(trainer: "Trainer") -> dict[str, Any]:
+    """Return what environment.json says of this start; all ranks have to ask."""
+    from segtrain.run.environment import environment_of
+
+    sources = {"train": trainer.train.dataset.source, "val": trainer.val.dataset.source}
+    versions = trainer.description["versions"]
+    return environment_of(trainer.runtime, trainer.world, sources, versions=versions, step=trainer.state.step)
 
 
 def tell_what_trains(trainer: "Trainer") -> None:

@@ -305,6 +305,47 @@ class LrFindConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiffConfig:
+    """One listing of what differs between two runs."""
+
+    a: str
+    b: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceConfig:
+    """One training of a run that was trained before."""
+
+    run: str
+    output: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyResumeConfig:
+    """One proof that a training goes on after kills as if there had been none."""
+
+    steps: Annotated[int, Range(low=4)]
+    kills: Count
+    ranks: Count
+    output: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """One estimate of a training on many GPUs."""
+
+    gpus: Count | list[Count]
+    per_node: Count
+    strategy: Literal["ddp", "fsdp"] | None
+    classes: Count | None
+    memory: Positive
+    tflops: Positive
+    utilisation: Annotated[float, Range(above=0, high=1)]
+    link: Positive
+    network: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportConfig:
     """One import of a model of segmentation_models_pytorch as a checkpoint."""
 

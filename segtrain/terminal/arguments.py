@@ -57,6 +57,8 @@ EXAMPLES = {
     "replay": f"segtrain replay {_RUN}",
     "score": "segtrain score masks true_masks",
     "compare": f"segtrain compare {_RUN} {_RUN}",
+    "diff": f"segtrain diff {_RUN} {_RUN}",
+    "reproduce": f"segtrain reproduce {_RUN}",
     "import": "segtrain import saved_folder model.pt",
     "average": f"segtrain average {_RUN} output=avg.pt",
 }
@@ -68,6 +70,8 @@ OWN_KEYS = {
     "replay": ("run",),
     "score": ("pred", "truth"),
     "compare": ("a", "b"),
+    "diff": ("a", "b"),
+    "reproduce": ("run",),
     "import": ("smp", "output"),
     "average": ("runs",),
 }

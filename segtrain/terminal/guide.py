@@ -18,7 +18,7 @@ ALSO: Mapping[str, str] = {
 """Words that people look for, and the pages that answer them."""
 _ORDER = (
     *("data", "checking", "augmentation", "models", "losses", "optimizers", "evaluation"),
-    *("sweeps", "python", "extending", "troubleshooting"),
+    *("sweeps", "reproducing", "scaling", "python", "extending", "troubleshooting"),
 )
 _WIDEST = 120  # columns; longer lines of prose are hard to read
 _PIPED = 100  # columns, where the output is no terminal

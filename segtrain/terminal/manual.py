@@ -21,6 +21,10 @@ commands (`segtrain <command> --help` shows its keys)
   score    masks of any tool:    segtrain score masks true_masks 'classes=[background,cat,dog]'
   preview  what training sees:   segtrain preview data=folder data.root=my_photos augment=heavy
   compare  two runs, and how sure it is:  segtrain compare outputs/<name>/<time> outputs/<name>/<time>
+  diff     what differs in two runs:  segtrain diff outputs/<name>/<time> outputs/<name>/<time>
+  reproduce  train a run again:  segtrain reproduce outputs/<name>/<time>
+  verify-resume  prove that a killed training goes on exactly:  segtrain verify-resume arch=fpn
+  plan     memory and speed on many GPUs:  segtrain plan gpus=64 arch=upernet encoder=resnet50
   check    what is wrong with data:  segtrain check data=folder data.root=my_photos 'data.classes=[cat,dog]'
   shard    data as tar files:    segtrain shard data=folder data.root=my_photos 'data.classes=[cat,dog]' output=shards
   average  weights of several:  segtrain average outputs/<name>/<time> output=avg.pt

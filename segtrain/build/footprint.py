@@ -1,0 +1,147 @@
+"""What one training step of a model takes, counted on the meta device: memory by its purpose, and operations."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from segtrain.build.optimizer import build_optimizer
+from segtrain.build.parts import build_model
+from segtrain.build.training import channels_to_try
+from segtrain.config.schema import OptimizerConfig, TrainConfig
+from segtrain.models import Outputs, Segmenter
+from segtrain.runtime.device import Runtime
+from segtrain.task import make_task
+
+_WIDTH = 4  # bytes of a weight, gradient or state of the optimizer: they are float32 in every precision
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of one process by their purpose, and floating-point operations of a forward and backward pass.
+
+    ``block`` is the largest part of ``weights`` that FSDP gathers at a time. ``copies`` are the weights in half
+    precision that autocast makes for the pass. ``activations`` and ``operations`` are those of a batch; ``passing`` are
+    gradients of activations on their way back: of the output and the input of the largest layer.
+    """
+
+    weights: int
+    buffers: int
+    gradients: int
+    optimizer: int
+    average: int
+    copies: int
+    activations: int
+    passing: int
+    block: int
+    operations: int
+
+
+def count_footprint(config: TrainConfig, *, out_channels: int) -> Footprint:
+    """Count the footprint of a config, for a batch of its size, with cross-entropy as the loss.
+
+    Precision ``auto`` is counted as half. Nothing is computed, and no memory is taken.
+    """
+    half = config.trainer.precision != "fp32"
+    with torch.device("meta"):
+        task = make_task("multilabel", [str(number) for number in range(out_channels)])
+        classes = ("any", "other") if config.image_head else ()
+        channels = channels_to_try(config)
+        model = build_model(config, task, channels=channels, image_classes=classes, pretrained=False).train()
+    parameters = list(model.parameters())
+    weights = sum(parameter.numel() for parameter in parameters) * _WIDTH
+    gradients = sum(parameter.numel() for parameter in parameters if parameter.requires_grad) * _WIDTH
+    buffers = sum(buffer.nbytes for buffer in model.buffers())
+    matrices = sum(parameter.numel() for parameter in parameters if parameter.ndim > 1)
+    block = max(sum(parameter.numel() for parameter in part.parameters()) for part in blocks(model)) * _WIDTH
+    size = config.data.image_size
+    shape = (config.data.batch_size, channels, *((size, size) if isinstance(size, int) else size))
+    kept, operations = count_pass(model.to(torch.bfloat16) if half else model, shape)
+    return Footprint(
+        weights=weights,
+        buffers=buffers,
+        gradients=gradients,
+        optimizer=round(gradients * state_per_weight(config.optimizer)),
+        average=weights + buffers if config.trainer.ema_decay else 0,
+        copies=2 * matrices if half else 0,
+        activations=sum(kept),
+        passing=2 * max(kept),
+        block=block,
+        operations=operations,
+    )
+
+
+def blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the parts that FSDP would gather one by one: members of the outermost lists and sequences, and the rest."""
+    for child in module.children():
+        if isinstance(module, nn.Sequential | nn.ModuleList) or not list(child.children()):
+            yield child
+        else:
+            yield from blocks(child)
+
+
+def count_pass(model: Segmenter, shape: tuple[int, ...]) -> tuple[list[int], int]:
+    """Return the bytes of each storage kept for the backward pass, and the operations of both passes.
+
+    The model is on the meta device, ``shape`` is that of a batch, ``(N, C, H, W)``. A storage that several tensors view
+    counts once, weights not at all.
+    """
+    own = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    kept: dict[int, torch.UntypedStorage] = {}  # held, so that no other gets the same address
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[_storage(tensor)] = tensor.untyped_storage()
+        return tensor
+
+    images = torch.empty(shape, dtype=next(model.parameters()).dtype, device="meta")
+    counting = {torch.ops.aten.convolution_backward: _convolution_backward}
+    with FlopCounterMode(display=False, custom_mapping=counting) as counter:
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = _cross_entropy(Outputs.of(model(images)))
+        loss.backward()  # type: ignore[no-untyped-call]
+    held = [storage.nbytes() for key, storage in kept.items() if key not in own]
+    return held, counter.get_total_flops()
+
+
+def _convolution_backward(
+    gradient: Sequence[int], images: Sequence[int], weight: Sequence[int], *options: Any, **_: Any
+) -> int:
+    """Count the operations of a convolution's backward pass, from shapes: those of the forward pass for each gradient.
+
+    torch's own count takes the channels of depthwise and grouped ones as all connected (2.14).
+    """
+    *_sizes, is_transposed, _padding, _groups, wanted = options
+    places = images if is_transposed else gradient  # where the kernel is applied: (N, C, H, W)
+    passes: int = sum(wanted[:2])  # for the images and for the weight, where it is asked for; a bias is free
+    return 2 * places[0] * prod(places[2:]) * prod(weight) * passes
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)  # the address of data is 0 for all on the meta device
+
+
+def _cross_entropy(outputs: Outputs) -> Tensor:
+    """Return a loss of all heads, in float32."""
+    logits = outputs.logits
+    target = torch.empty((logits.shape[0], *logits.shape[2:]), dtype=torch.long, device="meta")
+    losses = [F.cross_entropy(each.float(), target) for each in (logits, *outputs.aux)]
+    if outputs.labels is not None:
+        losses.append(outputs.labels.float().mean())
+    return torch.stack(losses).sum()
+
+
+def state_per_weight(config: OptimizerConfig) -> float:
+    """Return how many bytes an optimizer remembers for each byte of weights: a step of a small matrix shows it."""
+    toy = nn.Linear(16, 16, bias=False)
+    plain = replace(config, layer_decay=None, groups=None)  # the toy has no layers
+    optimizer = build_optimizer(plain, toy, Runtime(torch.device("cpu"), "fp32"))
+    toy.weight.grad = torch.zeros_like(toy.weight)
+    optimizer.step()
+    kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
+    return sum(tensor.nbytes for tensor in kept if tensor.ndim) / toy.weight.nbytes

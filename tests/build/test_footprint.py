@@ -1,0 +1,99 @@
+"""What is counted on the meta device is what a real step takes, and by hand for a single convolution."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from segtrain.build.footprint import blocks, count_footprint, count_pass, state_per_weight
+from segtrain.build.parts import build_model, checked_config
+from segtrain.config.compose import compose
+from segtrain.task import make_task
+
+CLASSES = ["a", "b", "c"]
+
+
+def config_of(*words):
+    sizes = ("data.image_size=64", "data.batch_size=2")
+    return checked_config(compose("train", ["arch=fpn", "encoder=resnet18", *sizes, *words]).job)
+
+
+def test_a_convolution_by_hand():
+    with torch.device("meta"):
+        model = nn.Conv2d(3, 2, 1)
+    kept, operations = count_pass(model, (1, 3, 4, 4))
+    # the image; log-probabilities in float32, labels in int64 and their total weight for the loss
+    assert sorted(kept) == sorted([3 * 16 * 4, 2 * 16 * 4, 16 * 8, 4])
+    assert operations == 2 * (2 * 3 * 2 * 16)  # forward, and backward to the weights: the image needs no gradient
+
+
+@pytest.mark.parametrize(
+    ("layer", "forward"),
+    [
+        (nn.Conv2d(4, 4, 3, padding=1, groups=4), 2 * 4 * 9 * 16),
+        (nn.ConvTranspose2d(4, 2, 2, stride=2), 2 * 4 * 2 * 4 * 16),
+    ],
+)
+def test_depthwise_and_transposed_convolutions_by_hand(layer, forward):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), layer).to("meta")
+    _, operations = count_pass(model, (1, 3, 4, 4))
+    first = 2 * 3 * 4 * 16
+    assert operations == 2 * first + 3 * forward  # no gradient of the image; those of input and weight of the other
+
+
+def kept_in_truth(config):
+    """Bytes that a step on the CPU keeps, and its weights do not account for."""
+    torch.manual_seed(0)
+    model = build_model(config, make_task("multilabel", CLASSES), channels=3, pretrained=False).train()
+    own = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept = {}
+
+    def keep(tensor):
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    half = config.trainer.precision == "bf16"
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logits = model(torch.rand(2, 3, 64, 64))
+        F.cross_entropy(logits.float(), torch.zeros(2, 64, 64, dtype=torch.long))
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def test_float32_is_counted_to_the_byte():
+    config = config_of("trainer.precision=fp32")
+    found = count_footprint(config, out_channels=3)
+    assert found.activations == kept_in_truth(config) > 2**20
+    assert found.copies == 0
+    assert found.passing == 2 * 2 * 64 * 32 * 32 * 4  # twice the 64 maps of the stem, two images at half the size
+
+
+def test_half_precision_is_counted_with_the_copies_of_weights_that_autocast_keeps():
+    config = config_of("trainer.precision=bf16")
+    found = count_footprint(config, out_channels=3)
+    assert found.activations + found.copies == pytest.approx(kept_in_truth(config), rel=0.02)
+    assert found.activations < 0.6 * count_footprint(config_of("trainer.precision=fp32"), out_channels=3).activations
+
+
+def test_weights_gradients_and_memory_of_the_optimizer_are_four_bytes_a_number():
+    model = build_model(config_of(), make_task("multilabel", CLASSES), channels=3, pretrained=False)
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    found = count_footprint(config_of("trainer.ema_decay=0.9"), out_channels=3)
+    assert (found.weights, found.gradients, found.optimizer) == (4 * numbers, 4 * numbers, 8 * numbers)
+    assert found.average == found.weights + found.buffers
+    encoder = sum(parameter.numel() for parameter in model.encoder.parameters())
+    assert count_footprint(config_of("encoder.freeze=true"), out_channels=3).gradients == 4 * (numbers - encoder)
+
+
+@pytest.mark.parametrize(("optimizer", "share"), [("adamw", 2), ("sgd", 1)])
+def test_an_optimizer_remembers_so_many_numbers_for_a_weight(optimizer, share):
+    assert state_per_weight(config_of(f"optimizer={optimizer}").optimizer) == share
+
+
+def test_blocks_are_the_members_of_the_outermost_sequences():
+    inner = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    stages = nn.Sequential(nn.Linear(3, 3), inner)
+    model = nn.ModuleDict({"stem": nn.Linear(1, 1), "stages": stages})
+    assert list(blocks(model)) == [model["stem"], stages[0], inner]
