@@ -47,7 +47,7 @@ def check_spine(node: Mapping[str, Any], schema: type, path: str = "") -> list[s
     if not mixed:
         start = f"{path}." if path else ""
         unknown = [str(key) for key in node if key not in hints]
-        problems += [f"{start}{key}: unknown key{did_you_mean(key, hints, listed=16)}" for key in unknown]
+        problems += [f"{start}{key}: unknown key{did_you_mean(key, hints, listed=24)}" for key in unknown]
     return problems
 
 
