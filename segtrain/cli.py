@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from segtrain.commands import COMMANDS, SWEEPS
+from segtrain.commands.distributed import is_distributed
 from segtrain.config.groups import Groups
 from segtrain.errors import ConfigError, SegtrainError, StorageError
 from segtrain.storage import refusal
@@ -112,7 +113,12 @@ def entry_point() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for file names that the terminal cannot show
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code and is_distributed():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # threads that torch leaves behind may abort the interpreter's own end
+    sys.exit(code)
 
 
 def _start_over_in_utf8() -> None:

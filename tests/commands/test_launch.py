@@ -179,7 +179,7 @@ def test_the_jobs_of_a_sweep_are_trained_by_all_ranks(tmp_path):
 
 def test_a_mistake_is_one_line(tmp_path, capsys):
     code, said = run("launch", "nproc=2", "data=folder", f"data.root={tmp_path}/none", "data.classes=[a,b]")
-    assert code == 2
+    assert code == 2, said
     assert said.count("segtrain: ") == 1
     assert "Traceback" not in said
     assert main(["launch", "nproc=0"]) == 2
