@@ -25,7 +25,12 @@ def learnt(folder):
     return {key: payload[key] for key in ("model", "ema", "optimizer", "random")}
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+USUAL = ("adam", "sgd", "rmsprop", "nadam")  # they remember what adamw does, or less
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in USUAL else ()) for name in OPTIMIZERS]
+)
 def test_a_run_in_two_parts_ends_as_a_run_in_one(tmp_path, name):
     if name == "muon" and not hasattr(torch.optim, "Muon"):
         pytest.skip("this torch has no Muon")
