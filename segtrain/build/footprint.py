@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segtrain.build.optimizer import build_optimizer
 from segtrain.build.parts import build_model
-from segtrain.build.training import channels_to_try
+from segtrain.build.training import channels_to_try, size_of_inputs
 from segtrain.config.schema import OptimizerConfig, TrainConfig
 from segtrain.models import Outputs, Segmenter
 from segtrain.runtime.device import Runtime
@@ -60,8 +60,7 @@ def count_footprint(config: TrainConfig, *, out_channels: int) -> Footprint:
     buffers = sum(buffer.nbytes for buffer in model.buffers())
     matrices = sum(parameter.numel() for parameter in parameters if parameter.ndim > 1)
     block = max(sum(parameter.numel() for parameter in part.parameters()) for part in blocks(model)) * _WIDTH
-    size = config.data.image_size
-    shape = (config.data.batch_size, channels, *((size, size) if isinstance(size, int) else size))
+    shape = (config.data.batch_size, channels, *size_of_inputs(config))
     kept, operations = count_pass(model.to(torch.bfloat16) if half else model, shape)
     return Footprint(
         weights=weights,
