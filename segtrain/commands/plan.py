@@ -60,8 +60,9 @@ def channels_of(plan: PlanConfig, config: "TrainConfig") -> int:
 
 def summary(footprint: "Footprint", config: "TrainConfig", classes: int) -> str:
     """Say in a line what was counted."""
-    size = config.data.image_size
-    height, width = (size, size) if isinstance(size, int) else size
+    from segtrain.build.training import size_of_inputs
+
+    height, width = size_of_inputs(config)
     batch, precision = config.data.batch_size, "fp32" if config.trainer.precision == "fp32" else "half precision"
     return (
         f"{footprint.weights / 4e6:.2f} million parameters, {classes} classes, {batch} images of {height}x{width} a "

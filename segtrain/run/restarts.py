@@ -37,10 +37,9 @@ def after_restart(overrides: Overrides, config_dir: Path | None) -> Overrides:
     folder = compose("train", overrides, config_dir=config_dir).run_dir
     files = [*folder.parent.glob(f"*/{_FILE}"), *folder.glob(_FILE)]
     own = [file.parent for file in files if read_text(file).strip() == job]
-    begun = [path / "checkpoints/last.pt" for path in own if (path / "checkpoints/last.pt").is_file()]
-    if not begun:
+    newest = max(own, key=_saved_at, default=None)
+    if newest is None or not _saved_at(newest):
         return overrides
-    newest = max(begun, key=lambda file: file.stat().st_mtime).parent.parent
     return Overrides.of([f"resume={quote(str(newest))}"])
 
 
