@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
@@ -12,7 +13,7 @@ from typing import NoReturn
 from segtrain.commands import COMMANDS, SWEEPS
 from segtrain.commands.distributed import is_distributed
 from segtrain.config.groups import Groups
-from segtrain.errors import ConfigError, SegtrainError, StorageError
+from segtrain.errors import ConfigError, ElsewhereError, SegtrainError, StorageError
 from segtrain.storage import refusal
 from segtrain.terminal import manual
 from segtrain.terminal.arguments import Arguments, show
@@ -21,6 +22,7 @@ from segtrain.version import __version__
 
 AUTO_DATA = "data=auto"
 """The word that stands for the format of the data, whichever that is."""
+_SECONDS_TO_SAY_WHY = 2.0  # torchrun ends all ranks with the first that ends: not before the one that knows the reason
 
 
 class _Parser(argparse.ArgumentParser):
@@ -88,6 +90,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code: 0, 2 for a user's mistake, 128 + the signal when stopped by one."""
     try:
         return run(arguments)
+    except ElsewhereError as error:
+        time.sleep(_SECONDS_TO_SAY_WHY)
+        return error.exit_code
     except SegtrainError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"segtrain: {line}\n")

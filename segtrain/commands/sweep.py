@@ -54,9 +54,8 @@ def run_all(jobs: Sequence[Job], configs: Sequence[TrainConfig], folder: Path, w
         log.info("job %d of %d: %s", job.number, len(jobs), " ".join(job.varied))
         run_job(job, world)
         gc.collect()  # a model and its optimizer refer to each other; the next job needs their memory
-    if world is None or world.is_first:
-        ranking.tell(jobs, folder)
-    return int(any(job.error for job in jobs))
+    tell = partial(ranking.tell, jobs, folder)
+    return tell() if world is None else world.by_first(tell)  # no rank ends before the first has said what failed
 
 
 @dataclass(frozen=True)

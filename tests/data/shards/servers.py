@@ -51,7 +51,11 @@ def serving(folder, *, ranges=True, failures=(), pause=0.0):
         def log_message(self, *_arguments):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request, client_address):
+            """Say nothing: a client that has read enough closes its connection in the middle of an answer."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.address, server.asked = f"http://127.0.0.1:{server.server_port}", asked
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
