@@ -7,6 +7,7 @@ is noisy for all. A turn is one epoch over the first images of the Oxford pets, 
 
 - ``plain``: SMP model, contiguous fp32, Adam, Dice, PIL loader with 2 workers: what people write by hand
 - ``tuned``: the same by an expert: bf16 where the hardware has it, channels_last, fused AdamW, workers that stay
+- ``lightning``: the model, settings and loader of ``tuned`` in Lightning's loop (`pip install lightning`)
 - ``segtrain``: the trainer as `segtrain experiment=pets_lite0` runs it, with 2 workers
 - ``memory``: the same trainer, fed from memory
 - ``bare``: forward, loss, backward, clip, step on the same model, batch and precision, and nothing else
@@ -14,6 +15,8 @@ is noisy for all. A turn is one epoch over the first images of the Oxford pets, 
 
 import argparse
 import math
+import os
+import resource
 import statistics
 import tempfile
 import time
@@ -21,6 +24,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import numpy as np
 import torch
@@ -30,7 +35,7 @@ from torch.utils.data import DataLoader, Dataset
 from segtrain.build.training import build_trainer
 from segtrain.data.sample import Batch
 from segtrain.run.plan import make_plan
-from segtrain.runtime.device import keep_freed_memory, make_runtime
+from segtrain.runtime.device import Runtime, keep_freed_memory, make_runtime
 from segtrain.training.trainer import Trainer
 
 Turn = Callable[[], int]
@@ -99,15 +104,9 @@ def plain(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
     return turn
 
 
-def tuned(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
-    """Make the hand-written loop of an expert."""
-    import segmentation_models_pytorch as smp
-
-    runtime = make_runtime("auto", "auto")
-    model = model_of_smp(arch, encoder).to(runtime.device).to(memory_format=torch.channels_last)
-    loss_function = smp.losses.DiceLoss("binary")
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
-    loader = DataLoader(
+def lasting_loader(options: argparse.Namespace, runtime: Runtime) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+    """Make a loader whose workers stay from epoch to epoch."""
+    return DataLoader(
         PetsByHand(options.root, options.images),
         options.batch_size,
         shuffle=True,
@@ -116,6 +115,17 @@ def tuned(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
         persistent_workers=True,
         pin_memory=runtime.device.type == "cuda",
     )
+
+
+def tuned(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
+    """Make the hand-written loop of an expert."""
+    import segmentation_models_pytorch as smp
+
+    runtime = make_runtime("auto", "auto")
+    model = model_of_smp(arch, encoder).to(runtime.device).to(memory_format=torch.channels_last)
+    loss_function = smp.losses.DiceLoss("binary")
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
+    loader = lasting_loader(options, runtime)
 
     def turn() -> int:
         images = 0
@@ -129,6 +139,57 @@ def tuned(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
             optimizer.zero_grad(set_to_none=True)
             images += len(image)
         return images
+
+    return turn
+
+
+def lightning(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
+    """Make Lightning's loop around what ``tuned`` trains; it runs in a thread that waits for its turns."""
+    import segmentation_models_pytorch as smp
+    from lightning import LightningModule
+    from lightning import Trainer as LightningTrainer
+
+    begin, ended = Queue[bool](), Queue[int]()
+    runtime = make_runtime("auto", "auto")
+
+    class Module(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model_of_smp(arch, encoder).to(memory_format=torch.channels_last)
+            self.loss = smp.losses.DiceLoss("binary")
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), 1e-3, fused=True)
+
+        def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _number: int) -> torch.Tensor:
+            image, mask = batch
+            loss: torch.Tensor = self.loss(self.model(image.to(memory_format=torch.channels_last)).float(), mask)
+            return loss
+
+        def on_before_optimizer_step(self, _optimizer: torch.optim.Optimizer) -> None:
+            # Lightning's own clipping refuses a fused optimizer
+            nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+
+        def on_train_epoch_start(self) -> None:
+            begin.get()
+
+        def on_train_epoch_end(self) -> None:
+            ended.put(len(loader) * options.batch_size)
+
+    loader = lasting_loader(options, runtime)
+    trainer = LightningTrainer(
+        max_epochs=-1,
+        precision="bf16-mixed" if runtime.precision == "bf16" else 32,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    Thread(target=trainer.fit, args=(Module(), loader), daemon=True).start()
+
+    def turn() -> int:
+        begin.put(True)
+        return ended.get()
 
     return turn
 
@@ -217,7 +278,14 @@ def bare(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
     return turn
 
 
-CONTENDERS = {"plain": plain, "tuned": tuned, "segtrain": segtrain, "memory": memory, "bare": bare}
+CONTENDERS = {
+    "plain": plain,
+    "tuned": tuned,
+    "lightning": lightning,
+    "segtrain": segtrain,
+    "memory": memory,
+    "bare": bare,
+}
 
 
 def live(name: str, arch: str, encoder: str, options: argparse.Namespace, pipe: Connection) -> None:
@@ -227,10 +295,16 @@ def live(name: str, arch: str, encoder: str, options: argparse.Namespace, pipe: 
     while pipe.recv():
         start = time.perf_counter()
         pipe.send(turn() / (time.perf_counter() - start))
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    pipe.recv()
+    os._exit(0)  # one of them has a thread that never ends
 
 
-def measure(arch: str, encoder: str, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Let all contenders train in alternation; the first turn of each warms up and is not counted."""
+def measure(arch: str, encoder: str, options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Let all contenders train in alternation; the first turn of each warms up and is not counted.
+
+    Returns images per second of each turn, and the peak memory of each process in MiB, its workers' not counted.
+    """
     context = get_context("spawn")
     pipes, processes = {}, []
     for name in options.contenders:
@@ -243,11 +317,14 @@ def measure(arch: str, encoder: str, options: argparse.Namespace) -> dict[str, l
             pipe.send(True)
             speed = pipe.recv()
             speeds[name] += [speed] if number else []
-    for pipe in pipes.values():
+    peaks: dict[str, float] = {}
+    for name, pipe in pipes.items():
+        pipe.send(False)
+        peaks[name] = pipe.recv()
         pipe.send(False)
     for process in processes:
         process.join()
-    return speeds
+    return speeds, peaks
 
 
 def ratio(speeds: dict[str, list[float]], name: str, reference: str) -> float:
@@ -266,14 +343,21 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--pairs", nargs="+", default=["/".join(pair) for pair in PAIRS])
     options = parser.parse_args()
-    wanted = [("segtrain", "plain"), ("segtrain", "tuned"), ("memory", "bare"), ("segtrain", "bare")]
+    wanted = [
+        ("segtrain", "plain"),
+        ("segtrain", "tuned"),
+        ("segtrain", "lightning"),
+        ("memory", "bare"),
+        ("segtrain", "bare"),
+    ]
     asked = [pair for pair in wanted if set(pair) <= set(options.contenders)]
     found: dict[tuple[str, str], list[float]] = {pair: [] for pair in asked}
     for model in options.pairs:
         arch, encoder = model.split("/")
-        speeds = measure(arch, encoder, options)
+        speeds, peaks = measure(arch, encoder, options)
         medians = "  ".join(f"{name} {statistics.median(values):.2f}" for name, values in speeds.items())
         print(f"{arch}/{encoder}: images/s {medians}")
+        print("    peak memory in MiB " + "  ".join(f"{name} {peak:.0f}" for name, peak in peaks.items()))
         for pair in asked:
             found[pair].append(ratio(speeds, *pair))
             print(f"    {pair[0]} / {pair[1]}: {found[pair][-1]:.3f}", flush=True)

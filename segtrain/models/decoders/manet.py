@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 from torch import Tensor, nn
 
 from segtrain.config.signature import Range
@@ -11,6 +10,7 @@ from segtrain.models.contract import Decoder
 from segtrain.models.decoders.steps import Steps
 from segtrain.models.decoders.unet import UnetBlock
 from segtrain.models.layers import ConvNormReLU, Interpolation, Norm, initialize_he, resize
+from segtrain.models.upsampling import convolve_joined
 
 
 class MAnet(Decoder):
@@ -115,9 +115,10 @@ class FusionBlock(nn.Module):
         # Weighing before upsampling takes a quarter of the pixels. The means stay, except at a
         # bicubic rim.
         averaged = resize(x, size, mode="bicubic") if self.interpolation == "bicubic" else x
-        x = resize(x * (self.SE_hl(averaged) + self.SE_ll(skip)), size, mode=self.interpolation)
-        x = torch.cat([x, skip], dim=1)  # (N, 2 * skip_channels, *size)
-        return self.conv2(self.conv1(x))  # type: ignore[no-any-return]
+        x = x * (self.SE_hl(averaged) + self.SE_ll(skip))
+        conv, norm, relu = self.conv1
+        x = relu(norm(convolve_joined(conv, x, skip, size, mode=self.interpolation)))
+        return self.conv2(x)  # type: ignore[no-any-return]
 
 
 def _squeeze_and_excite(channels: int, reduction: int) -> nn.Sequential:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import torch
 from torch import Tensor, nn
 
 from segtrain.config.signature import Range
 from segtrain.models.contract import Decoder
 from segtrain.models.decoders.steps import Steps
 from segtrain.models.layers import ConvNormReLU, Interpolation, Norm, SpatialChannelAttention, initialize_he, resize
+from segtrain.models.upsampling import convolve_joined, join
 
 
 class Unet(Decoder):
@@ -88,11 +88,12 @@ class UnetBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None, size: Sequence[int]) -> Tensor:
         """Go from a coarser map to ``(N, out_channels, *size)``; ``skip`` has that size."""
-        x = resize(x, size, mode=self.interpolation)
-        if skip is not None:
-            x = torch.cat([x, skip], dim=1)  # (N, in_channels, *size)
-        x = self.conv2(self.conv1(self.attention1(x)))
-        return self.attention2(x)  # type: ignore[no-any-return]
+        if len(self.attention1):
+            x = self.conv1(self.attention1(join(resize(x, size, mode=self.interpolation), skip)))
+        else:
+            conv, norm, relu = self.conv1
+            x = relu(norm(convolve_joined(conv, x, skip, size, mode=self.interpolation)))
+        return self.attention2(self.conv2(x))  # type: ignore[no-any-return]
 
 
 def _make_attention(attention: Literal["scse"] | None, channels: int) -> nn.Module:

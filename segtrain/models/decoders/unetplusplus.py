@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import torch
 from torch import Tensor, nn
 
 from segtrain.config.signature import Range
 from segtrain.models.contract import Decoder
 from segtrain.models.decoders.steps import Steps
 from segtrain.models.decoders.unet import UnetBlock
-from segtrain.models.layers import Interpolation, Norm, initialize_he, resize
+from segtrain.models.layers import Interpolation, Norm, initialize_he
+from segtrain.models.upsampling import join
 
 
 class UnetPlusPlus(Decoder):
@@ -42,7 +42,6 @@ class UnetPlusPlus(Decoder):
         super().__init__()
         self.steps = Steps.of(encoder_strides)
         channels = self.steps.finest(channels)
-        self.interpolation: Interpolation = interpolation
 
         self.blocks = nn.ModuleDict()
         coarser = [encoder_channels[-1]]  # channels of the row below, decoder's map first
@@ -72,12 +71,6 @@ class UnetPlusPlus(Decoder):
         for level, (skip, size) in enumerate(self.steps.targets(features)):
             row = [] if skip is None else [skip]
             for node in reversed(range(len(coarser) if row else 1)):
-                # The block itself neither resizes nor joins: its input has the size of the row already.
-                joined = _join(resize(coarser[node], size, mode=self.interpolation), row)
-                row = [self.blocks[f"x_{node}_{level}"](joined, None, size), *row]
+                row = [self.blocks[f"x_{node}_{level}"](coarser[node], join(*row) if row else None, size), *row]
             coarser = row
         return coarser[0]
-
-
-def _join(x: Tensor, others: list[Tensor]) -> Tensor:
-    return torch.cat([x, *others], dim=1) if others else x
