@@ -51,6 +51,19 @@ class ConvNormReLU(nn.Sequential):
         conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=norm == "none")
         super().__init__(conv, make_norm(norm, out_channels), nn.ReLU(inplace=True))
 
+    @property
+    def conv(self) -> nn.Conv2d:
+        """The convolution, for those who compute it otherwise; `norm_relu` is the rest."""
+        found = self[0]
+        assert isinstance(found, nn.Conv2d)
+        return found
+
+    def norm_relu(self, convolved: Tensor) -> Tensor:
+        """Normalise what the convolution gave, and rectify it."""
+        _, norm, relu = self
+        rectified: Tensor = relu(norm(convolved))
+        return rectified
+
 
 class SpatialChannelAttention(nn.Module):
     """Concurrent spatial and channel squeeze and excitation (Roy et al. 2018, scSE, summed)."""

@@ -116,8 +116,7 @@ class FusionBlock(nn.Module):
         # bicubic rim.
         averaged = resize(x, size, mode="bicubic") if self.interpolation == "bicubic" else x
         x = x * (self.SE_hl(averaged) + self.SE_ll(skip))
-        conv, norm, relu = self.conv1
-        x = relu(norm(convolve_joined(conv, x, skip, size, mode=self.interpolation)))
+        x = self.conv1.norm_relu(convolve_joined(self.conv1.conv, x, skip, size, mode=self.interpolation))
         return self.conv2(x)  # type: ignore[no-any-return]
 
 

@@ -91,12 +91,11 @@ class UnetBlock(nn.Module):
         if len(self.attention1):
             x = self.conv1(self.attention1(join(resize(x, size, mode=self.interpolation), skip)))
         else:
-            conv, norm, relu = self.conv1
-            x = relu(norm(convolve_joined(conv, x, skip, size, mode=self.interpolation)))
+            x = self.conv1.norm_relu(convolve_joined(self.conv1.conv, x, skip, size, mode=self.interpolation))
         return self.attention2(self.conv2(x))  # type: ignore[no-any-return]
 
 
-def _make_attention(attention: Literal["scse"] | None, channels: int) -> nn.Module:
+def _make_attention(attention: Literal["scse"] | None, channels: int) -> nn.Sequential:
     block = nn.Sequential()  # empty it is the identity; the nesting is that of published weights
     if attention == "scse":
         block.add_module("attention", SpatialChannelAttention(channels))
