@@ -9,17 +9,20 @@ from torch import nn
 from segtrain.models import create_model, tile_depthwise
 from segtrain.models.depthwise import TiledConv2d, _TiledBackward
 
-SHAPES = [(kernel, stride) for kernel in (3, 5, 7) for stride in (1, 2) if (kernel, stride) != (3, 1)]
+SHAPES = [(kernel, stride) for kernel in (3, 4, 5, 7) for stride in (1, 2, 3) if (kernel, stride) != (3, 1)]
 
 
 @pytest.mark.parametrize(("kernel", "stride"), SHAPES)
-@pytest.mark.parametrize("size", [(12, 17), (9, 8)])
-def test_the_tiled_backward_pass_gives_the_gradients_of_the_convolution(kernel, stride, size):
+@pytest.mark.parametrize("size", [(12, 17), (9, 8), (7, 7)])
+@pytest.mark.parametrize("rim", [((0, 0), (0, 0)), ((1, 1), (3, 3)), ((0, 1), (1, 2)), ((2, 1), (4, 1))])
+def test_the_tiled_backward_pass_gives_the_gradients_of_the_convolution(kernel, stride, size, rim):
     x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 1, kernel, kernel, dtype=torch.float64, requires_grad=True)
-    tiled = _TiledBackward.apply(x, weight, stride)
-    plain = nn.functional.conv2d(x, weight, stride=stride, groups=3)
-    assert torch.equal(tiled, plain)
+    tiled = _TiledBackward.apply(x, weight, stride, rim)
+    (top, bottom), (left, right) = rim
+    padded = nn.functional.pad(x, (left, right, top, bottom))
+    plain = nn.functional.conv2d(padded, weight, stride=stride, groups=3)
+    torch.testing.assert_close(tiled, plain)
     seed = torch.randn_like(plain)
     for ours, theirs in zip(
         torch.autograd.grad(tiled, (x, weight), seed), torch.autograd.grad(plain, (x, weight), seed), strict=True
