@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from segtrain.config.schema import Precision
 from segtrain.errors import ConfigError
 from segtrain.models.depthwise import tile_depthwise
+from segtrain.models.squeeze_excitation import share_means
 from segtrain.runtime.world import ALONE, World
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precisions that autocast is on for
@@ -40,8 +41,10 @@ class Runtime:
 
     def place(self, model: nn.Module) -> None:
         """Move a model to the device and memory format, in place."""
-        if self.device.type == "cpu" and self.precision == "bf16":
-            tile_depthwise(model)  # depthwise convolutions are slow there otherwise
+        if self.device.type == "cpu":
+            share_means(model)
+            if self.precision == "bf16":
+                tile_depthwise(model)  # depthwise convolutions are slow there otherwise
         model.to(self.device).to(memory_format=self.memory_format)
 
     def images(self, images: Tensor) -> Tensor:
