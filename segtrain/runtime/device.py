@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from segtrain.config.schema import Precision
 from segtrain.errors import ConfigError
 from segtrain.models.depthwise import tile_depthwise
+from segtrain.models.group_norm import quicken_group_norm
 from segtrain.models.squeeze_excitation import share_means
 from segtrain.runtime.world import ALONE, World
 
@@ -40,11 +41,12 @@ class Runtime:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def place(self, model: nn.Module) -> None:
-        """Move a model to the device and memory format, in place."""
+        """Move a model to the device and memory format, in place; what is slow there is computed otherwise."""
         if self.device.type == "cpu":
             share_means(model)
-            if self.precision == "bf16":
-                tile_depthwise(model)  # depthwise convolutions are slow there otherwise
+        if self.device.type == "cpu" and self.precision == "bf16":
+            tile_depthwise(model)
+            quicken_group_norm(model)
         model.to(self.device).to(memory_format=self.memory_format)
 
     def images(self, images: Tensor) -> Tensor:
