@@ -61,6 +61,8 @@ def with_budget(words):
     budget = ("trainer.max_steps=3",) if words[:1] == ["resume"] else BUDGET  # the run that goes on is small already
     if words[:1] == ["lr_find"]:
         budget = (*budget, "steps=20")
+    if words[:1] == ["tune"]:
+        budget = (*budget, "time=1s")
     keys = {word.partition("=")[0] for word in budget}
     return [word for word in words if word.partition("=")[0] not in keys] + list(budget)
 

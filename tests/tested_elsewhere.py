@@ -10,6 +10,8 @@ TESTED_ELSEWHERE = {
     "build/parts.py": "tests/config/test_configs.py",
     "build/restore.py": "tests/test_api.py",
     "build/summary.py": "`segtrain zoo <arch> <encoder>` prints nothing else: tests/commands/test_zoo.py.",
+    "build/tuning/machine.py": "`segtrain tune` measures all by it: tests/commands/test_tune.py.",
+    "build/tuning/preparing.py": "`segtrain tune` begins with it: tests/commands/test_tune.py.",
     "build/views.py": "`segtrain compare` draws its pictures with it: tests/commands/test_compare.py.",
     "catalog/filters.py": "tests/commands/test_zoo.py",
     "catalog/names.py": "tests/catalog/test_index.py",

@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "segtrain.commands.check",
     "shard": "segtrain.commands.shard",
     "average": "segtrain.commands.average",
+    "tune": "segtrain.commands.tune",
     "lr_find": "segtrain.commands.lr_find",
     "import": "segtrain.commands.import_smp",
     "zoo": "segtrain.commands.zoo",

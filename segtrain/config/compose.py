@@ -37,6 +37,7 @@ from segtrain.config.schema import (
     ScoreConfig,
     ShardConfig,
     TrainConfig,
+    TuneConfig,
     VerifyResumeConfig,
 )
 from segtrain.config.signature import MISSING, with_texts
@@ -65,6 +66,7 @@ SCHEMAS: Mapping[str, type] = {
     "import": ImportConfig,
     "average": AverageConfig,
     "lr_find": LrFindConfig,
+    "tune": TuneConfig,
 }
 _NOTHING = object()  # no value at a key, as None is a value
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")

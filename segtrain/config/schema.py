@@ -346,6 +346,17 @@ class PlanConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """One search for the settings of a training that are quick on a machine."""
+
+    time: Duration
+    memory: Annotated[str, Pattern(r"\d+(\.\d+)?[MG]", "a size such as 8G")] | None
+    batch: Literal["keep", "larger"]
+    margin: Annotated[float, Range(low=0, high=1)]
+    preset: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportConfig:
     """One import of a model of segmentation_models_pytorch as a checkpoint."""
 

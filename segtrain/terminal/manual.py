@@ -27,6 +27,7 @@ commands (`segtrain <command> --help` shows its keys)
   plan     memory and speed on many GPUs:  segtrain plan gpus=64 arch=upernet encoder=resnet50
   check    what is wrong with data:  segtrain check data=folder data.root=my_photos 'data.classes=[cat,dog]'
   shard    data as tar files:    segtrain shard data=folder data.root=my_photos 'data.classes=[cat,dog]' output=shards
+  tune     settings that are quick here:  segtrain tune arch=fpn data=oxford_pets
   average  weights of several:  segtrain average outputs/<name>/<time> output=avg.pt
   lr_find  a learning rate:     segtrain lr_find data=folder data.root=my_photos optimizer=adamw
   import   a model of segmentation_models_pytorch:   segtrain import saved_folder model.pt

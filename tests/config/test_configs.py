@@ -30,6 +30,7 @@ from segtrain.config.schema import (
     ScoreConfig,
     ShardConfig,
     TrainConfig,
+    TuneConfig,
     VerifyResumeConfig,
 )
 from segtrain.config.signature import MISSING, TARGET, locate, parameters_of
@@ -126,6 +127,7 @@ def as_yaml(default):
         ("shard", ShardConfig, ["output=shards"]),
         ("average", AverageConfig, ["runs=[a]", "output=b"]),
         ("lr_find", LrFindConfig, []),
+        ("tune", TuneConfig, []),
         ("import", ImportConfig, ["smp=saved", "output=model.pt"]),
     ],
 )
