@@ -15,7 +15,6 @@ is noisy for all. A turn is one epoch over the first images of the Oxford pets, 
 
 import argparse
 import math
-import os
 import resource
 import statistics
 import tempfile
@@ -296,8 +295,6 @@ def live(name: str, arch: str, encoder: str, options: argparse.Namespace, pipe: 
         start = time.perf_counter()
         pipe.send(turn() / (time.perf_counter() - start))
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    pipe.recv()
-    os._exit(0)  # one of them has a thread that never ends
 
 
 def measure(arch: str, encoder: str, options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, float]]:
@@ -321,7 +318,6 @@ def measure(arch: str, encoder: str, options: argparse.Namespace) -> tuple[dict[
     for name, pipe in pipes.items():
         pipe.send(False)
         peaks[name] = pipe.recv()
-        pipe.send(False)
     for process in processes:
         process.join()
     return speeds, peaks
