@@ -11,6 +11,7 @@ Strategy: TypeAlias = Literal["ddp", "fsdp"]
 _BACKWARD = 2 / 3  # of the operations of a step: two products for each of the forward pass
 _BUCKET = 25 * 2**20  # bytes of gradients that DistributedDataParallel sends at a time
 _GATHERED = 3  # blocks: the weights of one and of the next, and the gradients of one
+_KEPT = 2  # times what is in no block: its weights and gradients
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Cluster:
 def memory(footprint: Footprint, strategy: Strategy, gpus: int) -> dict[str, float]:
     """Return the bytes of one GPU by their purpose."""
     shards = gpus if strategy == "fsdp" else 1
-    gathered = _GATHERED * footprint.block if shards > 1 else 0
+    gathered = _GATHERED * footprint.block + _KEPT * footprint.rest if shards > 1 else 0
     return {
         "weights": (footprint.weights + footprint.average) / shards + footprint.buffers + footprint.copies,
         "gradients": footprint.gradients / shards,
@@ -73,12 +74,13 @@ class StepTime:
 def step_time(footprint: Footprint, strategy: Strategy, cluster: Cluster) -> StepTime:
     """Estimate the time of a step, without latency, stragglers and data: a bound from above for the efficiency.
 
-    DDP sends while the backward pass goes on, but for its last bucket; FSDP in both passes, but for the first block.
+    DDP sends while the backward pass goes on, but for its last bucket; FSDP in both passes, but for the
+    first block and what is in none.
     """
     computing = footprint.operations / cluster.speed
     sending = traffic(footprint, strategy, cluster.gpus) / cluster.bandwidth
     if strategy == "ddp":
         hidden, alone = _BACKWARD * computing, min(1.0, _BUCKET / max(footprint.gradients, 1))
     else:
-        hidden, alone = computing, footprint.block / footprint.weights
+        hidden, alone = computing, (footprint.block + footprint.rest) / footprint.weights
     return StepTime(computing, sending, max(sending - hidden, alone * sending))

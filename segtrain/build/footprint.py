@@ -1,6 +1,6 @@
 """What one training step of a model takes, counted on the meta device: memory by its purpose, and operations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -18,6 +18,7 @@ from segtrain.config.schema import OptimizerConfig, TrainConfig
 from segtrain.models import Outputs, Segmenter
 from segtrain.runtime.device import Runtime
 from segtrain.task import make_task
+from segtrain.training.blocks import blocks, weights_of
 
 _WIDTH = 4  # bytes of a weight, gradient or state of the optimizer: they are float32 in every precision
 
@@ -26,7 +27,8 @@ _WIDTH = 4  # bytes of a weight, gradient or state of the optimizer: they are fl
 class Footprint:
     """Bytes of one process by their purpose, and floating-point operations of a forward and backward pass.
 
-    ``block`` is the largest part of ``weights`` that FSDP gathers at a time. ``copies`` are the weights in half
+    ``block`` is the largest part of ``weights`` that FSDP gathers at a time, ``rest`` what it gathers for a whole step,
+    as it is in no block. ``copies`` are the weights in half
     precision that autocast makes for the pass. ``activations`` and ``operations`` are those of a batch; ``passing`` are
     gradients of activations on their way back: of the output and the input of the largest layer.
     """
@@ -40,6 +42,7 @@ class Footprint:
     activations: int
     passing: int
     block: int
+    rest: int
     operations: int
 
 
@@ -59,8 +62,8 @@ def count_footprint(config: TrainConfig, *, out_channels: int) -> Footprint:
     gradients = sum(parameter.numel() for parameter in parameters if parameter.requires_grad) * _WIDTH
     buffers = sum(buffer.nbytes for buffer in model.buffers())
     matrices = sum(parameter.numel() for parameter in parameters if parameter.ndim > 1)
-    block = max(sum(parameter.numel() for parameter in part.parameters()) for part in blocks(model)) * _WIDTH
     shape = (config.data.batch_size, channels, *size_of_inputs(config))
+    gathered = [_WIDTH * weights_of(part) for part in blocks(model, torch.empty(1, *shape[1:], device="meta"))]
     kept, operations = count_pass(model.to(torch.bfloat16) if half else model, shape)
     return Footprint(
         weights=weights,
@@ -71,18 +74,10 @@ def count_footprint(config: TrainConfig, *, out_channels: int) -> Footprint:
         copies=2 * matrices if half else 0,
         activations=sum(kept),
         passing=2 * max(kept),
-        block=block,
+        block=max(gathered),
+        rest=weights - sum(gathered),
         operations=operations,
     )
-
-
-def blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the parts that FSDP would gather one by one: members of the outermost lists and sequences, and the rest."""
-    for child in module.children():
-        if isinstance(module, nn.Sequential | nn.ModuleList) or not list(child.children()):
-            yield child
-        else:
-            yield from blocks(child)
 
 
 def count_pass(model: Segmenter, shape: tuple[int, ...]) -> tuple[list[int], int]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import yaml
 
+from segtrain.build.distribution import distribute, is_shared_out, refuse_optimizer_on_shards, refuse_undivided
 from segtrain.build.optimizer import build_optimizer
 from segtrain.build.parts import (
     build_feed,
@@ -38,7 +39,6 @@ from segtrain.models import (
 )
 from segtrain.optim.schedule_free import refuse_with_schedule_free
 from segtrain.run import checkpoint
-from segtrain.run.checkpoint import Checkpoints
 from segtrain.run.class_table import show_class_table
 from segtrain.run.log import RunLog
 from segtrain.run.silent_log import SilentLog
@@ -47,7 +47,6 @@ from segtrain.runtime.random_state import seed_everything
 from segtrain.runtime.world import ALONE, World
 from segtrain.task import make_task
 from segtrain.training.changed_config import resume
-from segtrain.training.parallel import in_parallel, synchronize_batchnorm
 from segtrain.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ def is_ours(config: TrainConfig) -> bool:
     return all(target.startswith("segtrain.") for target in (config.arch.leaf[TARGET], config.encoder[TARGET]))
 
 
-def refuse_impossible(config: TrainConfig) -> None:
+def refuse_impossible(config: TrainConfig, world: World = ALONE) -> None:
     """Build the model on the meta device, to find incompatible parts before data is read or weights fetched.
 
     Raises `ConfigError`. Parts of other packages are skipped, as they may not support the meta device.
@@ -66,13 +65,15 @@ def refuse_impossible(config: TrainConfig) -> None:
     if is_ours(config):
         classes = ("any", "other") if config.image_head else ()
         with torch.device("meta"):
-            build_model(
+            model = build_model(
                 config,
                 make_task("binary", ["any"]),
                 channels=channels_to_try(config),
                 image_classes=classes,
                 pretrained=False,
             )
+        if is_shared_out(config, world):
+            refuse_undivided(model)
 
 
 def refuse_other_classes(train: Source, val: Source) -> None:
@@ -104,8 +105,11 @@ def build_trainer(
     runtime = make_runtime(
         config.device, config.trainer.precision, channels_last=config.trainer.channels_last, world=world
     )
+    if is_shared_out(config, world):
+        with world.said_once():
+            refuse_optimizer_on_shards(config.optimizer, runtime, world)
     with world.first_goes_first():
-        refuse_impossible(config)
+        refuse_impossible(config, world)
         seed_everything(config.seed + world.rank)  # ranks drop out other units; the first gives all its weights
         train, val = open_splits(config, world)
         task = make_task(train.mode, train.class_names)
@@ -123,24 +127,23 @@ def build_trainer(
         for source in (train, val):  # last, as it may read every file: nothing quick can fail any more
             source.verify()
         warn_of_leaks(train, val)
-    if config.trainer.sync_batchnorm and not world.is_alone:
-        synchronize_batchnorm(model)
     has_unused = not world.is_alone and leaves_parameters_unused(config, train)
-    module = in_parallel(model, runtime.device, world, has_unused=has_unused)
+    placed = distribute(model, optimizer, config, runtime, world, size=size_of_inputs(config), has_unused=has_unused)
     trainer = Trainer(
-        Network(model, runtime, module=module),
+        Network(model, runtime, module=placed.module),
         task=task,
         loss=build_objective(config, task, train).to(runtime.device),
-        optimizer=optimizer,
+        optimizer=placed.optimizer,
         schedule=schedule,
         train=build_feed(config, train, runtime, training=True, world=world),
         val=build_feed(config, val, runtime, training=False, world=world),
         options=config.trainer,
         saving=config.checkpoint,
-        checkpoints=Checkpoints(folder / "checkpoints", in_background=config.checkpoint.in_background),
+        checkpoints=placed.checkpoints(folder / "checkpoints", config.checkpoint, world),
         log=build_log(config, job, folder) if world.is_first else SilentLog(folder),
         description=describe(job, model, task, palette=train.palette, source=train),
         world=world,
+        shards=placed.shards,
     )
     if resumed is not None:
         resume(trainer, resumed, partial(build_optimizer, runtime=runtime))  # last: it restores random generators

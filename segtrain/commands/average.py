@@ -99,7 +99,7 @@ def _best_epochs(run: Path, top: int | None) -> list[Path]:
     last = checkpoint.find(run, best=False)
     kept = sorted(checkpoint.read(last)["state"].get("kept", ()), reverse=True)
     named = [last.parent / f"epoch{epoch + 1:04d}.pt" for _, epoch in kept]
-    files = [file for file in named if file.is_file()]
+    files = [file for file in named if file.exists()]
     if len(files) < (top or 2):
         raise CheckpointError(
             f"{run}: keeps {counted(len(files), 'epoch')} beside its best, expected {top or 'two'} or more; train with "

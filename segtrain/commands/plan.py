@@ -80,7 +80,8 @@ def table(plan: PlanConfig, config: "TrainConfig", footprint: "Footprint") -> "T
     heads = ("GiB: weights", "gradients", "optimizer", "activations", "sum", "MB sent a step")
     for head in ("GPUs", "strategy", *heads, "ms computing", "ms sending", "efficiency at most", "images/s"):
         found.add_column(head, justify="left" if head == "strategy" else "right")
-    strategies: tuple[Strategy, ...] = ("ddp", "fsdp") if plan.strategy is None else (plan.strategy,)
+    asked = plan.strategy or config.trainer.strategy
+    strategies: tuple[Strategy, ...] = ("ddp", "fsdp") if asked == "auto" else (asked,)
     for gpus in [plan.gpus] if isinstance(plan.gpus, int) else plan.gpus:
         speed = plan.tflops * plan.utilisation * 1e12
         cluster = Cluster(gpus, plan.per_node, speed, plan.link * _GIGA, plan.network * _GIGA)

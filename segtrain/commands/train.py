@@ -155,6 +155,8 @@ def tell_what_trains(trainer: "Trainer") -> None:
         ranks, batch, lr = trainer.world.size, train.batch_size, max(g["lr"] for g in trainer.optimizer.param_groups)
         at_once = ranks * batch * trainer.options.grad_accum_steps
         log.info("%d processes, %d images each a batch, %d a step, at learning rate %g", ranks, batch, at_once, lr)
+        if trainer.shards is not None:
+            log.info("1/%d of the weights, gradients and optimizer on each process (fsdp)", ranks)
 
 
 def _learns(parameter: "nn.Parameter") -> bool:

@@ -21,6 +21,8 @@ ADDED: Mapping[str, tuple[str, Any]] = {
     "data.cache": ("cache_mb", "ram"),
     "data.worker_timeout": ("cache_mb", 0),
     "checkpoint.in_background": ("keep_top_k", False),
+    "checkpoint.sharded": ("keep_top_k", "auto"),
+    "trainer.strategy": ("clip_norm", "auto"),
     "trainer.sync_batchnorm": ("clip_norm", False),
     "trainer.max_time": ("clip_norm", None),
     "trainer.auto_resume": ("clip_norm", False),

@@ -115,6 +115,7 @@ class TrainerConfig:
     patience: Count | None
     log_every: Count
     channels_last: bool
+    strategy: Literal["auto", "ddp", "fsdp"]
     sync_batchnorm: bool
     profile_steps: Natural
 
@@ -127,6 +128,7 @@ class CheckpointConfig:
     every_minutes: Positive | None
     keep_top_k: Natural
     in_background: bool
+    sharded: Literal["auto"] | bool
 
 
 @dataclass(frozen=True, kw_only=True)

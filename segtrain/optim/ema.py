@@ -1,10 +1,12 @@
 """Exponential moving average (EMA) of a model's weights, buffers included."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -17,9 +19,9 @@ class ModelEma(Generic[M]):
     Updates are grouped kernels without a device synchronisation.
     """
 
-    def __init__(self, model: M, *, decay: float) -> None:
+    def __init__(self, model: M, *, decay: float, copy: Callable[[M], M] = deepcopy) -> None:
         self.decay = decay
-        self.module: M = deepcopy(model)
+        self.module: M = copy(model)
         self.module.eval().requires_grad_(False)
         # Paired once: from here on both have to change in place, as `model.to` would replace buffers.
         self._pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
@@ -45,4 +47,6 @@ class ModelEma(Generic[M]):
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
-    return list(model.state_dict(keep_vars=True).values())  # the tensors themselves, not detached aliases
+    tensors = model.state_dict(keep_vars=True).values()  # the tensors themselves, not detached aliases
+    # of weights that are shared out, this rank's shard, in its memory: buffers are not, and no kernel takes both
+    return [tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor for tensor in tensors]

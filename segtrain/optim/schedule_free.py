@@ -1,5 +1,6 @@
 """Schedule-free AdamW: an average of the weights takes the place of a falling learning rate."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Generic, TypeVar
 
@@ -74,9 +75,9 @@ class ScheduleFreeAverage(Generic[M]):
     switching the package's optimizer between its two modes would round the weights each time.
     """
 
-    def __init__(self, model: M, optimizer: Optimizer) -> None:
+    def __init__(self, model: M, optimizer: Optimizer, *, copy: Callable[[M], M] = deepcopy) -> None:
         self._model, self._optimizer = model, optimizer
-        self._module: M = deepcopy(model)
+        self._module: M = copy(model)
         self._module.eval().requires_grad_(False)
 
     @property
@@ -103,8 +104,10 @@ class ScheduleFreeAverage(Generic[M]):
         """Do nothing: model and optimizer hold what the average is made of."""
 
 
-def averaged(model: M, optimizer: Optimizer, *, ema_decay: float | None) -> ModelEma[M] | ScheduleFreeAverage[M] | None:
+def averaged(
+    model: M, optimizer: Optimizer, *, ema_decay: float | None, copy: Callable[[M], M] = deepcopy
+) -> ModelEma[M] | ScheduleFreeAverage[M] | None:
     """Return the average of a model's weights that is scored and used, if it is not the model itself."""
     if is_schedule_free(optimizer):
-        return ScheduleFreeAverage(model, optimizer)
-    return ModelEma(model, decay=ema_decay) if ema_decay else None
+        return ScheduleFreeAverage(model, optimizer, copy=copy)
+    return ModelEma(model, decay=ema_decay, copy=copy) if ema_decay else None

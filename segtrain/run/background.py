@@ -6,6 +6,9 @@ from threading import Thread
 from typing import Any
 
 from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from segtrain.runtime.shards import whole
 
 
 class Background:
@@ -45,15 +48,20 @@ class Background:
             self._error = error
 
 
-def snapshot(value: Any) -> Any:
-    """Copy what a checkpoint holds: tensors to the memory of the CPU, in dicts, lists and tuples."""
+def snapshot(value: Any, *, keep: bool = True) -> Any:
+    """Copy what a checkpoint holds: tensors to the memory of the CPU, in dicts, lists and tuples.
+
+    Those that are shared out are gathered, as `whole` does; a rank that does not ``keep`` them gets None.
+    """
+    if isinstance(value, DTensor):
+        return whole(value, keep=keep)
     if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
+        return value.detach().to("cpu", copy=True) if keep else None
     if isinstance(value, dict):
         made = copy.copy(value)  # of its own type: a module's state has a note of its version
         for key, item in value.items():
-            made[key] = snapshot(item)
+            made[key] = snapshot(item, keep=keep)
         return made
     if isinstance(value, list | tuple):
-        return type(value)(map(snapshot, value))
+        return type(value)(snapshot(item, keep=keep) for item in value)
     return value

@@ -1,22 +1,26 @@
-"""Checkpoints: written atomically, and read without running code from them."""
+"""Checkpoints, in one file or in a folder of several: written atomically, and read without running code from them."""
 
 import logging
 import os
 import pickle
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from segtrain.config.renamed import with_current_names
 from segtrain.config.signature import TARGET, locate
 from segtrain.errors import CheckpointError, ConfigError
+from segtrain.run import sharded
 from segtrain.run.background import Background, snapshot
+from segtrain.runtime.shards import whole
+from segtrain.runtime.world import ALONE, World
 from segtrain.storage import refusal, taken_whole
 
 log = logging.getLogger(__name__)
@@ -47,6 +51,8 @@ def write(payload: Mapping[str, Any], path: Path) -> None:
             torch.save(dict(payload), file)
             file.flush()
             os.fsync(file.fileno())  # before the rename, which may reach the disk first otherwise
+            if path.is_dir():  # a checkpoint in several files, which no rename replaces
+                discard(path)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError for a full disk
         found = error if isinstance(error, OSError) else refusal(error)
         if found is None:
@@ -60,16 +66,17 @@ def read(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project onto the CPU; code in it is not run.
 
     Former names in its config are translated. Raises `CheckpointError` for a file that is missing,
-    truncated, of another tool, or that holds pickled code.
+    truncated, of another tool, or that holds pickled code. All tensors are whole.
     """
-    if not path.is_file():
+    file = path / sharded.REST if path.is_dir() else path
+    if not file.is_file():
         raise CheckpointError(f"{path}: no such file, {_EXPECTED}")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # of another tool's file, refused below
-            payload = torch.load(path, map_location="cpu", weights_only=True)
+            payload = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a file that is no checkpoint can raise anything
-        raise CheckpointError(f"{path}: {_unreadable(path, error)}") from None
+        raise CheckpointError(f"{file}: {_unreadable(file, error)}") from None
     held = payload if isinstance(payload, Mapping) else {}
     missing = [name for name, kind in _NEEDED.items() if not isinstance(held.get(name), kind)]
     if missing:
@@ -78,6 +85,8 @@ def read(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: has format {payload['format']}, expected {FORMAT}; use the segtrain that wrote it"
         )
+    if path.is_dir():
+        payload = sharded.with_shards(payload, path)
     return {**payload, "config": with_current_names(payload["config"])}
 
 
@@ -126,7 +135,7 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def find(path: Path, *, best: bool) -> Path:
-    """Return the checkpoint of a run folder, or a file itself; raises `CheckpointError` if there is none."""
+    """Return the checkpoint of a run folder, or a checkpoint itself; raises `CheckpointError` if there is none."""
     found = candidates(path, best=best)
     if not found:
         what = "holds no checkpoints/last.pt" if path.exists() else "no such file or folder"
@@ -137,12 +146,12 @@ def find(path: Path, *, best: bool) -> Path:
 
 
 def candidates(path: Path, *, best: bool) -> list[Path]:
-    """List the checkpoints of a run folder by preference; for a file, the file alone."""
-    if path.is_file():
+    """List the checkpoints of a run folder by preference; for a checkpoint, it alone."""
+    if sharded.is_checkpoint(path):
         return [path]
     names = ("best.pt", "last.pt", "previous.pt") if best else ("last.pt", "previous.pt", "best.pt")
     files = [folder / name for folder in (path / "checkpoints", path) for name in names]
-    return [file for file in files if file.is_file()]
+    return [file for file in files if sharded.is_checkpoint(file)]
 
 
 def read_newest(path: Path) -> tuple[Path, dict[str, Any]]:
@@ -173,11 +182,15 @@ class Checkpoints:
     """The ``checkpoints/`` folder of a run: last, previous, best, and the k best epochs.
 
     With ``in_background`` a thread writes them, from a copy in the memory of the CPU; what it raises is raised by the
-    next call here.
+    next call here. The first rank of ``world`` writes one file each; with ``in_shards``, every rank writes its own of
+    those tensors that are shared out, and the checkpoints are folders of the same names.
     """
 
-    def __init__(self, folder: Path, *, in_background: bool = False) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, *, in_background: bool = False, world: World = ALONE, in_shards: bool = False
+    ) -> None:
+        self.folder, self.world = folder, world
+        self.aside = sharded.Aside.of(world.size) if in_shards else None
         self.background = Background() if in_background else None
 
     @property
@@ -189,13 +202,25 @@ class Checkpoints:
         """Write ``last.pt``, and keep the one before as ``previous.pt``.
 
         ``best`` also copies it to ``best.pt``. ``epochs`` are those (0-based) to keep in files of their
-        own: a missing one is copied, files of others are removed.
+        own: a missing one is copied, files of others are removed. All ranks call it.
         """
+        self.wait()  # before the copy: there is room for one
+        fresh, is_first = self.folder / "next.pt", self.world.is_first
+        if self.aside is None:
+            take = whole if self.background is None else snapshot
+            work = partial(write, take(dict(payload), keep=is_first), fresh)
+            if not is_first:
+                return
+        else:
+            self.world.by_first(partial(discard, fresh))  # of a run that was killed, before any rank writes there
+            shards, rest = sharded.divide(payload, self.aside.mesh)
+            rest = snapshot(rest, keep=is_first)
+            work = partial(self._write_shards, shards, rest, fresh, self.aside)
+        work = partial(self._save, work, fresh, best, epochs)
         if self.background is None:
-            self._save(payload, best, epochs)
-            return
-        self.background.wait()  # before the copy: there is room for one
-        self.background.begin(partial(self._save, snapshot(dict(payload)), best, epochs))
+            work()
+        else:
+            self.background.begin(work)
 
     def check(self) -> None:
         """Raise what writing in the background has raised, if it has; does not wait."""
@@ -215,21 +240,29 @@ class Checkpoints:
         finally:
             self.wait()
 
-    def _save(self, payload: Mapping[str, Any], best: bool, epochs: Sequence[int] | None) -> None:
-        fresh = self.folder / "next.pt"
+    def _write_shards(
+        self, shards: dict[str, DTensor], rest: dict[str, Any], folder: Path, aside: sharded.Aside
+    ) -> None:
+        sums = sharded.write_shards(shards, folder, aside.group)
+        if self.world.is_first:
+            write({**rest, **sums}, folder / sharded.REST)
+
+    def _save(self, work: Callable[[], None], fresh: Path, best: bool, epochs: Sequence[int] | None) -> None:
         try:
-            write(payload, fresh)
+            work()
+            if not self.world.is_first:
+                return
             # copies before last.pt is replaced: a run killed in between resumes before them, and makes them again
             if best:
                 _copy(fresh, self.folder / "best.pt")
             if epochs is not None:
                 self._keep_epochs(fresh, epochs)
         except (OSError, CheckpointError):
-            fresh.unlink(missing_ok=True)  # a full disk needs its room
+            discard(fresh)  # a full disk needs its room
             raise
         if self.last.exists():
-            self.last.replace(self.folder / "previous.pt")
-        fresh.replace(self.last)
+            _move(self.last, self.folder / "previous.pt")
+        _move(fresh, self.last)
 
     def _keep_epochs(self, fresh: Path, epochs: Sequence[int]) -> None:
         wanted = {self.folder / f"epoch{epoch + 1:04d}.pt" for epoch in epochs}
@@ -237,9 +270,31 @@ class Checkpoints:
         for path in wanted - present:
             _copy(fresh, path)
         for path in present - wanted:
-            path.unlink()
+            discard(path)
 
 
 def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        copy = target.with_name(f".{target.name}.partial")
+        discard(copy)
+        shutil.copytree(source, copy)
+        _move(copy, target)
+        return
+    if target.is_dir():  # written in shards until now
+        discard(target)
     with taken_whole(target) as partial:
         shutil.copyfile(source, partial)
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.is_dir() or target.is_dir():  # which no rename replaces
+        discard(target)
+    source.replace(target)
+
+
+def discard(path: Path) -> None:
+    """Remove a checkpoint, in one file or several, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -62,7 +62,7 @@ def runs_alike(job: Mapping[str, Any], folders: Iterable[Path]) -> list[Path]:
 def _saved_at(folder: Path) -> float:
     """Return when a run was last saved, 0 for never."""
     names = ("last.pt", "previous.pt")
-    files = [file for name in names if (file := folder / "checkpoints" / name).is_file()]
+    files = [file for name in names if (file := folder / "checkpoints" / name).exists()]
     return max((file.stat().st_mtime for file in files), default=0.0)
 
 

@@ -128,12 +128,29 @@ class World:
             failure.append(error)
         self.by_first(lambda: _raise(failure))
 
+    def share(self, module: nn.Module) -> None:
+        """Give all ranks the weights and buffers of the first; they are contiguous."""
+        if not self.is_alone:
+            for parameter in module.parameters():
+                dist.broadcast(parameter.detach(), 0)
+        self.share_buffers(module)
+
     def share_buffers(self, *modules: nn.Module) -> None:
         """Give all ranks the buffers of the first, such as running statistics of batch normalisation."""
         if not self.is_alone:
             for module in modules:
                 for buffer in module.buffers():
                     dist.broadcast(buffer, 0)
+
+    @contextmanager
+    def said_once(self) -> Iterator[None]:
+        """Let the first rank alone say what all of them raise in the block."""
+        try:
+            yield
+        except SegtrainError as error:
+            if self.is_first:
+                raise
+            raise ElsewhereError(error.exit_code) from None
 
 
 def _raise(errors: list[BaseException]) -> None:

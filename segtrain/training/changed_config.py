@@ -31,6 +31,8 @@ _LEARNING_RATE = {"lr", "encoder_lr_factor", "layer_decay", "groups"}
 _DECAY = {"decay_positions", "groups"}
 # data of another root: it was moved
 _FEEDING = ("batch_size", "num_workers", "cache", "cache_mb", "sampling", "split", "root")
+# how a step is computed: devices and strategies differ in what they have
+_HOW = {"fused", "foreach"}
 # what an optimizer step is made of
 _STEP = (("data", "batch_size"), ("trainer", "grad_accum_steps"))
 
@@ -143,7 +145,8 @@ def _optimizer(payload: Mapping[str, Any], trainer: Trainer) -> dict[str, Any]:
     for group in made["param_groups"]:
         known = [places[names[place]] for place in group["params"] if names[place] in places]
         kept = group_of[known[0]] if known else {}
-        groups.append({**kept, **{key: value for key, value in group.items() if key in changed or key not in kept}})
+        fresh = changed | _HOW
+        groups.append({**kept, **{key: value for key, value in group.items() if key in fresh or key not in kept}})
         groups[-1]["params"] = group["params"]
         for place in group["params"]:
             held = saved["state"].get(places.get(names[place]))

@@ -17,6 +17,7 @@ from segtrain.data.sample import Batch
 from segtrain.errors import DivergedError, ElsewhereError
 from segtrain.run import checkpoint
 from segtrain.runtime.random_state import random_state, restore_random_state
+from segtrain.runtime.shards import own_shard, whole
 from segtrain.runtime.world import World
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class _Inspection:
 
     def __call__(self, loss: Tensor) -> None:
         """Raise `_BadStepError` on all ranks where a value is not finite on one."""
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        gradients = [own_shard(weight.grad) for weight in self.model.parameters() if weight.grad is not None]
         is_loss_bad = not bool(loss.isfinite())
         sound = not self.looks_at_gradients or bool(torch.stack([grad.isfinite().all() for grad in gradients]).all())
         buffers = [buffer.isfinite().all() for buffer in self.model.buffers() if buffer.is_floating_point()]
@@ -131,7 +132,8 @@ def _write(trainer: "Trainer", group: list[Batch], found: _BadStepError) -> str:
     """Write a bad step of one rank; returns the command that shows it."""
     number = trainer.state.step + 1
     random, batches = trainer.world.gather((random_state(), [_on_cpu(batch) for batch in group]))[found.rank]
-    payload = {**trainer.state_dict(), "random": random, "batches": batches, "what": found.what, "ranks": []}
+    state = whole(trainer.state_dict(), keep=trainer.world.is_first)
+    payload = {**state, "random": random, "batches": batches, "what": found.what, "ranks": []}
     folder = trainer.log.folder / FOLDER
     if trainer.world.is_first:
         folder.mkdir(exist_ok=True)

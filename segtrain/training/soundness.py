@@ -9,6 +9,7 @@ from torch import nn
 
 from segtrain.errors import DivergedError
 from segtrain.evaluation.evaluator import Evaluation
+from segtrain.runtime.shards import own_shard
 from segtrain.runtime.world import ALONE, World
 from segtrain.training.running_loss import RunningLoss
 
@@ -38,7 +39,7 @@ class Soundness:
         """
         bad = self.running.first_bad_step()
         tensors = [*self.model.parameters(), *(buffer for buffer in self.model.buffers() if buffer.is_floating_point())]
-        is_finite = torch.stack([tensor.detach().isfinite().all() for tensor in tensors])  # one sync for all
+        is_finite = torch.stack([own_shard(tensor.detach()).isfinite().all() for tensor in tensors])  # one sync
         (is_bad,) = self.world.most(int(not is_finite.all()))
         if bad is None and not is_bad:
             self.recent_ids.clear()

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.optim import Optimizer
 
 from segtrain.data.sample import Batch
@@ -23,7 +24,7 @@ class Step:
     Batches are weighted by their valid pixels, so that a mean over pixels is that over the group, on all
     ranks; means over images likewise. ``network`` runs a module that averages gradients over the ranks of
     ``world``, where there are several. Where memory runs out, batches are taken in twice as many ``parts`` from
-    then on, on all ranks.
+    then on, on all ranks; not where ``network`` runs a model that is shared out (`Shards`).
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Step:
     def __call__(self, group: list[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
         """Make the step; returns loss and terms, on the device: means over the ranks are those of all."""
         largest = max(len(batch["image"]) for batch in group)
-        while (found := self.gradients(group, Attempt(self.world, may_fail=self.parts < largest))) is None:
+        while (found := self.gradients(group, Attempt(self.world, may_fail=self._may_fail(largest)))) is None:
             self.parts *= 2
             self.optimizer.zero_grad(set_to_none=True)
             if isinstance(self.network.module, Parallel):
@@ -77,6 +78,13 @@ class Step:
             total += loss.detach()
             terms = add_by_name(terms, self.loss.last_terms)
         return None if attempt.failed else (total, terms)
+
+    def _may_fail(self, largest: int) -> bool:
+        """Tell whether a step that runs out of memory can be made in smaller parts.
+
+        Not where the model is shared out: the other ranks wait in its forward pass for what this one does not send.
+        """
+        return self.parts < largest and not isinstance(self.network.module, FSDPModule)
 
     def shares(self, targets: list[Tensor]) -> list[Share]:
         """Return each batch's fraction of the group's valid pixels, and of its images.

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -24,6 +25,7 @@ from segtrain.run.log import RunLog
 from segtrain.run.profiling import StepProfiler
 from segtrain.run.stopping import Stopping
 from segtrain.runtime.random_state import random_state, restore_random_state
+from segtrain.runtime.shards import memory_like, state_like
 from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
 from segtrain.training.failures import go_on_after
@@ -32,6 +34,7 @@ from segtrain.training.memory import telling_what_needs_less
 from segtrain.training.objective import Objective
 from segtrain.training.parallel import Parallel
 from segtrain.training.running_loss import RunningLoss
+from segtrain.training.sharding import Shards
 from segtrain.training.soundness import Soundness
 from segtrain.training.state import TrainState
 from segtrain.training.step import Step
@@ -56,11 +59,13 @@ class Trainer:
         log: RunLog,
         description: dict[str, Any],
         world: World = ALONE,
+        shards: Shards | None = None,
     ) -> None:
         # what is trained
         self.network, self.model, self.runtime, self.world = network, network.model, network.runtime, world
         self.loss, self.optimizer, self.schedule = loss, optimizer, schedule
-        self.ema = averaged(self.model, optimizer, ema_decay=options.ema_decay)
+        self.shards, copy = shards, deepcopy if shards is None else shards.copy
+        self.ema = averaged(self.model, optimizer, ema_decay=options.ema_decay, copy=copy)
         self.step = Step(network, task=task, loss=loss, optimizer=optimizer, clip_norm=options.clip_norm, world=world)
         # what feeds it, and how it runs
         self.task, self.train, self.val = task, train, val
@@ -98,11 +103,9 @@ class Trainer:
 
     @property
     def scored(self) -> Network:
-        """The network to validate: the EMA of the weights if there is one, else the current model.
-
-        Not in its wrapper for several ranks, which would exchange buffers at every batch: some have one more.
-        """
-        return Network(self.ema.module if self.ema else self.model, self.runtime)
+        """The network to validate, without the other ranks: some have a batch more. Of the EMA if there is one."""
+        model = self.ema.module if self.ema else self.model
+        return Network(model if self.shards is None else self.shards.whole(model), self.runtime)
 
     def fit(self) -> None:
         """Train to the end; raises what `Stopping` says, after saving, where it is to stop before."""
@@ -186,9 +189,11 @@ class Trainer:
     def validate(self) -> bool:
         """Score the validation split and log it; returns whether it is the best so far."""
         self.soundness.check(self.state.step)
-        self.world.share_buffers(self.scored.model)  # each rank has running statistics of its own batches
+        # each rank has running statistics of its own batches
+        self.world.share_buffers(self.model, *([self.ema.module] if self.ema else []))
+        scored = self.scored  # gathered once, by all ranks
         evaluation = evaluate(
-            self.scored,
+            scored,
             self.log.progress(self.val.batches(), "validating", len(self.val)),
             task=self.task,
             loss=self.loss,
@@ -200,15 +205,15 @@ class Trainer:
         losses = {"loss": evaluation.loss, "train_loss": self.running.read_epoch()}
         if self.world.is_first:
             self.log.validation(self.state.step, self.state.epoch, evaluation.scores, losses=losses, is_best=is_best)
-            self.show(evaluation, is_best=is_best)
+            self.show(scored, evaluation, is_best=is_best)
         return is_best
 
-    def show(self, evaluation: Evaluation, *, is_best: bool) -> None:
+    def show(self, scored: Network, evaluation: Evaluation, *, is_best: bool) -> None:
         """Log pictures of a validation, and the overview and report of the best one."""
         step = self.state.step
-        self.log.samples(step, self.gallery.draw_fixed(self.scored, self.log.logger.images))
+        self.log.samples(step, self.gallery.draw_fixed(scored, self.log.logger.images))
         if is_best:
-            overview = self.gallery.draw_extremes(self.scored, evaluation)
+            overview = self.gallery.draw_extremes(scored, evaluation)
             if overview is not None:
                 self.log.overview(overview)
             report = evaluation.report(self.task, command="train", split="val", step=step)
@@ -244,9 +249,7 @@ class Trainer:
         self.soundness.check(self.state.step)
         self.state.log_bytes, self.state.on_device_since = self.log.position(), self.train.on_device_since
         self.state.parts = self.step.parts
-        payload = self.state_dict()
-        if self.world.is_first:
-            self.checkpoints.save(payload, best=best, epochs=epochs)
+        self.checkpoints.save(self.state_dict(), best=best, epochs=epochs)
         self.saved_at = time.monotonic()
 
     def leave_if_alone(self, _images: int) -> None:
@@ -273,18 +276,20 @@ class Trainer:
 
     def load_state_dict(self, payload: Mapping[str, Any]) -> None:
         """Load a checkpoint; call it last, as it restores the random generators."""
-        self.model.load_state_dict(payload["model"])
+        own = self.model.state_dict()
+        self.model.load_state_dict(state_like(payload["model"], own))
         if self.ema:  # switched on for the resume: it starts from the current weights
-            self.ema.load_state_dict(payload["ema"] or payload["model"])
-        self.optimizer.load_state_dict(payload["optimizer"])
+            self.ema.load_state_dict(state_like(payload["ema"] or payload["model"], own))
+        self.optimizer.load_state_dict(memory_like(payload["optimizer"], self.optimizer))
         self.step.scaler.load_state_dict(payload["scaler"])
         kept = [(score, epoch) for score, epoch in payload["state"]["kept"]]
         self.state = TrainState(**{**payload["state"], "kept": kept})
-        self.train.on_device_since, self.step.parts = self.state.on_device_since, self.state.parts
+        self.train.on_device_since = self.state.on_device_since
+        self.step.parts = self.state.parts if self.shards is None else 1  # see `Step`
         ranks = [payload, *payload.get("ranks", ())]
-        own = ranks[self.world.rank if self.world.rank < len(ranks) else 0]
-        self.running.load_state_dict(own["running"])
-        restore_random_state(own["random"])
+        mine = ranks[self.world.rank if self.world.rank < len(ranks) else 0]
+        self.running.load_state_dict(mine["running"])
+        restore_random_state(mine["random"])
 
 
 def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from segtrain.build.footprint import blocks, count_footprint, count_pass, state_per_weight
+from segtrain.build.footprint import count_footprint, count_pass, state_per_weight
 from segtrain.build.parts import build_model, checked_config
 from segtrain.config.compose import compose
 from segtrain.task import make_task
@@ -90,10 +90,3 @@ def test_weights_gradients_and_memory_of_the_optimizer_are_four_bytes_a_number()
 @pytest.mark.parametrize(("optimizer", "share"), [("adamw", 2), ("sgd", 1)])
 def test_an_optimizer_remembers_so_many_numbers_for_a_weight(optimizer, share):
     assert state_per_weight(config_of(f"optimizer={optimizer}").optimizer) == share
-
-
-def test_blocks_are_the_members_of_the_outermost_sequences():
-    inner = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    stages = nn.Sequential(nn.Linear(3, 3), inner)
-    model = nn.ModuleDict({"stem": nn.Linear(1, 1), "stages": stages})
-    assert list(blocks(model)) == [model["stem"], stages[0], inner]

@@ -32,6 +32,11 @@ def test_a_slower_network_makes_it_less_efficient_and_what_does_not_fit_is_marke
     assert slow[6].endswith("> 0.01")
 
 
+def test_the_strategy_of_the_training_is_the_one_that_is_computed(capsys):
+    (row,) = rows(capsys, "gpus=16", "trainer.strategy=fsdp")
+    assert row[:2] == ["16", "fsdp"]
+
+
 def test_what_is_not_counted_is_said(capsys):
     assert main(["plan", *MODEL, "trainer.grad_accum_steps=4"]) == 0
     assert "trainer.grad_accum_steps=4: not counted, a step is one batch here" in capsys.readouterr().out

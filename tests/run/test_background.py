@@ -51,7 +51,9 @@ def test_training_with_it_leaves_the_same_checkpoints(tmp_path):
     payloads = []
     for name in ("plain", "background"):
         trainer = make_trainer(tmp_path / name, [batch(seed=number) for number in range(5)], epochs=2, log_every=1)
-        trainer.saving = type(trainer.saving)(every_steps=2, every_minutes=None, keep_top_k=1, in_background=True)
+        trainer.saving = type(trainer.saving)(
+            every_steps=2, every_minutes=None, keep_top_k=1, in_background=True, sharded="auto"
+        )
         trainer.checkpoints = Checkpoints(tmp_path / name / "checkpoints", in_background=name == "background")
         trainer.fit()
         folder = tmp_path / name / "checkpoints"

@@ -105,6 +105,7 @@ def make_trainer(
         "patience": None,
         "log_every": 1000,
         "channels_last": True,
+        "strategy": "auto",
         "sync_batchnorm": False,
         "profile_steps": 0,
     }
@@ -120,8 +121,10 @@ def make_trainer(
         train=Batches(batches),
         val=Batches([batch(seed=100)]),
         options=TrainerConfig(**{**defaults, **options}),
-        saving=CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=0, in_background=False),
-        checkpoints=Checkpoints(folder / "checkpoints"),
+        saving=CheckpointConfig(
+            every_steps=None, every_minutes=None, keep_top_k=0, in_background=False, sharded="auto"
+        ),
+        checkpoints=Checkpoints(folder / "checkpoints", world=world),
         log=RunLog(folder, NoLogger(folder)) if world.is_first else SilentLog(folder),
         world=world,
         description={"config": {}, "class_names": [], "mode": "multiclass", "palette": [], "normalize": {}},
@@ -283,7 +286,9 @@ def test_training_stops_early_when_nothing_gets_better(tmp_path):
 
 def test_the_k_best_epochs_keep_their_files(tmp_path):
     trainer = make_trainer(tmp_path, [batch(seed=number) for number in range(3)], epochs=6)
-    trainer.saving = CheckpointConfig(every_steps=None, every_minutes=None, keep_top_k=2, in_background=False)
+    trainer.saving = CheckpointConfig(
+        every_steps=None, every_minutes=None, keep_top_k=2, in_background=False, sharded="auto"
+    )
     trainer.fit()
     kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("epoch*.pt"))
     assert kept == sorted(f"epoch{epoch + 1:04d}.pt" for _, epoch in trainer.state.kept)
@@ -292,7 +297,9 @@ def test_the_k_best_epochs_keep_their_files(tmp_path):
 
 def test_checkpoints_come_every_so_many_steps(tmp_path):
     trainer = make_trainer(tmp_path, [batch()] * 7)
-    trainer.saving = CheckpointConfig(every_steps=3, every_minutes=None, keep_top_k=0, in_background=False)
+    trainer.saving = CheckpointConfig(
+        every_steps=3, every_minutes=None, keep_top_k=0, in_background=False, sharded="auto"
+    )
     saved = []
     save = trainer.checkpoints.save
     trainer.checkpoints.save = lambda payload, **kept: (saved.append(payload["state"]["step"]), save(payload, **kept))
