@@ -10,6 +10,7 @@ is noisy for all. A turn is one epoch over the first images of the Oxford pets, 
 - ``lightning``: the model, settings and loader of ``tuned`` in Lightning's loop (`pip install lightning`)
 - ``segtrain``: the trainer as `segtrain experiment=pets_lite0` runs it, with 2 workers
 - ``memory``: the same trainer, fed from memory
+- ``compiled``: the trainer fed from memory, with `trainer.compile=true`
 - ``bare``: forward, loss, backward, clip, step on the same model, batch and precision, and nothing else
 """
 
@@ -193,7 +194,7 @@ def lightning(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
     return turn
 
 
-def make_trainer(arch: str, encoder: str, options: argparse.Namespace) -> Trainer:
+def make_trainer(arch: str, encoder: str, options: argparse.Namespace, *words: str) -> Trainer:
     """Build segtrain's own trainer from the command line that a user would type."""
     keep_freed_memory()
     plan = make_plan(
@@ -209,6 +210,7 @@ def make_trainer(arch: str, encoder: str, options: argparse.Namespace) -> Traine
             f"data.num_workers={options.workers}",
             "trainer.epochs=1000",
             "logger=none",
+            *words,
         ),
         None,
     )
@@ -250,11 +252,16 @@ class MemoryFeed:
         return iter(self.kept)
 
 
-def memory(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
+def memory(arch: str, encoder: str, options: argparse.Namespace, *words: str) -> Turn:
     """Make the trainer fed from memory."""
-    trainer = make_trainer(arch, encoder, options)
+    trainer = make_trainer(arch, encoder, options, *words)
     trainer.train = MemoryFeed(list(trainer.train.batches()))  # type: ignore[assignment]
     return epoch_of(trainer, options)
+
+
+def compiled(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
+    """Make the trainer fed from memory, its blocks compiled."""
+    return memory(arch, encoder, options, "trainer.compile=true")
 
 
 def bare(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
@@ -283,6 +290,7 @@ CONTENDERS = {
     "lightning": lightning,
     "segtrain": segtrain,
     "memory": memory,
+    "compiled": compiled,
     "bare": bare,
 }
 
@@ -336,7 +344,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    usual = [name for name in CONTENDERS if name != "compiled"]  # which takes minutes to begin
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=usual)
     parser.add_argument("--pairs", nargs="+", default=["/".join(pair) for pair in PAIRS])
     options = parser.parse_args()
     wanted = [

@@ -57,6 +57,7 @@ TESTED_ELSEWHERE = {
     "loggers/base.py": "tests/training/test_trainer.py",
     "metrics/agreement.py": "tests/metrics/test_rates.py",
     "metrics/counts.py": "tests/metrics/test_counting.py",
+    "models/blocks.py": "tests/models/test_activation_checkpointing.py",
     "models/contract.py": "tests/models/test_own_parts.py",
     "models/decoders/fpn.py": "Its logits are compared with those of a peer's FPN: tests/models/test_parity.py.",
     "models/decoders/unet.py": "Its logits are compared with those of a peer's U-Net: tests/models/test_parity.py.",

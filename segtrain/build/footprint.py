@@ -1,6 +1,7 @@
 """What one training step of a model takes, counted on the meta device: memory by its purpose, and operations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -15,7 +16,8 @@ from segtrain.build.optimizer import build_optimizer
 from segtrain.build.parts import build_model
 from segtrain.build.training import channels_to_try, size_of_inputs
 from segtrain.config.schema import OptimizerConfig, TrainConfig
-from segtrain.models import Outputs, Segmenter
+from segtrain.models import Outputs
+from segtrain.models.activation_checkpointing import checkpoint_blocks, checkpointed_parts
 from segtrain.runtime.device import Runtime
 from segtrain.task import make_task
 from segtrain.training.blocks import blocks, weights_of
@@ -28,9 +30,10 @@ class Footprint:
     """Bytes of one process by their purpose, and floating-point operations of a forward and backward pass.
 
     ``block`` is the largest part of ``weights`` that FSDP gathers at a time, ``rest`` what it gathers for a whole step,
-    as it is in no block. ``copies`` are the weights in half
-    precision that autocast makes for the pass. ``activations`` and ``operations`` are those of a batch; ``passing`` are
-    gradients of activations on their way back: of the output and the input of the largest layer.
+    as it is in no block. ``copies`` are the weights in half precision that autocast makes for the pass. ``activations``
+    and ``operations`` are those of a batch, the former with those of the largest block that runs again, where they are
+    checkpointed; ``passing`` are gradients of activations on their way back: of the output and the input of the largest
+    layer.
     """
 
     weights: int
@@ -64,7 +67,14 @@ def count_footprint(config: TrainConfig, *, out_channels: int) -> Footprint:
     matrices = sum(parameter.numel() for parameter in parameters if parameter.ndim > 1)
     shape = (config.data.batch_size, channels, *size_of_inputs(config))
     gathered = [_WIDTH * weights_of(part) for part in blocks(model, torch.empty(1, *shape[1:], device="meta"))]
-    kept, operations = count_pass(model.to(torch.bfloat16) if half else model, shape)
+    model = model.to(torch.bfloat16) if half else model
+    parts = list(checkpointed_parts(model)) if config.trainer.activation_checkpointing else []
+    found = count_pass(model, shape, parts)
+    activations, operations = sum(found.kept), found.operations
+    if parts:
+        checkpoint_blocks(model)
+        again = count_pass(model, shape)
+        activations, operations = sum(again.kept) + found.largest_part, again.operations
     return Footprint(
         weights=weights,
         buffers=buffers,
@@ -72,35 +82,64 @@ def count_footprint(config: TrainConfig, *, out_channels: int) -> Footprint:
         optimizer=round(gradients * state_per_weight(config.optimizer)),
         average=weights + buffers if config.trainer.ema_decay else 0,
         copies=2 * matrices if half else 0,
-        activations=sum(kept),
-        passing=2 * max(kept),
+        activations=activations,
+        passing=2 * max(found.kept),
         block=max(gathered),
         rest=weights - sum(gathered),
         operations=operations,
     )
 
 
-def count_pass(model: Segmenter, shape: tuple[int, ...]) -> tuple[list[int], int]:
-    """Return the bytes of each storage kept for the backward pass, and the operations of both passes.
+@dataclass(frozen=True)
+class Pass:
+    """Bytes of each storage that a forward pass keeps for the backward pass, and the operations of both passes.
 
-    The model is on the meta device, ``shape`` is that of a batch, ``(N, C, H, W)``. A storage that several tensors view
-    counts once, weights not at all.
+    ``largest_part`` are the most bytes that any of the parts asked for adds.
+    """
+
+    kept: list[int]
+    operations: int
+    largest_part: int
+
+
+def count_pass(model: nn.Module, shape: tuple[int, ...], parts: Sequence[tuple[nn.Module, nn.Module]] = ()) -> Pass:
+    """Count a forward and backward pass of a model on the meta device; ``shape`` is that of a batch, ``(N, C, H, W)``.
+
+    A storage that several tensors view counts once, weights not at all. ``parts`` are pairs of modules, the first and
+    the last of each.
     """
     own = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}  # held, so that no other gets the same address
 
     def keep(tensor: Tensor) -> Tensor:
-        kept[_storage(tensor)] = tensor.untyped_storage()
+        if _storage(tensor) not in own:
+            kept[_storage(tensor)] = tensor.untyped_storage()
         return tensor
 
     images = torch.empty(shape, dtype=next(model.parameters()).dtype, device="meta")
     counting = {torch.ops.aten.convolution_backward: _convolution_backward}
-    with FlopCounterMode(display=False, custom_mapping=counting) as counter:
+    with FlopCounterMode(display=False, custom_mapping=counting) as counter, _added_by(parts, kept) as added:
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             loss = _cross_entropy(Outputs.of(model(images)))
         loss.backward()  # type: ignore[no-untyped-call]
-    held = [storage.nbytes() for key, storage in kept.items() if key not in own]
-    return held, counter.get_total_flops()
+    sizes = [storage.nbytes() for storage in kept.values()]
+    return Pass(sizes, counter.get_total_flops(), max((sum(sizes[one]) for one in added), default=0))
+
+
+@contextmanager
+def _added_by(parts: Sequence[tuple[nn.Module, nn.Module]], kept: Sized) -> Iterator[list[slice]]:
+    """Yield a list that gets, for each part that runs, where those lie that it adds to ``kept``."""
+    added: list[slice] = []
+    begun: list[int] = []
+    hooks = []
+    for first, last in parts:
+        hooks.append(first.register_forward_pre_hook(lambda *_: begun.append(len(kept))))
+        hooks.append(last.register_forward_hook(lambda *_: added.append(slice(begun.pop(), len(kept)))))
+    try:
+        yield added
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _convolution_backward(

@@ -106,6 +106,7 @@ def build_feed(
         training=training,
         num_workers=workers_of(config, training=training),
         pin_memory=runtime.device.type == "cuda",
+        device=runtime.device,
         weights=sampling_weights(config, dataset) if training else None,
         timeout=config.data.worker_timeout,
         mixup=config.augment.get("mixup", 0.0),

@@ -21,7 +21,7 @@ from segtrain.build.parts import (
 )
 from segtrain.build.restore import describe
 from segtrain.config.choices import choices
-from segtrain.config.schema import TrainConfig
+from segtrain.config.schema import TrainConfig, TrainerConfig
 from segtrain.config.signature import TARGET
 from segtrain.data.doctor.duplicates import same_files
 from segtrain.data.doctor.finding import first_few
@@ -37,12 +37,16 @@ from segtrain.models import (
     Segmenter,
     transfer_weights,
 )
+from segtrain.models.activation_checkpointing import checkpoint_blocks
+from segtrain.models.compiling import Mode, compile_blocks
 from segtrain.optim.schedule_free import refuse_with_schedule_free
 from segtrain.run import checkpoint
 from segtrain.run.class_table import show_class_table
 from segtrain.run.log import RunLog
 from segtrain.run.silent_log import SilentLog
+from segtrain.runtime.cuda_settings import set_cuda
 from segtrain.runtime.device import make_runtime
+from segtrain.runtime.device_check import check_device
 from segtrain.runtime.random_state import seed_everything
 from segtrain.runtime.world import ALONE, World
 from segtrain.task import make_task
@@ -62,6 +66,16 @@ def refuse_impossible(config: TrainConfig, world: World = ALONE) -> None:
 
     Raises `ConfigError`. Parts of other packages are skipped, as they may not support the meta device.
     """
+    if config.trainer.compile == "reduce-overhead" and config.trainer.activation_checkpointing:
+        raise ConfigError(
+            "trainer.compile=reduce-overhead: CUDA graphs keep the memory that trainer.activation_checkpointing gives "
+            "back; set one of them to false"
+        )
+    if is_shared_out(config, world) and (config.trainer.compile or config.trainer.activation_checkpointing):
+        raise ConfigError(
+            "trainer.strategy=fsdp: trainer.compile and trainer.activation_checkpointing are for whole weights; set "
+            "both to false, or trainer.strategy=ddp"
+        )
     if is_ours(config):
         classes = ("any", "other") if config.image_head else ()
         with torch.device("meta"):
@@ -105,6 +119,9 @@ def build_trainer(
     runtime = make_runtime(
         config.device, config.trainer.precision, channels_last=config.trainer.channels_last, world=world
     )
+    set_cuda(runtime.device, config.trainer.float32_matmul_precision, benchmark=config.trainer.cudnn_benchmark)
+    if runtime.device.type == "mps":
+        check_device(runtime.device)
     if is_shared_out(config, world):
         with world.said_once():
             refuse_optimizer_on_shards(config.optimizer, runtime, world)
@@ -121,6 +138,7 @@ def build_trainer(
             start_from(model, Path(config.init_from))
         model.normalize = model.normalize.with_range(train.value_range)
         runtime.place(model)
+        change_blocks(config.trainer, model)
         optimizer = build_optimizer(config.optimizer, model, runtime)
         schedule = construct(config.scheduler, "scheduler")
         refuse_with_schedule_free(optimizer, schedule, ema_decay=config.trainer.ema_decay)
@@ -148,6 +166,15 @@ def build_trainer(
     if resumed is not None:
         resume(trainer, resumed, partial(build_optimizer, runtime=runtime))  # last: it restores random generators
     return trainer
+
+
+def change_blocks(options: TrainerConfig, model: Segmenter) -> None:
+    """Let the blocks of a model run compiled, or again in the backward pass, in place."""
+    if options.compile:
+        mode: Mode = "default" if options.compile is True else options.compile
+        log.info("compile: %d blocks, each kind at its first step", compile_blocks(model, mode=mode))
+    if options.activation_checkpointing:  # last: what is compiled lies within what runs again
+        log.info("activation checkpointing: %d blocks run again in the backward pass", checkpoint_blocks(model))
 
 
 def open_splits(config: TrainConfig, world: World) -> tuple[Source, Source]:

@@ -54,7 +54,8 @@ def replay_file(file: Path, changes: Overrides, config_dir: Path | None) -> "Rep
     from segtrain.training.replaying import replay
 
     with TemporaryDirectory() as folder:
-        words = Overrides.of([f"resume={quote(str(file))}", f"hydra.run.dir={quote(folder)}", "logger=none"])
+        places = [f"resume={quote(str(file))}", f"hydra.run.dir={quote(folder)}", "logger=none"]
+        words = Overrides.of([*places, "trainer.compile=false"])  # compiled modules could not be watched
         plan = make_plan(words + changes, config_dir)
         assert plan.resumed is not None
         trainer = build_trainer(plan.job, plan.folder, resumed=plan.resumed)

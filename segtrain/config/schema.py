@@ -23,6 +23,7 @@ Positive = Annotated[float, Range(above=0)]
 Duration: TypeAlias = Positive | Annotated[str, Pattern(FORM, "a duration such as 2h30m")]  # numbers are minutes
 Fraction = Annotated[float, Range(low=0, high=1)]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
+MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 GroupOption: TypeAlias = Literal["lr_factor", "weight_decay"]
 Split: TypeAlias = Literal["train", "val", "test", "all"]
 CacheKind: TypeAlias = Literal["none", "ram", "disk"]
@@ -117,6 +118,10 @@ class TrainerConfig:
     channels_last: bool
     strategy: Literal["auto", "ddp", "fsdp"]
     sync_batchnorm: bool
+    activation_checkpointing: bool
+    compile: bool | Literal["reduce-overhead"]
+    float32_matmul_precision: MatmulPrecision
+    cudnn_benchmark: bool
     profile_steps: Natural
 
 

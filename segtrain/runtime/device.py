@@ -1,6 +1,7 @@
 """Device, precision (mixed or not) and memory layout of a run."""
 
 import ctypes
+import logging
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from segtrain.models.depthwise import tile_depthwise
 from segtrain.models.group_norm import quicken_group_norm
 from segtrain.models.squeeze_excitation import share_means
 from segtrain.runtime.world import ALONE, World
+
+log = logging.getLogger(__name__)
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precisions that autocast is on for
 
@@ -86,6 +89,9 @@ def make_runtime(device: str, precision: Precision, *, channels_last: bool = Tru
             )
         found = torch.device("cuda", world.local_rank)
         torch.cuda.set_device(found)
+    if found.type == "mps" and channels_last:
+        log.info("trainer.channels_last: left out on mps, where pooling in that layout has wrong gradients")
+        channels_last = False
     return Runtime(device=found, precision=_precision(precision, found), channels_last=channels_last)
 
 

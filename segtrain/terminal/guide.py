@@ -13,13 +13,14 @@ from segtrain.terminal.arguments import show
 FOLDER = Path(__file__).resolve().parents[1] / "guide"
 ALSO: Mapping[str, str] = {
     **{"weights": "models", "metrics": "losses", "resuming": "sweeps", "augment": "augmentation"},
-    **dict.fromkeys(("speed", "memory"), "tuning"),
+    "memory": "tuning",
+    **dict.fromkeys(("compile", "checkpointing"), "speed"),
     **dict.fromkeys(("optimizer", "schedules", "scheduler", "averaging"), "optimizers"),
 }
 """Words that people look for, and the pages that answer them."""
 _ORDER = (
     *("data", "checking", "augmentation", "models", "losses", "optimizers", "evaluation"),
-    *("sweeps", "reproducing", "tuning", "scaling", "python", "extending", "troubleshooting"),
+    *("sweeps", "reproducing", "tuning", "speed", "scaling", "python", "extending", "troubleshooting"),
 )
 _WIDEST = 120  # columns; longer lines of prose are hard to read
 _PIPED = 100  # columns, where the output is no terminal

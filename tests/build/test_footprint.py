@@ -9,9 +9,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from segtrain.build.footprint import count_footprint, count_pass, state_per_weight
 from segtrain.build.parts import build_model, checked_config
 from segtrain.config.compose import compose
+from segtrain.models.activation_checkpointing import checkpoint_blocks
 from segtrain.task import make_task
 
 CLASSES = ["a", "b", "c"]
+CHECKPOINTED = ("trainer.activation_checkpointing=true",)
 
 
 def config_of(*words):
@@ -22,10 +24,10 @@ def config_of(*words):
 def test_a_convolution_by_hand():
     with torch.device("meta"):
         model = nn.Conv2d(3, 2, 1)
-    kept, operations = count_pass(model, (1, 3, 4, 4))
+    found = count_pass(model, (1, 3, 4, 4))
     # the image; log-probabilities in float32, labels in int64 and their total weight for the loss
-    assert sorted(kept) == sorted([3 * 16 * 4, 2 * 16 * 4, 16 * 8, 4])
-    assert operations == 2 * (2 * 3 * 2 * 16)  # forward, and backward to the weights: the image needs no gradient
+    assert sorted(found.kept) == sorted([3 * 16 * 4, 2 * 16 * 4, 16 * 8, 4])
+    assert found.operations == 2 * (2 * 3 * 2 * 16)  # forward, and backward to the weights: the image needs no gradient
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_a_convolution_by_hand():
 )
 def test_depthwise_and_transposed_convolutions_by_hand(layer, forward):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), layer).to("meta")
-    _, operations = count_pass(model, (1, 3, 4, 4))
+    operations = count_pass(model, (1, 3, 4, 4)).operations
     first = 2 * 3 * 4 * 16
     assert operations == 2 * first + 3 * forward  # no gradient of the image; those of input and weight of the other
 
@@ -46,6 +48,8 @@ def kept_in_truth(config):
     """Bytes that a step on the CPU keeps, and its weights do not account for."""
     torch.manual_seed(0)
     model = build_model(config, make_task("multilabel", CLASSES), channels=3, pretrained=False).train()
+    if config.trainer.activation_checkpointing:
+        checkpoint_blocks(model)
     own = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept = {}
 
@@ -68,6 +72,25 @@ def test_float32_is_counted_to_the_byte():
     assert found.activations == kept_in_truth(config) > 2**20
     assert found.copies == 0
     assert found.passing == 2 * 2 * 64 * 32 * 32 * 4  # twice the 64 maps of the stem, two images at half the size
+
+
+def test_checkpointed_activations_are_those_kept_in_truth_and_the_largest_block():
+    plain, config = config_of("trainer.precision=fp32"), config_of(*CHECKPOINTED, "trainer.precision=fp32")
+    found = count_footprint(config, out_channels=3)
+    # of two images, the first branch of the pyramid: its input is kept anyway, then three times what a convolution
+    # and a group normalisation keep, and the upsampled maps between
+    largest = found.activations - kept_in_truth(config)
+    assert largest > 0
+    assert found.activations < 0.7 * count_footprint(plain, out_channels=3).activations
+    assert found.operations > 1.2 * count_footprint(plain, out_channels=3).operations
+
+
+def test_the_largest_part_by_hand():
+    parts = nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Sigmoid()), nn.Sequential(nn.Conv2d(2, 3, 1), nn.Tanh()))
+    model = parts.to("meta")
+    found = count_pass(model, (1, 3, 4, 4), [(part, part) for part in parts])
+    assert found.largest_part == (3 + 2) * 16 * 4  # the image and the sigmoid; the second keeps its three maps alone
+    assert count_pass(model, (1, 3, 4, 4)).largest_part == 0
 
 
 def test_half_precision_is_counted_with_the_copies_of_weights_that_autocast_keeps():

@@ -107,6 +107,10 @@ def make_trainer(
         "channels_last": True,
         "strategy": "auto",
         "sync_batchnorm": False,
+        "activation_checkpointing": False,
+        "compile": False,
+        "float32_matmul_precision": "highest",
+        "cudnn_benchmark": False,
         "profile_steps": 0,
     }
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)

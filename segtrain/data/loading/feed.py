@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from segtrain.data.loading.copying import copied_aside
 from segtrain.data.loading.dataset import AugmentedDataset, EpochBatches, batches, make_loader
 from segtrain.data.loading.mixup import Mixup
 from segtrain.data.sample import Batch
@@ -15,7 +17,8 @@ class Feed:
 
     ``weights`` say how often each sample of a training is drawn, relative to the others; None: once.
     ``mixup`` is the share of its batches that are mixed. Of ``ranks`` processes, that of number ``rank`` has
-    its part of the batches; ``batch_size`` is that of one rank. Workers have ``timeout`` seconds for a batch.
+    its part of the batches; ``batch_size`` is that of one rank. Workers have ``timeout`` seconds for a batch. To a
+    ``device`` with streams batches are copied beside the steps.
     """
 
     def __init__(
@@ -28,12 +31,13 @@ class Feed:
         num_workers: int,
         pin_memory: bool,
         timeout: int = 0,
+        device: torch.device | None = None,
         weights: NDArray[np.float64] | None = None,
         mixup: float = 0.0,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        self.batch_size = batch_size
+        self.batch_size, self.device = batch_size, device
         self.mixup = Mixup(mixup, seed=seed) if training and mixup else None
         self.dataset = dataset
         self.order = EpochBatches(
@@ -57,6 +61,8 @@ class Feed:
         """Iterate over an epoch from one of its batches on; those before it are not read."""
         self.order.start(epoch, batch)
         found, moving = batches(self.loader), self.dataset.moving
+        if self.device is not None and self.device.type == "cuda":
+            found = copied_aside(found, self.device)
         if moving is not None:
             found = moving.follow(found, epoch)
         return found if self.mixup is None else self.mixup.follow(found, epoch, batch)
