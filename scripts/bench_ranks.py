@@ -34,7 +34,7 @@ def speed(ranks: int, words: Sequence[str], steps: int) -> float:
         environment = {**os.environ, "OMP_NUM_THREADS": str(CORES // ranks)}
         subprocess.run(command, check=True, capture_output=True, env=environment)
         rows = map(json.loads, (Path(folder) / "run/metrics.jsonl").read_text().splitlines())
-        speeds = [row["images_per_second"] for row in rows if row["split"] == "train"]
+        speeds = [float(row["images_per_second"]) for row in rows if row["split"] == "train"]
     return statistics.median(speeds[_SKIPPED:])
 
 
