@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
+from segtrain.config.differing import ABSENT, differing
 from segtrain.config.renamed import with_current_names
 from segtrain.errors import ConfigError
 from segtrain.run.environment import FILE, read_starts
 from segtrain.storage import read_text
 
-_ABSENT = object()
 _HASH = re.compile(r"[0-9a-f]{40,}")
 _SHOWN = 12  # digits of a hash
 _NOT_COMPARED = ("started", "step")
@@ -53,8 +53,8 @@ def differences(a: Record, b: Record) -> Iterator[str]:
 
     Environments are not compared where a run has none.
     """
-    yield from _differing(a.config, b.config)
-    for number, (mine, theirs) in enumerate(zip_longest(a.words, b.words, fillvalue=_ABSENT), 1):
+    yield from _lines(a.config, b.config)
+    for number, (mine, theirs) in enumerate(zip_longest(a.words, b.words, fillvalue=ABSENT), 1):
         if mine != theirs:
             yield f"words of start {number}: {_both(mine, theirs)}"
     for name, record in (("A", a), ("B", b)):
@@ -67,17 +67,12 @@ def differences(a: Record, b: Record) -> Iterator[str]:
 def environment_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each value that differs between the environments of two starts."""
     mine, theirs = ({key: value for key, value in start.items() if key not in _NOT_COMPARED} for start in (a, b))
-    yield from _differing(mine, theirs)
+    yield from _lines(mine, theirs)
 
 
-def _differing(a: Any, b: Any, path: str = "") -> Iterator[str]:
-    """Yield a line for each dotted key whose values differ; a list is one value."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        for key in dict.fromkeys((*a, *b)):
-            where = f"{path}.{key}" if path else str(key)
-            yield from _differing(a.get(key, _ABSENT), b.get(key, _ABSENT), where)
-    elif a != b:
-        yield f"{path}: {_both(a, b)}"
+def _lines(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    for key, mine, theirs in differing(a, b):
+        yield f"{key}: {_both(mine, theirs)}"
 
 
 def _both(a: Any, b: Any) -> str:
@@ -86,7 +81,7 @@ def _both(a: Any, b: Any) -> str:
 
 def _shown(value: Any) -> str:
     """Write a value as in YAML, in one line."""
-    if value is _ABSENT:
+    if value is ABSENT:
         return "has none"
     if isinstance(value, str) and _HASH.fullmatch(value):
         return value[:_SHOWN]

@@ -2,13 +2,14 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from segtrain.config.compose import compose
+from segtrain.config.differing import ABSENT, differing
 from segtrain.config.overrides import Overrides
 from segtrain.config.renamed import with_current_names
 from segtrain.config.words import quote
@@ -50,7 +51,7 @@ def runs_alike(job: Mapping[str, Any], folders: Iterable[Path]) -> list[Path]:
     """
     saved = {folder: _saved_at(folder) for folder in folders if (folder / "config.yaml").is_file()}
     newest_first = sorted((folder for folder, at in saved.items() if at), key=saved.__getitem__, reverse=True)
-    changes = {folder: list(_differences(_config(folder), job)) for folder in newest_first}
+    changes = {folder: _changes(_config(folder), job) for folder in newest_first}
     alike = [folder for folder in newest_first if not changes[folder]]
     if newest_first and not alike:
         newest = newest_first[0]
@@ -70,13 +71,11 @@ def _config(folder: Path) -> dict[str, Any]:
     return with_current_names(yaml.safe_load(read_text(folder / "config.yaml")))
 
 
-def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Yield the dotted keys that two configs differ in."""
-    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
-        if before != now:
-            yield path
-        return
-    for key in dict.fromkeys([*now, *before]):
-        where = f"{path}.{key}" if path else str(key)
-        if where not in _FREE:
-            yield from _differences(before.get(key), now.get(key), where)
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys that two configs differ in; one that was added since, and is null, is no change."""
+    nothing = (None, ABSENT)
+    return [
+        key
+        for key, held, holds in differing(before, now)
+        if key not in _FREE and not (held in nothing and holds in nothing)
+    ]
