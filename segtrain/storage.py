@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Error numbers of a disk that is full, over quota, over a file size limit, or read-only."""
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.ESTALE)
 
 
 @contextmanager
@@ -67,12 +68,24 @@ def write_picture(path: Path, picture: "NDArray[np.uint8 | np.uint16]", **option
     write_bytes(path, encoded.getvalue())
 
 
-def refusal(error: BaseException | None) -> OSError | None:
-    """Find the error of a full or read-only disk among the causes of an error; None without one."""
+def refusal(error: BaseException | None, folder: Path | None = None) -> OSError | None:
+    """Find the error of a full or read-only disk among the causes of an error; None without one.
+
+    Or, of files in ``folder``, that it is gone or may not be written any more.
+    """
+    return next((cause for cause in _causes(error) if cause.errno in _REFUSED or _is_of(folder, cause)), None)
+
+
+def _is_of(folder: Path | None, error: OSError) -> bool:
+    if folder is None or folder not in Path(error.filename or "").parents:
+        return False
+    return error.errno in _FORBIDDEN or not folder.exists()
+
+
+def _causes(error: BaseException | None) -> Iterator[OSError]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:  # a chain of causes may be a cycle
         seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in _REFUSED:
-            return error
+        if isinstance(error, OSError):
+            yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return None

@@ -205,7 +205,7 @@ class Checkpoints:
         own: a missing one is copied, files of others are removed. All ranks call it.
         """
         self.wait()  # before the copy: there is room for one
-        fresh, is_first = self.folder / "next.pt", self.world.is_first
+        fresh, is_first = self.folder / FRESH, self.world.is_first
         if self.aside is None:
             take = whole if self.background is None else snapshot
             work = partial(write, take(dict(payload), keep=is_first), fresh)

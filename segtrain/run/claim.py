@@ -45,14 +45,19 @@ def _take_folder(plan: Plan) -> tuple[Path, list[Path], Lock]:
 
 @contextmanager
 def telling_what_is_kept(folder: Path, made: Sequence[Path]) -> Iterator[None]:
-    """Raise `StorageError` for a full disk: with the command to resume, or after removing the folder."""
+    """Raise `StorageError` for a full disk: with the command to resume, or after removing the folder.
+
+    And for a folder that was taken away in mid-run, or may not be written any more.
+    """
     try:
         yield
     except Exception as error:
-        found = refusal(error)
+        found = refusal(error, folder)
         if found is None:
             raise
-        if any((folder / "checkpoints").glob("*.pt")):
+        if not folder.exists():
+            raise StorageError(f"{folder}: was removed in mid-run, and nothing is kept; start again") from error
+        if is_used(folder):
             kept = f"its last checkpoint is kept; free space, then: segtrain resume {shlex.quote(str(folder))}"
         else:
             take_back(folder, made)

@@ -13,6 +13,8 @@ from segtrain.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+FRESH = "next.pt"
+"""A checkpoint until it takes its place: a run that is killed just then may leave it behind, and go on without it."""
 _LOCK = ".lock"
 
 
@@ -71,7 +73,8 @@ class Lock:
 
     def release(self) -> None:
         """Release the lock, and remove its file."""
-        self.path.unlink(missing_ok=True)  # while it is still held, or another process's file could go
+        with suppress(OSError):  # the folder is read-only by now, or gone
+            self.path.unlink()  # while it is still held, or another process's file could go
         self.held = False
         os.close(self.descriptor)
 

@@ -14,7 +14,7 @@ from segtrain.config.overrides import Overrides
 from segtrain.config.signature import TARGET
 from segtrain.config.words import quote
 from segtrain.errors import CheckpointError, ConfigError
-from segtrain.run.folders import numbered
+from segtrain.run.folders import FRESH, numbered
 from segtrain.run.restarts import runs_alike
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def _go_on(folders: Iterable[Path], options: Mapping[str, Any], config_dir: Path
 
 def is_used(folder: Path) -> bool:
     """Tell whether a folder holds a run, one that was killed before its first checkpoint not counted."""
-    return any((folder / "checkpoints").glob("*.pt"))
+    return any(file.name != FRESH for file in (folder / "checkpoints").glob("*.pt"))
 
 
 def refuse_used(folder: Path) -> Path:

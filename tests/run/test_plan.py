@@ -21,6 +21,8 @@ def test_a_plan_makes_nothing_and_names_a_folder_without_a_run(here):
     assert not is_used(plan.folder)
     (plan.folder / "checkpoints").mkdir(parents=True)
     assert not is_used(plan.folder)  # as of a run that was killed before its first checkpoint
+    (plan.folder / "checkpoints/next.pt").touch()
+    assert not is_used(plan.folder)  # while that took its place
     (plan.folder / "checkpoints/last.pt").touch()
     assert is_used(plan.folder)
 
