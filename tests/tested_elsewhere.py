@@ -48,7 +48,6 @@ TESTED_ELSEWHERE = {
     "data/formats/paired.py": "The base of Folder, whose tests are its own: tests/data/formats/test_folder.py.",
     "data/formats/valued.py": "The base of Folder and Csv: tests/data/formats/test_folder.py.",
     "data/loading/feed.py": "Order and loader, tested in tests/data/loading/test_dataset.py, put together.",
-    "data/sample.py": "tests/data/formats/test_every_type.py",
     "drawing/findings_page.py": "The gallery of `segtrain check report=html`: tests/commands/test_check.py.",
     "drawing/thumbnails.py": "The pictures of `segtrain check report=html`: tests/commands/test_check.py.",
     "evaluation/differences.py": "tests/commands/test_compare.py",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
@@ -77,6 +78,22 @@ class Batch(_LabelledBatch):
     image: Tensor
     mask: Tensor
     id: list[str]
+
+
+def in_parts(batch: Batch, parts: int) -> list[Batch]:
+    """Split a batch into so many batches, as even as can be, or one for each image where there are fewer."""
+    size = len(batch["image"])
+    parts = min(parts, size)
+    cuts = [size * number // parts for number in range(parts + 1)]
+    return [_slice(batch, start, end) for start, end in pairwise(cuts)] if parts > 1 else [batch]
+
+
+def _slice(batch: Batch, start: int, end: int) -> Batch:
+    part = batch.copy()
+    for key, value in batch.items():
+        if isinstance(value, Tensor | list):  # the weight of a mixed batch is that of all of its images
+            part[key] = value[start:end]  # type: ignore[literal-required]
+    return part
 
 
 class Recognised(NamedTuple):

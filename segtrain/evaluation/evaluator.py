@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from segtrain.data.sample import Batch
+from segtrain.evaluation.answers import Answer, Answering
 from segtrain.evaluation.ranks import in_turns
 from segtrain.evaluation.reports import Report
 from segtrain.inference.network import Network
@@ -59,6 +60,27 @@ class _OfBatch:
     loss: Tensor | None = None
     pixels: Tensor | None = None
 
+    @classmethod
+    def together(cls, parts: "Sequence[_OfBatch]") -> "_OfBatch":
+        """Put the parts of a batch together; its loss is the mean of theirs, weighted by their pixels."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        loss = pixels = None
+        if first.loss is not None:
+            losses, weights = (torch.stack([getattr(part, name) for part in parts]) for name in ("loss", "pixels"))
+            pixels = weights.sum()
+            loss = (losses * weights).sum() / pixels.clamp(min=1)
+        return cls(
+            ids=[name for part in parts for name in part.ids],
+            sizes=[size for part in parts for size in part.sizes],
+            counts=Counts.cat(part.counts for part in parts),
+            at=first.at,
+            hits=None if first.hits is None else torch.cat([part.hits for part in parts if part.hits is not None]),
+            loss=loss,
+            pixels=pixels,
+        )
+
 
 def evaluate(
     network: Network,
@@ -85,28 +107,42 @@ def evaluate(
     # what is gathered stays on the device until the end: copying it would wait for every batch
     matrix = torch.zeros((), dtype=torch.int64, device=runtime.device)
     own: list[_OfBatch] = []
+    answers = Answering(network, loss)
     with network.evaluating():
         for batch in batches:
             check_labels(batch, task)
-            fed, labels = runtime.masks(batch["mask"]), runtime.labels(batch.get("label"))
-            outputs = network(batch["image"])
-            counts: list[Counts] = []
-            sizes: list[tuple[int, int]] = []
-            for logits, target, names in at_truth(outputs.logits, fed, batch, runtime):
-                prediction = task.predict(logits)
-                table = confusion(prediction, target, task, checked=True)  # (N, groups, L, L)
-                counts.append(Counts.from_confusion(table, task))
-                matrix = matrix + table.sum(0)  # summed, as L x L of each image would be much memory
-                measure(logits, prediction, target, names)
-                sizes += [(target.shape[-2], target.shape[-1])] * len(target)
-            found = _OfBatch(batch["id"], sizes, Counts.cat(counts), "original" if "truth" in batch else "input")
-            if outputs.labels is not None and labels is not None:
-                found = replace(found, hits=outputs.labels.argmax(1) == labels)
-            if loss is not None:
-                found = replace(found, loss=loss(outputs.logits, fed), pixels=task.valid(fed).count_nonzero())
-            own.append(found)
-            on_batch(len(fed))
+            parts: list[_OfBatch] = []
+            for answer in answers(batch):
+                found, table = _scored(answer, task, runtime, measure)
+                matrix = matrix + table
+                parts.append(found)
+            own.append(_OfBatch.together(parts))
+            on_batch(len(batch["id"]))
     return _summed(*_of_all(own, matrix, world), task, absent)
+
+
+def _scored(answer: Answer, task: Task, runtime: Runtime, measure: Measure) -> tuple[_OfBatch, Tensor]:
+    """Score the answer to a batch, or to a part of it; returns the sum of its confusion matrices too."""
+    batch, outputs, fed, loss = answer
+    tables: list[Tensor] = []
+    sizes: list[tuple[int, int]] = []
+    for logits, target, names in at_truth(outputs.logits, fed, batch, runtime):
+        prediction = task.predict(logits)
+        tables.append(confusion(prediction, target, task, checked=True))  # (N, groups, L, L)
+        measure(logits, prediction, target, names)
+        sizes += [(target.shape[-2], target.shape[-1])] * len(target)
+    table, labels = torch.cat(tables), runtime.labels(batch.get("label"))
+    hits = None if outputs.labels is None or labels is None else outputs.labels.argmax(1) == labels
+    found = _OfBatch(
+        ids=batch["id"],
+        sizes=sizes,
+        counts=Counts.from_confusion(table, task),
+        at="original" if "truth" in batch else "input",
+        hits=hits,
+        loss=loss,
+        pixels=None if loss is None else task.valid(fed).count_nonzero(),
+    )
+    return found, table.sum(0)
 
 
 def _of_all(own: Sequence[_OfBatch], matrix: Tensor, world: World) -> tuple[list[_OfBatch], Tensor]:

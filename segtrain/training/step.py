@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.optim import Optimizer
 
-from segtrain.data.sample import Batch
+from segtrain.data.sample import Batch, in_parts
 from segtrain.inference.network import Network
+from segtrain.runtime.memory import release
 from segtrain.runtime.world import ALONE, World
 from segtrain.task import Task
-from segtrain.training.memory import Attempt, in_parts, release, tell
+from segtrain.training.memory import Attempt, tell
 from segtrain.training.objective import WHOLE, Objective, Share, partner_in
 from segtrain.training.parallel import Parallel
 from segtrain.training.running_loss import add_by_name
