@@ -1,10 +1,12 @@
 """Composing YAML groups and overrides with Hydra into plain mappings, with errors for what is wrong."""
 
+import copy
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
@@ -105,10 +107,13 @@ def compose(
     chosen = [word for override in known_choices for word in groups.expand(override)]
     with _hydra(groups.roots[0]):
         # first without values: Hydra stops at the first unknown key, we report all of them
-        base = _compose(primary, [*groups.search_path(), *chosen])
-        problems += [p for override in values if (p := _key_problem(override, base))]
-        lines = [str(override.input_line) for override in values if not _key_problem(override, base)]
-        config = _compose(primary, [*groups.search_path(), *chosen, *lines]) if lines else base
+        words = (*groups.search_path(), *chosen)
+        base = _of_package(primary, words) if config_dir is None else _compose(primary, words)
+        tree = OmegaConf.to_container(base, resolve=False)  # an unresolved ${...} may depend on another override
+        found = [(override, _key_problem(override, tree)) for override in values]
+        problems += [problem for _, problem in found if problem]
+        lines = [str(override.input_line) for override, problem in found if not problem]
+        config = _compose(primary, (*words, *lines)) if lines else copy.deepcopy(base)
     picked = {o.key_or_group: groups.meant(o.key_or_group, str(o.value())) for o in known_choices}
     composed = _resolve(config, {**picked, **called})
     problems += _stray_problems(composed.job) + check_spine(composed.job, SCHEMAS[primary])
@@ -139,7 +144,7 @@ def overlay(
     for override in Overrides.of(overrides).one_job():
         if groups.is_group(override.key_or_group):
             problems += _replace_group(config, override, config_dir)
-        elif problem := _key_problem(override, config):
+        elif problem := _key_problem(override, OmegaConf.to_container(config, resolve=False)):
             problems.append(problem)
         else:
             OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
@@ -202,12 +207,11 @@ def _keys_of(schema: type, path: str = "") -> Iterator[str]:
             yield from _keys_of(kind, f"{path}{key_of(name)}.")
 
 
-def _key_problem(override: Override, config: DictConfig) -> str | None:
-    """Describe an override of a key that does not exist, or adds one that does; None if it is right."""
+def _key_problem(override: Override, tree: Any) -> str | None:
+    """Describe an override of a key that a config lacks, or adds one that it has; None if it is right."""
     key = override.key_or_group
     if re.match(r"hydra\b", key):
         return _hydra_problem(override)
-    tree = OmegaConf.to_container(config, resolve=False)  # an unresolved ${...} may depend on another override
     exists = _at(tree, key) is not _NOTHING
     if override.type is OverrideType.ADD and exists:
         return f"{override.input_line}: is there already, expected a new key; write it without the +"
@@ -216,7 +220,7 @@ def _key_problem(override: Override, config: DictConfig) -> str | None:
     if now := current_key(key):
         return f"{key}: is called {now} now; write {now}={override.value()}"
     group = key.partition(".")[0]
-    if group in GROUPS and group in config and config[group] is None:
+    if group in GROUPS and group in tree and tree[group] is None:
         return f"{key}: nothing is chosen for {group}; add {group}={'|'.join(Groups.find().choices(group))}"
     parent, _, child = key.rpartition(".")
     if parent and _at(tree, parent) is None:
@@ -265,9 +269,15 @@ def _hydra(root: Path) -> Iterator[None]:
         yield
 
 
-def _compose(primary: str, overrides: list[str]) -> DictConfig:
+@lru_cache(maxsize=64)
+def _of_package(primary: str, choices: tuple[str, ...]) -> DictConfig:
+    """Compose the files of this package once for each of a sweep's choices; what is returned must not be changed."""
+    return _compose(primary, choices)
+
+
+def _compose(primary: str, overrides: Sequence[str]) -> DictConfig:
     try:
-        return hydra_compose(primary, overrides=overrides, return_hydra_config=True)
+        return hydra_compose(primary, overrides=list(overrides), return_hydra_config=True)
     except yaml.MarkedYAMLError as error:
         at = f"{error.problem_mark.name}:{error.problem_mark.line + 1}" if error.problem_mark else "a config file"
         raise ConfigError(f"{at}: not YAML ({error.problem}), expected key: value lines; fix the file") from None
