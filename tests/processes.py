@@ -1,37 +1,32 @@
 """Run the command line in processes of their own, without paying for the import of torch each time."""
 
-import multiprocessing
 import os
 import socket
 import sys
 from pathlib import Path
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["segtrain.build.training", "torch._dynamo"])
+from scripts.torture import context, forked, print_to
+
+_PATIENCE = 120  # seconds
 
 
-def _main(arguments, output):
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    from segtrain.cli import main
+def start(*arguments, output: Path, places: Path | None = None):
+    """Start `segtrain <arguments>`; what it prints goes to a file.
 
-    sys.exit(main(arguments))
-
-
-def start(*arguments, output: Path):
-    """Start `segtrain <arguments>`; what it prints goes to a file."""
+    Ranks of `segtrain launch` leave a file ``<rank>-<process>`` in ``places``.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
-    process = _context.Process(target=_main, args=(list(arguments), str(output)))
-    process.start()
-    return process
+    output.unlink(missing_ok=True)
+    return forked(arguments, output, places)
 
 
 def run(*arguments, output: Path, code: int = 0) -> str:
     """Run `segtrain <arguments>` to its end, expect its exit code, and return what it printed."""
     process = start(*arguments, output=output)
-    process.join()
+    process.join(_PATIENCE)
     printed = output.read_text()
+    if process.is_alive():
+        process.terminate()  # a launcher ends its ranks
     assert process.exitcode == code, printed
     return printed
 
@@ -42,12 +37,13 @@ def _rank(rank, count, port, arguments, output):
     import torch
 
     torch.set_num_threads(1)
-    try:
-        _main(arguments, output)
-    except SystemExit as end:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(end.code)  # as the command line does
+    from segtrain.cli import main
+
+    print_to(output)
+    code = main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # as the command line does
 
 
 def start_ranks(count, *arguments, output: Path):
@@ -56,8 +52,10 @@ def start_ranks(count, *arguments, output: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    for rank in range(count):
+        Path(f"{output}.{rank}").unlink(missing_ok=True)
     ranks = [
-        _context.Process(target=_rank, args=(rank, count, port, list(arguments), f"{output}.{rank}"))
+        context.Process(target=_rank, args=(rank, count, port, list(arguments), f"{output}.{rank}"))
         for rank in range(count)
     ]
     for process in ranks:
