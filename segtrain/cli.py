@@ -90,10 +90,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code: 0, 2 for a user's mistake, 128 + the signal when stopped by one."""
     try:
         return run(arguments)
-    except ElsewhereError as error:
-        time.sleep(_SECONDS_TO_SAY_WHY)
-        return error.exit_code
     except SegtrainError as error:
+        if isinstance(error, ElsewhereError):
+            time.sleep(_SECONDS_TO_SAY_WHY)
         for line in str(error).splitlines():
             sys.stderr.write(f"segtrain: {line}\n")
         return error.exit_code

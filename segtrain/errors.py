@@ -65,11 +65,22 @@ class Stopped(SegtrainError):  # noqa: N818 - as above
 
 
 class ElsewhereError(SegtrainError):
-    """Another process of a distributed job failed, and has said why; this one ends without a word."""
+    """Another process of a distributed job failed, and has said why; this one ends without a word.
 
-    def __init__(self, exit_code: int) -> None:
-        super().__init__("")
+    Or with a message, which is printed where nothing ends this process for some seconds.
+    """
+
+    def __init__(self, exit_code: int, message: str = "") -> None:
+        super().__init__(message)
         self.exit_code = exit_code
+
+
+class KilledError(SegtrainError):
+    """A signal killed a process of a distributed job; exits with 128 + the signal, as shells do."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = SIGNALLED + signal_number
 
 
 class Problems:

@@ -12,7 +12,7 @@ import torch
 from segtrain.cli import main
 from segtrain.errors import CheckpointError
 from segtrain.run import checkpoint
-from segtrain.storage import write_bytes, write_picture, write_text
+from segtrain.storage import refusal, write_bytes, write_picture, write_text
 from tests.conftest import TINY
 
 RUN = (*TINY, "data.train=8", "trainer.epochs=2", "trainer.log_every=1")
@@ -113,3 +113,15 @@ def test_predict_and_eval_are_one_line(tmp_path, refused, capsys):
         (line,) = refused("eval", f"ckpt={folder}")
         assert "cannot be written (File too large)" in line
     assert not list((tmp_path / "masks").glob("*.png"))
+
+
+def test_files_of_a_run_that_is_gone_or_forbidden_are_refused_and_no_others(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    forbidden = PermissionError(errno.EACCES, "Permission denied", str(run / "checkpoints/last.pt"))
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", str(run / "metrics.jsonl"))
+    photo = FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "photos/1.png"))
+    assert [refusal(error, run) for error in (forbidden, missing, photo)] == [forbidden, None, None]
+    run.rmdir()
+    assert [refusal(error, run) for error in (missing, photo)] == [missing, None]
+    assert refusal(forbidden) is None

@@ -115,7 +115,8 @@ def build_trainer(
     Raises `SegtrainError` for all that the user can fix, the quickest checks first: the config, the device, the
     folders of the data, the weights, and only then the content of the files.
     """
-    config = checked_config(job)
+    with world.said_once():
+        config = checked_config(job)
     runtime = make_runtime(
         config.device, config.trainer.precision, channels_last=config.trainer.channels_last, world=world
     )

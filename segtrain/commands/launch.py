@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import uuid
 from dataclasses import replace
@@ -14,7 +15,7 @@ from segtrain.config.compose import compose
 from segtrain.config.overrides import Overrides
 from segtrain.config.schema import LaunchConfig
 from segtrain.config.spine import to_config
-from segtrain.errors import SIGNALLED, ConfigError, SegtrainError
+from segtrain.errors import SIGNALLED, ConfigError, KilledError, SegtrainError
 from segtrain.runtime.cores import usable_cores
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
@@ -78,7 +79,11 @@ def launch(config: LaunchConfig, processes: int, words: list[str]) -> int:
     try:
         api.elastic_launch(plan, sys.executable)("-m", "segtrain", *words)
     except ChildFailedError as failed:
-        return exit_code(failed)
+        code = exit_code(failed)
+        rank, first = failed.get_first_failure()
+        if code == SIGNALLED - first.exitcode:
+            raise killed(rank, -first.exitcode) from None
+        return code
     except SignalException as stopped:
         return SIGNALLED + int(stopped.sigval)
     return 0
@@ -93,6 +98,16 @@ def exit_code(failed: "ChildFailedError") -> int:
     _, first = failed.get_first_failure()
     code = SegtrainError.exit_code if SegtrainError.exit_code in codes else first.exitcode
     return code if code > 0 else SIGNALLED - code
+
+
+def killed(rank: int, number: int) -> KilledError:
+    """Return what nobody else can say of a rank that a signal has killed."""
+    why = " (if nobody did it, memory ran out)" if number == signal.SIGKILL else ""
+    return KilledError(
+        f"rank {rank} was killed by {signal.Signals(number).name}{why}; go on from the last checkpoint: segtrain "
+        "launch ... resume=outputs/<name>/<time>",
+        number,
+    )
 
 
 def number_of_processes(config: LaunchConfig) -> int:

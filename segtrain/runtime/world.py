@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from segtrain.errors import ElsewhereError, SegtrainError
 
 T = TypeVar("T")
+_LOST = ("closed by peer", "reset by peer", "Broken pipe", "remote process exited")  # what gloo and NCCL say
 _PATIENCE = timedelta(minutes=30)  # of a rank that waits for another, such as for the first to check all files
 
 
@@ -59,6 +60,10 @@ class World:
         dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=_PATIENCE)
         try:
             yield
+        except RuntimeError as error:
+            if any(sign in str(error) for sign in _LOST):
+                raise ElsewhereError(1, f"rank {rank}: another process of the job has ended; it said why") from None
+            raise
         finally:
             dist.destroy_process_group()
 

@@ -117,7 +117,7 @@ class Trainer:
             self.stop.listening(),
             self.log.running(self.state.step, end),
             self.checkpoints.finishing(),
-            telling_what_needs_less(),
+            telling_what_needs_less(self.stop.resume_command()),
         ):
             while not self.finished:
                 try:

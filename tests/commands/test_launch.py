@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from segtrain.cli import main
+from tests import processes
 
 SMALL = (
     "data=shapes",
@@ -66,17 +67,12 @@ def losses(folder):
 
 
 def wait_for_steps(folder, count, process):
+    """Wait until a process that `start` or `tests.processes` has started has logged so many steps."""
     deadline = time.monotonic() + 120
     while len(rows(folder)) < count:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.is_alive() if hasattr(process, "is_alive") else process.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def ranks_of(process):
-    """The processes that a launcher has started."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(child) for child in children if "-m\0segtrain" in Path(f"/proc/{child}/cmdline").read_text()]
+        time.sleep(0.01)
 
 
 def state(folder):
@@ -118,50 +114,75 @@ def test_ranks_learn_and_score_as_one_process_does(ranks, alone, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+MEASURES = ("data.split=val", "data.batch_size=3", "eval.boundary=true", "eval.surface=true", "data.num_workers=0")
+
+
 def test_the_scores_of_ranks_are_those_of_one_process_to_the_last_bit(alone, tmp_path):
-    measures = ["data.split=val", "data.batch_size=3", "eval.boundary=true", "eval.surface=true", "data.num_workers=0"]
-    assert main(["eval", str(alone), *measures, f"output={tmp_path}/1"]) == 0
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "-m", "segtrain"]
-    command = [sys.executable, *launcher, "eval", str(alone), *measures, f"output={tmp_path}/3"]  # batches: 2, 1, 1
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=240)
+    assert main(["eval", str(alone), *MEASURES, f"output={tmp_path}/1"]) == 0
+    words = ["eval", str(alone), *MEASURES, f"output={tmp_path}/3"]  # batches: 2, 1, 1
+    processes.run("launch", "nproc=3", *words, output=tmp_path / "said")
     assert reports(tmp_path / "3") == reports(tmp_path / "1")
     assert any(name.endswith("reliability.csv") for name in reports(tmp_path / "1"))
 
 
-def test_a_stopped_job_goes_on_as_if_it_had_not_been(tmp_path):
-    words = [*WITH_BATCHNORM, "data.batch_size=4", "trainer.epochs=2", "trainer.ema_decay=0.9"]
-    assert run("launch", "nproc=2", *words, f"hydra.run.dir={tmp_path}/whole")[0] == 0
-    process = start("launch", "nproc=2", *words, f"hydra.run.dir={tmp_path}/stopped")
+@pytest.mark.slow
+def test_torchrun_itself_may_start_the_ranks(alone, tmp_path):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "segtrain"]
+    command = [sys.executable, *launcher, "eval", str(alone), *MEASURES, f"output={tmp_path}/2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=240)
+    assert main(["eval", str(alone), *MEASURES, f"output={tmp_path}/1"]) == 0
+    assert reports(tmp_path / "2") == reports(tmp_path / "1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_stopped_job_goes_on_as_if_it_had_not_been(number, tmp_path):
+    words = ["launch", "nproc=2", *WITH_BATCHNORM, "data.batch_size=4", "trainer.epochs=2", "trainer.ema_decay=0.9"]
+    processes.run(*words, f"hydra.run.dir={tmp_path}/whole", output=tmp_path / "said")
+    process = processes.start(*words, f"hydra.run.dir={tmp_path}/stopped", output=tmp_path / "said")
     wait_for_steps(tmp_path / "stopped", 2, process)
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM
+    os.kill(process.pid, number)  # the launcher tells both
+    process.join(120)
+    assert process.exitcode == 128 + number
+    said = (tmp_path / "said").read_text()
+    assert said.count(f"{number.name}: finishing the step, then saving") == 1
     assert said.count(f"go on with: segtrain launch nproc=2 resume={tmp_path}/stopped") == 1
-    assert run("launch", "nproc=2", f"resume={tmp_path}/stopped")[0] == 0
+    assert "Traceback" not in said
+    processes.run("launch", "nproc=2", f"resume={tmp_path}/stopped", output=tmp_path / "said")
     assert same(state(tmp_path / "stopped"), state(tmp_path / "whole"))
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
 
 
 def job_whose_second_rank_is_killed(folder, *words):
-    steps = ["data.batch_size=2", "trainer.max_steps=12", "checkpoint.every_steps=2", f"hydra.run.dir={folder}"]
-    process = start("launch", "nproc=2", *SMALL, *steps, *words)
-    wait_for_steps(folder, 3, process)
-    os.kill(ranks_of(process)[1], signal.SIGKILL)
+    steps = ["data.batch_size=2", "trainer.max_steps=12", "checkpoint.every_steps=2", f"hydra.run.dir={folder}/run"]
+    places = folder / "places"
+    places.mkdir()
+    process = processes.start("launch", "nproc=2", *SMALL, *steps, *words, output=folder / "said", places=places)
+    wait_for_steps(folder / "run", 3, process)
+    (second,) = places.glob("1-*")
+    os.kill(int(second.name.partition("-")[2]), signal.SIGKILL)
     return process
 
 
-def test_a_rank_that_dies_ends_the_job(tmp_path):
-    process = job_whose_second_rank_is_killed(tmp_path / "run")
-    process.communicate(timeout=60)  # seconds in which it has to end
-    assert process.returncode == 128 + signal.SIGKILL
+def test_a_rank_that_dies_ends_the_job_with_one_line(tmp_path):
+    process = job_whose_second_rank_is_killed(tmp_path)
+    process.join(60)  # seconds in which it has to end
+    assert process.exitcode == 128 + signal.SIGKILL
+    said = (tmp_path / "said").read_text()
+    told = [line for line in said.splitlines() if line.startswith("segtrain: ")]
+    assert told == [
+        "segtrain: rank 1 was killed by SIGKILL (if nobody did it, memory ran out); go on from the last checkpoint: "
+        "segtrain launch ... resume=outputs/<name>/<time>"
+    ]
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow
 def test_a_rank_that_dies_is_started_again_with_the_others(tmp_path):
-    process = job_whose_second_rank_is_killed(tmp_path / "run", "restarts=1")
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, said
+    process = job_whose_second_rank_is_killed(tmp_path, "restarts=1")
+    process.join(240)
+    said = (tmp_path / "said").read_text()
+    assert process.exitcode == 0, said
     assert "going on from" in said
     assert [row["step"] for row in rows(tmp_path / "run") if row["split"] == "train"] == list(range(1, 13))
 
@@ -169,8 +190,8 @@ def test_a_rank_that_dies_is_started_again_with_the_others(tmp_path):
 def test_the_jobs_of_a_sweep_are_trained_by_all_ranks(tmp_path):
     # three batches to validate: the first rank has one more than the second
     words = [*WITH_BATCHNORM, "data.batch_size=4", "trainer.max_steps=1", f"hydra.sweep.dir={tmp_path}/sweep"]
-    code, said = run("launch", "-m", "nproc=2", *words, "data.limit=8,1")  # one image is too few for two
-    assert code == 1
+    words.append("data.limit=8,1")  # one image is too few for two
+    said = processes.run("launch", "-m", "nproc=2", *words, output=tmp_path / "said", code=1)
     assert said.count("segtrain: 1 of 2 jobs failed: 2; see above") == 1
     table = (tmp_path / "sweep/leaderboard.csv").read_text().splitlines()
     assert len(table) == 3
@@ -178,9 +199,10 @@ def test_the_jobs_of_a_sweep_are_trained_by_all_ranks(tmp_path):
 
 
 def test_a_mistake_is_one_line(tmp_path, capsys):
-    code, said = run("launch", "nproc=2", "data=folder", f"data.root={tmp_path}/none", "data.classes=[a,b]")
-    assert code == 2, said
-    assert said.count("segtrain: ") == 1
-    assert "Traceback" not in said
+    words = ["data=folder", f"data.root={tmp_path}/none", "data.classes=[a,b]"]
+    for mistake in (words, ["arch._target_=segtrain.models.Unett"]):
+        said = processes.run("launch", "nproc=2", *mistake, output=tmp_path / "said", code=2)
+        assert said.count("segtrain: ") == 1
+        assert "Traceback" not in said
     assert main(["launch", "nproc=0"]) == 2
     assert capsys.readouterr().err == "segtrain: nproc: expected at least 1 or one of auto, got 0\n"

@@ -1,9 +1,12 @@
 """Data that fails in mid-run: what the user reads, and that no step is lost."""
 
+import ctypes
 import os
 import shutil
 import signal
+import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from segtrain.training.failures import saved_after
 from segtrain.training.trainer import Trainer
 from tests.training.test_trainer import batch, make_trainer
 
+NOT_PERMITTED = 77
 RUN = (
     "data=folder",
     "data.root=photos",
@@ -115,6 +119,78 @@ def test_a_worker_that_hangs_ends_the_run_after_its_time(photos, monkeypatch, re
     assert saved_step() >= 5
 
 
+def test_shared_memory_that_is_too_small_ends_the_run_with_a_remedy(photos):
+    process = get_context("forkserver").Process(target=with_little_shared_memory, args=(RUN,))
+    process.start()
+    process.join()
+    said = Path("said").read_text()
+    if process.exitcode == NOT_PERMITTED:
+        pytest.skip(f"a small /dev/shm cannot be mounted here: {said}")
+    assert process.exitcode == 2, said
+    (line,) = [line for line in said.splitlines() if line.startswith("segtrain: ")]
+    assert "data: the loader's workers ran out of shared memory (/dev/shm); set data.num_workers=0" in line
+    assert "Traceback" not in said
+    assert main(["resume", "run", "data.num_workers=0", "trainer.epochs=1"]) == 0
+
+
+def with_little_shared_memory(words):
+    """Run a command line where /dev/shm holds less than a batch of four images of 128x128."""
+    descriptor = os.open("said", os.O_WRONLY | os.O_CREAT)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_mounts, private, recursive = 0x20000, 1 << 18, 1 << 14  # CLONE_NEWNS, MS_PRIVATE, MS_REC
+    if (
+        libc.unshare(new_mounts) != 0
+        or libc.mount(b"none", b"/", None, ctypes.c_ulong(recursive | private), None) != 0
+        or libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", ctypes.c_ulong(0), b"size=200k") != 0
+    ):
+        os.write(2, os.strerror(ctypes.get_errno()).encode())
+        os._exit(NOT_PERMITTED)
+    sys.exit(main([*words, "data.image_size=128"]))
+
+
+def test_a_run_folder_that_is_removed_ends_the_run_with_one_line(photos, monkeypatch, refused):
+    after_step(monkeypatch, 2, lambda _trainer: shutil.rmtree("run"))
+    assert refused(*RUN) == ["segtrain: run: was removed in mid-run, and nothing is kept; start again"]
+    assert not Path("run").exists()
+
+
+@pytest.fixture
+def mount():
+    """Mount what `mount` takes over a folder until the end of the test; skips it where that is not allowed."""
+    mounted = []
+
+    def do(options, folder):
+        if os.geteuid() != 0 or os.system(f"mount {options} {folder} 2> /dev/null") != 0:
+            pytest.skip("mounting is not allowed here")
+        mounted.append(folder)
+
+    yield do
+    for folder in mounted:
+        os.system(f"umount {folder}")
+
+
+def test_a_run_folder_that_becomes_read_only_ends_the_run_which_goes_on_where_it_can_be_written(
+    photos, monkeypatch, refused, mount
+):
+    def forbid(_trainer):
+        mount("--bind run", "run")
+        assert os.system("mount -o remount,bind,ro run") == 0
+
+    with monkeypatch.context() as patch:
+        after_step(patch, 6, forbid)
+        (line,) = refused(*RUN)
+    assert line == (
+        "segtrain: run: cannot be written (Read-only file system); its last checkpoint is kept; free space, then: "
+        "segtrain resume run"
+    )
+    assert os.system("mount -o remount,bind,rw run") == 0
+    assert saved_step() == 4
+    assert main(["resume", "run", "trainer.epochs=2"]) == 0
+    assert saved_step() == 8
+
+
 def test_one_rank_of_several_saves_nothing_by_itself(tmp_path):
     trainer = make_trainer(tmp_path, [batch()])
     trainer.world = World(rank=1, size=2)
@@ -123,24 +199,19 @@ def test_one_rank_of_several_saves_nothing_by_itself(tmp_path):
     assert not trainer.checkpoints.last.exists()
 
 
-def test_a_disk_that_is_full_ends_the_run_in_one_line_which_goes_on_with_room(photos, monkeypatch, refused):
-    """A file system of its own, of 40 MiB, where that may be made."""
-    if os.geteuid() != 0 or os.system("mkdir disk && mount -t tmpfs -o size=40m tmpfs disk 2>/dev/null") != 0:
-        pytest.skip("mounting a small disk is not allowed here")
-    try:
-        with monkeypatch.context() as patch:
-            after_step(patch, 2, lambda _trainer: fill(Path("disk/filler")))
-            (line,) = refused(*RUN[:-1], "hydra.run.dir=disk/run")
-        assert line == (
-            "segtrain: disk/run: cannot be written (No space left on device); its last checkpoint is kept; "
-            "free space, then: segtrain resume disk/run"
-        )
-        Path("disk/filler").unlink()
-        assert torch.load("disk/run/checkpoints/last.pt", weights_only=True)["state"]["step"] == 0
-        assert main(["resume", "disk/run", "trainer.epochs=1"]) == 0
-    finally:
-        os.system("umount disk")
-        shutil.rmtree("disk", ignore_errors=True)
+def test_a_disk_that_is_full_ends_the_run_in_one_line_which_goes_on_with_room(photos, monkeypatch, refused, mount):
+    Path("disk").mkdir()
+    mount("-t tmpfs -o size=40m tmpfs", "disk")
+    with monkeypatch.context() as patch:
+        after_step(patch, 2, lambda _trainer: fill(Path("disk/filler")))
+        (line,) = refused(*RUN[:-1], "data.num_workers=0", "hydra.run.dir=disk/run")
+    assert line == (
+        "segtrain: disk/run: cannot be written (No space left on device); its last checkpoint is kept; "
+        "free space, then: segtrain resume disk/run"
+    )
+    Path("disk/filler").unlink()
+    assert torch.load("disk/run/checkpoints/last.pt", weights_only=True)["state"]["step"] == 0
+    assert main(["resume", "disk/run", "trainer.epochs=1"]) == 0
 
 
 def fill(file):

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from multiprocessing import queues
 from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from segtrain.config.schema import CacheKind
@@ -363,8 +365,19 @@ def _start_worker(_number: int) -> None:
     cv2.setNumThreads(0)  # not 1: that waits for threads which did not survive the fork
     os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group
+    queues.Queue._on_queue_feeder_error = _send_error  # type: ignore[attr-defined]
     if hasattr(signal, "sigwaitinfo"):
         threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _send_error(queue: Any, _error: Exception, item: tuple[Any, ...]) -> None:
+    """Send an error in place of a batch that cannot be sent, as where /dev/shm is full.
+
+    By itself the queue prints it, and the main process waits for the batch.
+    """
+    if isinstance(item[1], ExceptionWrapper):  # that could not be sent either
+        os._exit(1)
+    queue.put((item[0], ExceptionWrapper(where="in a worker of the loader")))  # type: ignore[no-untyped-call]
 
 
 def _end_with_the_parent() -> None:
