@@ -24,6 +24,11 @@ BUDGET = (
     "logger=none",
 )
 """What makes a training of any page one of a second, offline."""
+_SMALL = "nproc=2 device=cpu data=shapes data.train=256 data.image_size=32 encoder=test_resnet"
+LOCAL_JOB = f"segtrain launch executor=local {_SMALL} trainer.epochs=9 hydra.run.dir=outputs/local"
+RAY_CLUSTER = "ray start --head --block"
+RAY_JOB = f"segtrain launch executor=ray {_SMALL} trainer.epochs=2 hydra.run.dir=outputs/ray"
+"""Lines of the guide that slow tests of their own carry out."""
 CLASSES = "data.classes=[background,cat,dog]"
 _BLOCK = re.compile(r"^```(\w*)(?: file=(\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -14,13 +14,29 @@ import yaml
 
 import segtrain.cli
 from segtrain.config.compose import compose
-from tests.pages import BUDGET, CLASSES, GUIDE, ROOT, RUN, blocks, draw_folders, with_budget, words_of
+from tests.pages import (
+    BUDGET,
+    CLASSES,
+    GUIDE,
+    LOCAL_JOB,
+    RAY_CLUSTER,
+    RAY_JOB,
+    ROOT,
+    RUN,
+    blocks,
+    draw_folders,
+    with_budget,
+    words_of,
+)
 
 NOT_RUN = {
     "make demo": "sets up an environment and trains for a minute; `make -n` reads it",
     "make test": "is these tests; `make -n` reads it",
     "pip install .": "changes the environment",
     "torchrun --nproc-per-node 4 -m segtrain arch=fpn data=oxford_pets": "is tests/commands/test_launch.py",
+    LOCAL_JOB: "is tests/commands/test_submit.py",
+    RAY_CLUSTER: "is a server that does not end; tests/commands/test_on_ray.py starts it",
+    RAY_JOB: "is tests/commands/test_on_ray.py",
     "tensorboard --logdir outputs": "is a server that does not end",
 }
 """Lines that are not carried out, and why."""

@@ -1,16 +1,18 @@
 """`segtrain launch executor=ray` on a cluster of this machine alone."""
 
 import os
+import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from segtrain.cli import main
 from tests.commands.test_launch import SMALL, rows, run, same, start, state, wait_for_steps
+from tests.pages import GUIDE, RAY_CLUSTER, RAY_JOB
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -19,35 +21,34 @@ WORDS = (*SMALL, "data.batch_size=4", "device=cpu")
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A cluster of one machine that has two cores."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """The cluster of the guide: this machine."""
     folder = tmp_path_factory.mktemp("ray")
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
-    options = ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with (folder / "log").open("w") as log:
-        head = subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log, start_new_session=True)
+        head = subprocess.Popen(
+            shlex.split(RAY_CLUSTER), env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     deadline = time.monotonic() + 90
     while "Ray runtime started" not in (folder / "log").read_text():
         assert head.poll() is None, (folder / "log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
-        yield
+    yield
     head.send_signal(signal.SIGTERM)
     head.wait(60)
 
 
-def test_two_workers_train_as_torchrun_lets_them(cluster, tmp_path):
-    words = [*WORDS, "trainer.max_steps=4"]
-    code, said = run("launch", "executor=ray", "nproc=2", *words, f"hydra.run.dir={tmp_path}/ray")
+def test_two_workers_train_as_torchrun_lets_them(cluster, here):
+    text = (GUIDE / "scaling.md").read_text(encoding="utf-8")
+    assert f"{RAY_CLUSTER}\n{RAY_JOB}\n" in text
+    words = shlex.split(RAY_JOB)[1:]
+    code, said = run(*words)
     assert code == 0, said
-    assert "2 processes, 4 images each a batch, 8 a step" in said
-    assert run("launch", "nproc=2", *words, f"hydra.run.dir={tmp_path}/torchrun")[0] == 0
-    assert same(state(tmp_path / "ray"), state(tmp_path / "torchrun"))
+    assert "2 processes, " in said
+    alone = [word for word in words if not word.startswith(("executor=", "hydra.run.dir="))]
+    assert run(*alone, "hydra.run.dir=torchrun")[0] == 0
+    assert same(state("outputs/ray"), state("torchrun"))
 
 
 def test_a_mistake_and_its_exit_code_come_back(cluster, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import os
 import pickle
+import shlex
 import signal
 import sys
 import time
@@ -12,11 +13,13 @@ import pytest
 
 from segtrain.cli import main
 from tests.commands.test_launch import SMALL, losses, rows, run, same, state
+from tests.pages import GUIDE, LOCAL_JOB
 
 pytest.importorskip("submitit")
 WORDS = (*(word for word in SMALL if not word.startswith(("arch", "encoder="))), "device=cpu")
 TINY = (*WORDS, "arch=unet", "encoder=test_resnet", "data.batch_size=4")
-LONG = (*TINY, "trainer.epochs=3", "trainer.ema_decay=0.9")
+LINE = shlex.split(LOCAL_JOB)[1:]
+TRAINING = [word for word in LINE[1:] if not word.startswith(("executor=", "nproc=", "hydra.run.dir="))]
 
 
 @pytest.fixture
@@ -50,25 +53,26 @@ def wait_until(condition):
 def whole(tmp_path_factory):
     """A run of two processes that nothing stopped, by torchrun."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    code, said = run("launch", "nproc=2", *LONG, f"hydra.run.dir={folder}")
+    code, said = run("launch", "nproc=2", *TRAINING, f"hydra.run.dir={folder}")
     assert code == 0, said
     return folder
 
 
 @pytest.mark.slow
 def test_a_preempted_job_is_queued_again_and_ends_as_if_it_had_not_been(here, whole):
-    assert main(["launch", "executor=local", "nproc=2", *LONG, "hydra.run.dir=run"]) == 0
+    assert LOCAL_JOB in (GUIDE / "scaling.md").read_text(encoding="utf-8")
+    assert main(LINE) == 0
     (pickled,) = Path("outputs/jobs").glob("*_submitted.pkl")
     job = pickled.name.partition("_")[0]  # the process that controls it
-    wait_until(lambda: len(rows("run")) >= 2)
+    wait_until(lambda: len(rows("outputs/local")) >= 2)
     for process in Path(f"/proc/{job}/task/{job}/children").read_text().split():
         os.kill(int(process), signal.SIGUSR2)
     printed = Path(f"outputs/jobs/{job}_0_log.out")
     wait_until(lambda: "Job completed successfully" in printed.read_text())
     assert "Requeued job" in printed.read_text()
     assert "going on from" in printed.read_text()
-    assert same(state("run"), state(whole))
-    assert losses("run") == losses(whole)
+    assert same(state("outputs/local"), state(whole))
+    assert losses("outputs/local") == losses(whole)
 
 
 SBATCH = """
@@ -94,7 +98,7 @@ done
 def test_a_job_that_slurm_preempts_ends_as_if_it_had_not_been(here, whole, monkeypatch):
     # Slurm's part is played by a shell
     tools(here, monkeypatch, sbatch=SBATCH, srun=SRUN, scontrol='echo "$@" > requeued')
-    assert main(["launch", "executor=slurm", "nproc=2", *LONG, "hydra.run.dir=run"]) == 0
+    assert main(["launch", "executor=slurm", "nproc=2", *TRAINING, "hydra.run.dir=run"]) == 0
     wait_until(lambda: len(rows("run")) >= 2)
     for process in map(int, Path("tasks").read_text().split()):
         os.kill(process, signal.SIGTERM)  # Slurm sends one after the other
