@@ -20,7 +20,7 @@ demo: install ## train the embedded default: offline, one to two minutes on two 
 	$(BIN)/segtrain name=demo
 
 test: install ## the default test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
 
 check: lint types test ## what CI runs
 

@@ -43,6 +43,7 @@ def run(tmp_path_factory):
         "encoder.weights=null",
         "loss=bce",
         "trainer.epochs=30",
+        "trainer.val_every=30",
         "optimizer.lr=0.005",
         f"hydra.run.dir={folder / 'run'}",
     ]

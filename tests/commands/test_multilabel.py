@@ -56,7 +56,8 @@ def run(photos):
     words = ["data=folder", f"data.root={photos}", "data.mode=multilabel", "data.classes=[dark,left]"]
     small = ["data.image_size=32", "data.batch_size=4", "data.num_workers=0", "data.val_fraction=0.3"]
     model = ["encoder=test_resnet", "encoder.weights=null", "loss=bce", "loss.class_weights=auto"]
-    assert main([*words, *small, *model, "trainer.epochs=40", "optimizer.lr=0.005", f"hydra.run.dir={folder}"]) == 0
+    learning = ["trainer.epochs=40", "trainer.val_every=40", "optimizer.lr=0.005"]
+    assert main([*words, *small, *model, *learning, f"hydra.run.dir={folder}"]) == 0
     return folder
 
 

@@ -26,7 +26,7 @@ def compare(model, graph, size):
 
 def make(arch, **options):
     torch.manual_seed(0)
-    return create_model(arch, "test_vit" if arch == "dpt" else "resnet18", num_classes=2, **options).double().eval()
+    return create_model(arch, "test_vit" if arch == "dpt" else "test_resnet", num_classes=2, **options).double().eval()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -41,7 +41,10 @@ def test_every_architecture_is_exported():
     assert len(ARCHS) >= 12
 
 
-@pytest.mark.parametrize("arch", ["deeplabv3plus", "pan", "unet"])
+@pytest.mark.parametrize(
+    "arch",
+    ["unet", *(pytest.param(arch, marks=pytest.mark.slow) for arch in ("deeplabv3plus", "pan"))],  # dilated ones
+)
 def test_sizes_that_are_only_said_to_vary_stay_free(arch):
     model = make(arch)
     graph = exported(model, {2: Dim.AUTO, 3: Dim.AUTO})
@@ -49,7 +52,7 @@ def test_sizes_that_are_only_said_to_vary_stay_free(arch):
         compare(model, graph, size)
 
 
-@pytest.mark.parametrize("encoder", ["resnet26d", "seresnext26d_32x4d"])
+@pytest.mark.parametrize("encoder", ["resnet26d", pytest.param("seresnext26d_32x4d", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("sides", "sizes"),
     [

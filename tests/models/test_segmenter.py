@@ -124,6 +124,7 @@ def test_bf16_autocast_in_channels_last_trains(arch):
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.slow  # tests/models/test_export.py has this size among others
 @pytest.mark.parametrize("arch", ARCHS)
 def test_a_model_exports_and_the_program_agrees(arch):
     model = create_model(arch, encoder_for(arch)).eval()

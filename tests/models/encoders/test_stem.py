@@ -14,7 +14,6 @@ FAMILIES = [
     "test_vit",
     "test_nfnet",  # standardised weights
     "test_byobnet",
-    "densenet121",
     "dpn68",
     "mit_b0",
     "mobileone_s0",  # several branches in the stem
@@ -26,13 +25,14 @@ FAMILIES = [
     "coat_lite_tiny",
     "gcvit_xxtiny",
     "hrnet_w18_small",
-    "swin_tiny_patch4_window7_224",
-    "inception_v4",
     "legacy_xception",
-    "samvit_base_patch16",
     "tresnet_m",  # patches of 4x4 pixels as channels
 ]
 LARGE = [
+    "densenet121",
+    "inception_v4",
+    "swin_tiny_patch4_window7_224",
+    "samvit_base_patch16",
     "beit_base_patch16_224",  # sees tiles
     "vgg11",
     "naflexvit_base_patch16_gap",  # patches as tokens
