@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -252,9 +253,16 @@ def _rank(output: str, places: str | None, *words: str) -> None:
     from segtrain.cli import main
 
     print_to(output)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)  # the launcher's handlers would not come along with a program
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if places is not None:
         Path(places, f"{os.environ['RANK']}-{os.getpid()}").touch()
-    code = main(words)
+    try:
+        code = main(words)
+    except Exception:
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     if code:
