@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from segtrain.errors import SegtrainError
-from segtrain.training.memory import is_out_of_memory
+from segtrain.runtime.memory import is_out_of_memory
 
 T = TypeVar("T")
 
