@@ -8,8 +8,6 @@ import torch
 from segtrain.errors import SegtrainError
 from segtrain.run import checkpoint
 from segtrain.runtime.world import World
-from tests import processes
-from tests.conftest import TINY
 from tests.training.test_memory import Small
 from tests.training.test_rollback import Poisoned, poison
 from tests.training.test_trainer import ManyHeaded, batch, make_trainer
@@ -72,43 +70,3 @@ def test_both_take_smaller_parts_and_go_back_where_one_has_to(tmp_path):
     assert first["rate"] == second["rate"] == pytest.approx(0.05)
     kept = checkpoint.read(tmp_path / "bad/nonfinite/step2.pt")
     assert torch.equal(kept["batches"][0]["image"], poison()["image"]), "that of the second rank"
-
-
-SHORT = """
-import os
-
-import torch
-
-from segtrain.models.decoders import Unet
-
-
-class Short(Unet):  # too little memory in a backward pass, of the second rank alone
-    steps = 0
-
-    def forward(self, features):
-        found = super().forward(features)
-        self.steps += self.training
-        if os.environ["RANK"] == "1" and self.steps == 3:
-            found.register_hook(self.fail)
-        return found
-
-    def fail(self, gradient):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-"""
-
-
-def test_memory_that_runs_out_where_gradients_are_exchanged_ends_all_ranks_with_one_line(here):
-    (here / "conf/arch").mkdir(parents=True)
-    (here / "conf/arch/short.yaml").write_text("# Mine.\n_target_: short_of_memory.Short\nchannels: [8, 8, 8, 8, 8]\n")
-    (here / "short_of_memory.py").write_text(SHORT)
-    words = [*TINY, "arch=short", "device=cpu", "data.num_workers=0", "trainer.epochs=1", "hydra.run.dir=run"]
-    saving = ["checkpoint.every_steps=1", "data.batch_size=2"]
-    said = processes.run(
-        "launch", "nproc=2", *words, *saving, "--config-dir", "conf", output=here / "said", code=SegtrainError.exit_code
-    )
-    assert [line for line in said.splitlines() if line.startswith("segtrain: ")] == [
-        "segtrain: out of memory (CUDA out of memory.); go on from the last checkpoint with less at a time: segtrain "
-        "launch nproc=2 resume=run data.batch_size=... trainer.grad_accum_steps=..., or with a smaller data.image_size"
-    ]
-    assert "Traceback" not in said
-    assert checkpoint.read(here / "run/checkpoints/last.pt")["state"]["step"] == 2
