@@ -63,7 +63,7 @@ _POLL = 0.0003  # seconds
 _PATIENCE = 120  # seconds for a training to end
 _BUILT, _DONE = "steps an epoch", "done: "  # are printed when all is built, and at the end
 
-context = multiprocessing.getcontext("forkserver")
+context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["segtrain.build.training", "torch._dynamo", "torch.distributed.launcher.api"])
 
 
@@ -270,6 +270,7 @@ def _rank(output: str, places: str | None, *words: str) -> None:
 
 
 def print_to(output: str) -> None:
+    """Add what this process prints to a file."""
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

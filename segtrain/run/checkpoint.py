@@ -19,6 +19,7 @@ from segtrain.config.signature import TARGET, locate
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.run import sharded
 from segtrain.run.background import Background, snapshot
+from segtrain.run.folders import FRESH
 from segtrain.runtime.shards import whole
 from segtrain.runtime.world import ALONE, World
 from segtrain.storage import refusal, taken_whole
