@@ -120,9 +120,7 @@ def build_trainer(
     runtime = make_runtime(
         config.device, config.trainer.precision, channels_last=config.trainer.channels_last, world=world
     )
-    set_cuda(runtime.device, config.trainer.float32_matmul_precision, benchmark=config.trainer.cudnn_benchmark)
-    if runtime.device.type == "mps":
-        check_device(runtime.device)
+    set_up(runtime.device, config.trainer)
     if is_shared_out(config, world):
         with world.said_once():
             refuse_optimizer_on_shards(config.optimizer, runtime, world)
@@ -167,6 +165,13 @@ def build_trainer(
     if resumed is not None:
         resume(trainer, resumed, partial(build_optimizer, runtime=runtime))  # last: it restores random generators
     return trainer
+
+
+def set_up(device: torch.device, options: TrainerConfig) -> None:
+    """Make torch's settings for a device, and check that it computes rightly where some do not."""
+    set_cuda(device, options.float32_matmul_precision, benchmark=options.cudnn_benchmark)
+    if device.type == "mps":
+        check_device(device)
 
 
 def change_blocks(options: TrainerConfig, model: Segmenter) -> None:

@@ -26,7 +26,7 @@ def compare(model, graph, size):
 
 def make(arch, **options):
     torch.manual_seed(0)
-    return create_model(arch, "test_vit" if arch == "dpt" else "test_resnet", num_classes=2, **options).double().eval()
+    return create_model(arch, "test_vit" if arch == "dpt" else "resnet18", num_classes=2, **options).double().eval()
 
 
 @pytest.mark.parametrize("arch", ARCHS)
