@@ -17,4 +17,5 @@ class TrainState:
     images: int = 0  # in an epoch, whole batches or not
     on_device_since: int | None = None  # the epoch, for augmentation, where that is decided
     rollbacks: int = 0  # to an earlier checkpoint, after a step that was not finite
+    ended: int | None = None  # the step whose epoch, or run, was the last to end validated and saved; None: not known
     parts: int = 1  # that each batch is taken in, as memory ran out

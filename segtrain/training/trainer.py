@@ -78,7 +78,7 @@ class Trainer:
         self.stop = Stopping(log.folder, max_time=options.max_time, world=world)
         self.saved_at = time.monotonic()
         # what a checkpoint carries
-        self.state = TrainState(images=len(train.dataset))
+        self.state = TrainState(images=len(train.dataset), ended=0)
         self.running = RunningLoss(self.runtime.device, world)
         # what keeps values that are not finite out of it
         self.soundness = Soundness(self.model, self.running, checkpoints.last, world)
@@ -93,8 +93,8 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are done, or early stopping ends the run."""
-        return self.place >= self.total_steps or self.out_of_patience
+        """Whether all steps are done and validated, or early stopping ends the run."""
+        return (self.place >= self.total_steps and self.state.ended in (None, self.state.step)) or self.out_of_patience
 
     @property
     def out_of_patience(self) -> bool:
@@ -109,13 +109,12 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end; raises what `Stopping` says, after saving, where it is to stop before."""
-        end = self.state.step + self.total_steps - self.place
         if self.state.step == 0:
             self.save()  # so that a run killed early can be resumed
             self.checkpoints.wait()  # an unwritable disk shows at once
         with (
             self.stop.listening(),
-            self.log.running(self.state.step, end),
+            self.log.running(self.state.step, self.state.step + self.total_steps - self.place),
             self.checkpoints.finishing(),
             telling_what_needs_less(self.stop.resume_command()),
         ):
@@ -127,7 +126,8 @@ class Trainer:
 
     def run_epoch(self) -> None:
         """Train, validate and save the rest of the epoch."""
-        self.train_epoch()
+        if self.place < self.total_steps:  # or it was left in its last validation
+            self.train_epoch()
         is_best = self.validation_is_due() and self.validate()
         self.end_epoch()
         self.save(best=is_best, epochs=[epoch for _, epoch in self.state.kept])
@@ -184,7 +184,7 @@ class Trainer:
 
     def validation_is_due(self) -> bool:
         """Whether this epoch ends with a validation; the last one always does."""
-        return self.finished or (self.state.epoch + 1) % self.options.val_every == 0
+        return self.place >= self.total_steps or (self.state.epoch + 1) % self.options.val_every == 0
 
     def validate(self) -> bool:
         """Score the validation split and log it; returns whether it is the best so far."""
@@ -237,6 +237,7 @@ class Trainer:
         """Advance to the next epoch if this one is complete (``max_steps`` can end within one)."""
         if self.state.batch >= len(self.train):
             self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        self.state.ended = self.state.step
 
     def saving_is_due(self) -> bool:
         """Whether ``every_steps`` or ``every_minutes`` asks for a checkpoint now."""

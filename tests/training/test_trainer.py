@@ -398,3 +398,16 @@ def killed_when_rotating(replace):
         return replace(path, target)
 
     return stand_in
+
+
+def test_a_run_that_was_left_in_its_last_validation_makes_it_when_it_goes_on(tmp_path):
+    first = make_trainer(tmp_path, [batch(), batch(seed=1)])
+    first.train_epoch()
+    first.save()  # as a signal has it in mid-validation, or checkpoint.every_steps
+    again = make_trainer(tmp_path, [batch(), batch(seed=1)])
+    again.load_state_dict(torch.load(first.checkpoints.last, weights_only=True))
+    assert not again.finished
+    again.fit()
+    assert again.finished
+    assert [row["split"] for row in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())] == ["val"]
+    assert (again.state.step, again.state.epoch) == (2, 1)
