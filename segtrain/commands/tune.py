@@ -68,6 +68,7 @@ def table(tuner: "Tuner", before: "Settings", after: "Settings") -> "Table":
                 f"{key}={json.dumps(value).strip(chr(34))}" for key, value in changes(start, row.settings).items()
             )
             note = row.problem or ("chosen" if row.settings == chosen else "")
+            note += f" compiles for {row.startup:.0f} s" * bool(row.startup)
             rate = f"{row.rate:.4g}" if row.rate else ""
             found.add_row(
                 part, row.axis, words or "as it is", rate, f"{row.peak / 2**30:.2f}" if row.peak else "", note

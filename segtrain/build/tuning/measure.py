@@ -1,9 +1,11 @@
 """Measuring step and loader apart: the trainer itself on images of noise, and the feed itself without a model."""
 
+import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -145,15 +147,16 @@ def measure_step(
     trainer = build_trainer(job_of_noise(job, kind), folder)
     trainer.network.module.train()
     trainer.model.start_epoch(0)
-    rate = steps_rate(trainer, seconds)
+    rate, startup = steps_rate(trainer, seconds)
     if saves:
         trainer.save()
         trainer.checkpoints.wait()
-    return Measured(rate, peak_memory(trainer.runtime.device)), facts_of(trainer)
+    compiles = startup if trainer.options.compile else 0.0
+    return Measured(rate, peak_memory(trainer.runtime.device), startup=compiles), facts_of(trainer)
 
 
-def steps_rate(trainer: Trainer, seconds: float) -> float:
-    """Return the images a second of a trainer's steps, on the same batches again and again."""
+def steps_rate(trainer: Trainer, seconds: float) -> tuple[float, float]:
+    """Return the images a second of a trainer's steps on the same batches, and the seconds of the steps before."""
     group: list[Batch] = next(grouped(trainer.train.batches(), trainer.options.grad_accum_steps))
     images = sum(len(batch["image"]) for batch in group)
 
@@ -161,14 +164,13 @@ def steps_rate(trainer: Trainer, seconds: float) -> float:
         trainer.train_step(group)
         trainer.state.step += 1
 
-    for _ in range(_WARM_UP):
-        step()
+    startup = seconds_for(_WARM_UP, step, trainer.runtime.device)
     once = seconds_for(1, step, trainer.runtime.device)
     steps = max(1, round(seconds / _BLOCKS / once))
     rate = images / median(seconds_for(steps, step, trainer.runtime.device) / steps for _ in range(_BLOCKS))
     if trainer.step.parts > 1:  # it goes on in smaller parts, which is no measurement of these settings
         raise ShortOfMemoryError("out of memory")
-    return rate
+    return rate, startup
 
 
 def seconds_for(times: int, step: Callable[[], None], device: torch.device) -> float:
@@ -190,11 +192,24 @@ def wait_for(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the bytes that were in use at most: of tensors on a GPU, else of this whole process."""
+    """Return the bytes that were in use at most: of tensors on a GPU, else of this whole process.
+
+    A copy of a process counts of the libraries only what it has used itself; a training reads all of them.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     per_unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * per_unit
+    unread = max(0, bytes_of_files(os.getppid()) - bytes_of_files(os.getpid()))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * per_unit + unread
+
+
+def bytes_of_files(pid: int) -> int:
+    """Return how much of a process's memory are files, such as libraries; 0 where the system does not tell."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("RssFile:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def facts_of(trainer: Trainer) -> Facts:

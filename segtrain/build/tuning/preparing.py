@@ -53,6 +53,7 @@ def prepare(options: TuneConfig, job: Mapping[str, Any], words: Overrides) -> tu
         memory=available_memory() if device.type == "cpu" else math.inf,
         images=kind.count,
         sample_bytes=kind.sample_bytes,
+        training=images_of(config, kind),
     )
     tuner = Tuner(
         machine,
@@ -62,6 +63,12 @@ def prepare(options: TuneConfig, job: Mapping[str, Any], words: Overrides) -> tu
         estimate=estimate(job, config, kind),
     )
     return tuner, {key: value_at(job, key) for keys in KEYS.values() for key in keys}
+
+
+def images_of(config: TrainConfig, kind: Kind) -> float:
+    """Return how many images a whole training takes."""
+    steps, step = config.trainer.max_steps, config.data.batch_size * config.trainer.grad_accum_steps
+    return kind.count * config.trainer.epochs if steps is None else steps * step
 
 
 def wishes(

@@ -56,7 +56,7 @@ def in_process(work: Callable[[], T], *, seconds: float) -> T | Failure:
     sender.close()
     try:
         if not receiver.poll(seconds):
-            return Failure(f"took more than {seconds:.0f} s")
+            return Failure(f"took more than the {seconds:.0f} s left")
         found: T | Failure = receiver.recv()
         return found
     except EOFError:

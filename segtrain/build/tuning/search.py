@@ -17,12 +17,13 @@ TOO_MUCH = "needs more memory than it may"
 class Measured:
     """What one measurement found: images a second, the peak of memory in bytes, the seconds that it took in all.
 
-    ``problem`` says why there is no rate.
+    ``startup`` are seconds that a training pays once for the rate; ``problem`` says why there is none.
     """
 
     rate: float = 0.0
     peak: int = 0
     seconds: float = 0.0
+    startup: float = 0.0
     problem: str | None = None
 
 
@@ -65,6 +66,11 @@ class Row:
         return 0.0 if self.problem else median(each.rate for each in self.found)
 
     @property
+    def startup(self) -> float:
+        """Seconds that a training pays once, the median."""
+        return median(each.startup for each in self.found)
+
+    @property
     def peak(self) -> int:
         """The most memory of any of them, in bytes."""
         return max(each.peak for each in self.found)
@@ -74,7 +80,8 @@ class Search:
     """Looks for the settings of one part with the highest worth, which is a function of settings and rate.
 
     Others than those so far have to be worth more by the share ``margin``. Memory above ``limit`` bytes is a problem.
-    What ``predict`` says needs more than that is not tried; it returns bytes, or None where it cannot tell.
+    What ``predict`` says needs more than that is not tried; it returns bytes, or None where it cannot tell. ``images``
+    is how many a whole training takes, over which what is paid once is spread.
     """
 
     def __init__(
@@ -86,9 +93,10 @@ class Search:
         worth: Callable[[Settings, float], float],
         limit: float = math.inf,
         predict: Callable[[Settings], float | None] = lambda _: None,
+        images: float = math.inf,
     ) -> None:
         self.measure, self.budget, self.margin, self.worth = measure, budget, margin, worth
-        self.limit, self.predict = limit, predict
+        self.limit, self.predict, self.images = limit, predict, images
         self.rows: list[Row] = []
 
     def start(self, settings: Settings) -> Row:
@@ -104,17 +112,19 @@ class Search:
         known = self.row_of(settings)
         return known or self._measured(Row(axis, settings), measure)
 
-    def try_out(self, axis: str, settings: Settings) -> Row:
+    def try_out(self, axis: str, settings: Settings, *, least_seconds: float = 0.0) -> Row:
         """Return the row of settings, measured unless they were before, or there is no time or memory for it."""
         known = self.row_of(settings)
         if known is not None and known.problem != OUT_OF_TIME:
             return known
+        if known is not None:
+            self.rows.remove(known)  # there may be time for it now
         row = Row(axis, settings)
         usual = median([each.seconds for row in self.rows for each in row.found if each.seconds] or [0.0])
         needed = self.predict(settings)
         if needed is not None and needed > self.limit:
             row.found.append(Measured(problem=f"not measured: would need some {needed / 2**30:.1f} GiB"))
-        elif self.budget.left < usual:
+        elif self.budget.left < max(usual, least_seconds):
             row.found.append(Measured(problem=OUT_OF_TIME))
         else:
             return self._measured(row)
@@ -140,7 +150,9 @@ class Search:
         assert so_far is not None, "settings to go on from were measured"
         if not self.can_gain(so_far):
             return current
-        tried = [self.try_out(axis.name, {**current, **option}) for option in axis.options]
+        tried = [
+            self.try_out(axis.name, {**current, **option}, least_seconds=axis.least_seconds) for option in axis.options
+        ]
         best = max(tried, key=self._worth)
         if not self.is_better(best, so_far):
             return current
@@ -158,7 +170,9 @@ class Search:
         return self._worth(row) > (1 + self.margin) * self._worth(other)
 
     def _worth(self, row: Row) -> float:
-        return 0.0 if row.problem else self.worth(row.settings, row.rate)
+        if row.problem:
+            return 0.0
+        return self.worth(row.settings, 1 / (1 / row.rate + row.startup / self.images))
 
 
 def together(step: float, loader: float, *, workers: int, threads: int, cores: int) -> float:

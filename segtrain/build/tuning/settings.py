@@ -1,7 +1,7 @@
 """What can be set for speed without changing what is trained, or with saying so: values by dotted keys of a config."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 Settings: TypeAlias = Mapping[str, Any]
@@ -11,18 +11,24 @@ Part: TypeAlias = Literal["step", "loader"]
 
 BATCH, ACCUMULATION, SIZE = "data.batch_size", "trainer.grad_accum_steps", "data.image_size"
 PRECISION, LAYOUT = "trainer.precision", "trainer.channels_last"
+COMPILE, CHECKPOINTING = "trainer.compile", "trainer.activation_checkpointing"
 WORKERS, CACHE, CACHE_MB = "data.num_workers", "data.cache", "data.cache_mb"
 _SMALLEST_PART = 4  # a batch is not divided further than into quarters for speed
+_COMPILES = 20.0  # seconds that it needs at least to compile a small model and measure it
 _LARGEST = 16  # times the batch, to which it may grow where that is allowed
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing to vary: each option is what it changes in the settings so far."""
+    """One thing to vary: each option is what it changes in the settings so far.
+
+    An option is not begun with less than ``least_seconds`` left.
+    """
 
     name: str
     part: Part
     options: tuple[Settings, ...]
+    least_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,14 @@ def step_axes(current: Settings, facts: Facts, *, images: int, may_grow: bool) -
     return [axis for axis in axes if axis.options]
 
 
+def compile_axis(current: Settings, facts: Facts) -> Axis:
+    """Return the axis of compilation, which takes the longest to measure."""
+    modes: tuple[bool | str, ...] = () if current[COMPILE] or facts.device == "mps" else (True,)
+    if modes and facts.device == "cuda" and not current[CHECKPOINTING]:
+        modes = (True, "reduce-overhead")
+    return Axis("compile", "step", tuple({COMPILE: mode} for mode in modes), least_seconds=_COMPILES)
+
+
 def loader_axes(current: Settings, *, cores: int, workers: int, needed_mb: int, spare_mb: int) -> list[Axis]:
     """List what can be varied of the loader.
 
@@ -124,8 +138,7 @@ def loader_axes(current: Settings, *, cores: int, workers: int, needed_mb: int, 
 def without_fixed(axes: Sequence[Axis], fixed: Collection[str]) -> list[Axis]:
     """Leave out the options that would change a key in ``fixed``, and axes that have no other."""
     left = [
-        Axis(axis.name, axis.part, tuple(option for option in axis.options if not set(option) & set(fixed)))
-        for axis in axes
+        replace(axis, options=tuple(option for option in axis.options if not set(option) & set(fixed))) for axis in axes
     ]
     return [axis for axis in left if axis.options]
 
@@ -144,4 +157,6 @@ def consequences(before: Settings, after: Settings, facts: Facts) -> list[str]:
         said.append(f"computes in {after[PRECISION]}, {facts.precision} before: scores may differ slightly")
     if before[LAYOUT] != after[LAYOUT]:
         said.append("another memory layout adds up in another order: rounding alone differs")
+    if before[COMPILE] != after[COMPILE]:
+        said.append("compiled code rounds otherwise: rounding alone differs")
     return said

@@ -14,6 +14,8 @@ from segtrain.build.tuning.settings import (
     BATCH,
     CACHE,
     CACHE_MB,
+    CHECKPOINTING,
+    COMPILE,
     LAYOUT,
     PRECISION,
     SIZE,
@@ -22,6 +24,7 @@ from segtrain.build.tuning.settings import (
     Facts,
     Part,
     Settings,
+    compile_axis,
     divided,
     divisors,
     effective_batch,
@@ -34,7 +37,7 @@ from segtrain.data.loading.cache import MIB
 from segtrain.errors import ConfigError, ShortOfMemoryError
 
 KEYS: Mapping[Part, tuple[str, ...]] = {
-    "step": (SIZE, BATCH, ACCUMULATION, PRECISION, LAYOUT),
+    "step": (SIZE, BATCH, ACCUMULATION, PRECISION, LAYOUT, COMPILE, CHECKPOINTING),
     "loader": (SIZE, WORKERS, CACHE, CACHE_MB),
 }
 """The keys that the time of each part depends on, of those that are tuned."""
@@ -58,13 +61,17 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The machine's cores, its memory in bytes (inf: not known), and the data's number of images and bytes of each."""
+    """The machine's cores, its memory in bytes (inf: not known), and the data's number of images and bytes of each.
+
+    ``training`` is how many images a whole training takes.
+    """
 
     cores: int
     workers: int  # that ``data.num_workers=auto`` means
     memory: float
     images: int
     sample_bytes: int
+    training: float
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ class Tuner:
                 worth=self._worth_of_step,
                 limit=limit,
                 predict=self._predicted,
+                images=around.training,
             ),
             "loader": Search(measuring.loader, budget=budget, margin=wishes.margin, worth=self._worth_of_loader),
         }
@@ -123,7 +131,9 @@ class Tuner:
         now = self.rates()
         order: tuple[Part, Part] = ("step", "loader") if now.step <= now.loader else ("loader", "step")
         for part, share in zip(order, (_SHARE, 1.0), strict=True):
-            self._improve(part, self.budget.share(share))
+            self._improve(self._axes(part), self.budget.share(share))
+        self._improve(self._axes(order[0]), self.budget)  # what there was no time for, if the other part has left some
+        self._improve([compile_axis(self.current, self.facts)], self.budget)
         return self.current
 
     def of(self, part: Part, settings: Settings | None = None) -> Settings:
@@ -148,19 +158,26 @@ class Tuner:
         return Rates(step, loader, self._together(step, loader, chosen))
 
     def _begin(self) -> Settings:
-        """Measure the step as it is; where memory is too small, with fewer images at a time."""
-        search, settings = self.searches["step"], self.of("step")
+        """Measure the step as it is; where memory is too small, with less kept, then with fewer images at a time."""
+        search, settings, fixed = self.searches["step"], self.of("step"), self.wishes.fixed
         whole = effective_batch(settings)
+        parts = () if BATCH in fixed else reversed([part for part in divisors(whole) if part < settings[BATCH]])
+        less = [{**settings, CHECKPOINTING: True}] if self._may_checkpoint(settings) else []
         row = search.start(settings)
-        for part in reversed([part for part in divisors(whole) if part < settings[BATCH]]):
-            if self.measuring.facts is not None or BATCH in self.wishes.fixed:
+        for other in (*less, *({**settings, **divided(whole, part)} for part in parts)):
+            if self.measuring.facts is not None:
                 break
-            row = search.start({**settings, **divided(whole, part)})
+            row = search.start(other)
         if self.measuring.facts is None:
             raise ShortOfMemoryError(
                 f"data.batch_size={row.settings[BATCH]}: {row.problem}; set a smaller data.image_size or batch"
             )
         return row.settings
+
+    def _may_checkpoint(self, settings: Settings) -> bool:
+        """Tell whether blocks may run again in the backward pass, which changes nothing but time and memory."""
+        is_free = CHECKPOINTING not in self.wishes.fixed and not settings[CHECKPOINTING]
+        return is_free and settings[COMPILE] != "reduce-overhead"
 
     def _fitted(self) -> Settings:
         """Choose the largest images for the memory, then as many of them at a time as can be."""
@@ -168,8 +185,11 @@ class Tuner:
         whole = effective_batch(start)
         least = start[BATCH] if BATCH in fixed else least_batch(whole, normalised=self.facts.normalised)
         sizes = (start[SIZE],) if SIZE in fixed else self.wishes.sizes
-        options = [{**start, SIZE: size, **divided(whole, least)} for size in sizes]
+        options: list[Settings] = [{**start, SIZE: size, **divided(whole, least)} for size in sizes]
         found = self._last_that_fits("size", options)
+        if found != options[-1] and self._may_checkpoint(start):
+            left = options[0 if found is None else options.index(found) + 1 :]
+            found = self._last_that_fits("size", [{**option, CHECKPOINTING: True} for option in left]) or found
         if found is None:
             last = self.searches["step"].rows[-1]
             reason = f"{last.peak / 2**30:.2f} GiB" if last.peak else last.problem
@@ -195,11 +215,12 @@ class Tuner:
         found = last_that_fits(estimates, peak, limit=search.limit)
         return None if found is None else options[found]
 
-    def _improve(self, part: Part, budget: Budget) -> None:
-        search = self.searches[part]
-        search.budget = budget
-        for axis in without_fixed(self._axes(part), self.wishes.fixed):
-            self.current |= search.along(axis, self.of(part))
+    def _improve(self, axes: Sequence[Axis], budget: Budget) -> None:
+        """Vary one axis after the other within a budget."""
+        for axis in without_fixed(axes, self.wishes.fixed):
+            search = self.searches[axis.part]
+            search.budget = budget
+            self.current |= search.along(axis, self.of(axis.part))
 
     def _axes(self, part: Part) -> list[Axis]:
         around, wishes = self.around, self.wishes

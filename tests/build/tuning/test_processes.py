@@ -63,7 +63,7 @@ def test_a_mistake_of_the_user_s_is_one_and_a_bug_has_its_traceback():
 def test_when_the_time_is_over_a_process_is_killed_with_those_it_started(tmp_path):
     file = tmp_path / "pid"
     found = in_process(partial(start_another_and_hang, file), seconds=3)
-    assert found == Failure("took more than 3 s")
+    assert found == Failure("took more than the 3 s left")
     for _ in range(100):
         if not is_alive(int(file.read_text())):
             break

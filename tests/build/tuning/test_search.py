@@ -87,6 +87,15 @@ def test_when_the_time_is_over_the_rest_is_said_not_to_be_measured():
     assert found.rows[-1].problem == OUT_OF_TIME
 
 
+def test_what_there_was_no_time_for_is_measured_when_there_is():
+    fake = Fake(a=[10], b=[20])
+    found = search(fake, seconds=1.5)
+    assert along(found, "b") == "a"
+    found.budget = Budget(100, clock=lambda: fake.time)
+    assert found.along(Axis("letters", "step", ({"x": "b"},)), {"x": "a"}) == {"x": "b"}
+    assert [row.problem for row in found.rows] == [None, None]
+
+
 def test_a_part_that_the_other_one_waits_for_is_not_looked_at():
     fake = Fake(a=[1000], b=[2000])
     bounded = search(fake, worth=lambda _, rate: min(rate, 50))
@@ -100,6 +109,26 @@ def test_options_are_measured_once_whatever_axis_they_are_on():
     along(found, "b")
     assert found.along(Axis("again", "step", ({"x": "b"},)), {"x": "a"}) == {"x": "a"}
     assert fake.asked == ["a", "b"]
+
+
+def test_what_is_paid_once_is_spread_over_the_training():
+    def measure(settings):
+        return Measured(10.0, seconds=1) if settings["x"] == "a" else Measured(20.0, seconds=1, startup=30)
+
+    def choice(images):
+        found = Search(measure, budget=Budget(1000), margin=0.03, worth=lambda _, rate: rate, images=images)
+        return along(found, "b")
+
+    assert choice(500) == "a"  # 50 s against 25 and 30
+    assert choice(700) == "b"  # 70 s against 35 and 30
+
+
+def test_an_option_that_takes_long_is_not_begun_without_the_time_for_it():
+    fake = Fake(a=[10], b=[20])
+    found = search(fake, seconds=10)
+    found.start({"x": "a"})
+    assert found.along(Axis("long", "step", ({"x": "b"},), least_seconds=20), {"x": "a"}) == {"x": "a"}
+    assert fake.asked == ["a"]
 
 
 def test_a_share_of_a_budget_is_of_what_is_left():

@@ -4,6 +4,7 @@ from segtrain.build.tuning.settings import (
     Axis,
     Facts,
     batches,
+    compile_axis,
     consequences,
     divided,
     effective_batch,
@@ -19,6 +20,8 @@ START = {
     "trainer.grad_accum_steps": 2,
     "trainer.precision": "auto",
     "trainer.channels_last": True,
+    "trainer.compile": False,
+    "trainer.activation_checkpointing": False,
     "data.num_workers": "auto",
     "data.cache": "ram",
     "data.cache_mb": 1024,
@@ -65,6 +68,16 @@ def test_mps_keeps_the_layout_that_it_computes_rightly_in():
     assert options(step_axes(START, CPU, images=9, may_grow=False))["layout"] == ({"trainer.channels_last": False},)
 
 
+def test_compilation_is_tried_where_there_is_any():
+    def modes(facts, **changed):
+        return [option["trainer.compile"] for option in compile_axis({**START, **changed}, facts).options]
+
+    assert modes(CPU) == [True]
+    assert modes(GPU) == [True, "reduce-overhead"]
+    assert modes(GPU, **{"trainer.activation_checkpointing": True}) == [True]
+    assert modes(GPU, **{"trainer.compile": True}) == []
+
+
 def test_workers_are_none_half_of_the_cores_all_and_twice_as_many():
     found = options(loader_axes(START, cores=4, workers=4, needed_mb=10, spare_mb=9000))
     assert [option["data.num_workers"] for option in found["workers"]] == [0, 2, 8]
@@ -103,6 +116,9 @@ def test_what_changes_results_is_said_and_what_does_not_is_not():
     assert precision.startswith("computes in fp32, bf16 before")
     (layout,) = said(**{"trainer.channels_last": False})
     assert "rounding alone" in layout
+    (compiled,) = said(**{"trainer.compile": True})
+    assert "rounding alone" in compiled
+    assert said(**{"trainer.activation_checkpointing": True}) == []
     (size,) = said(**{"data.image_size": 96})
     assert size.startswith("images are trained on at 96, 64 before")
 
