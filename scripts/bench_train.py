@@ -152,7 +152,7 @@ def lightning(arch: str, encoder: str, options: argparse.Namespace) -> Turn:
     begin, ended = Queue[bool](), Queue[int]()
     runtime = make_runtime("auto", "auto")
 
-    class Module(LightningModule):
+    class Module(LightningModule):  # type: ignore[misc, unused-ignore] # no types where it is not installed
         def __init__(self) -> None:
             super().__init__()
             self.model = model_of_smp(arch, encoder).to(memory_format=torch.channels_last)
