@@ -24,7 +24,7 @@ from segtrain.models import (
     Segmenter,
 )
 from segtrain.run import checkpoint
-from segtrain.runtime.device import make_runtime
+from segtrain.runtime.device import Runtime, make_runtime
 from segtrain.task import Task, make_task
 from segtrain.version import __version__
 
@@ -140,19 +140,35 @@ def training_scale(payload: Mapping[str, Any], config: TrainConfig) -> TrainingS
     return TrainingScale(build_fitting(config), None if typical is None else shrinkage(trained, typical))
 
 
+def make_network(
+    payload: Mapping[str, Any],
+    job: Mapping[str, Any],
+    file: Path,
+    runtime: Runtime,
+    *,
+    value_range: Sequence[float] | None = None,
+) -> tuple[Network, Task]:
+    """Make the network of an opened checkpoint on the device, with the normalisation of a job, and its task.
+
+    ``value_range`` is that of the data that it will see, where the data has one of its own.
+    """
+    model, task = restore(payload, file)
+    model.normalize = with_changed_range(model.normalize, payload["config"], job).with_range(value_range)
+    runtime.place(model)
+    return Network(model, runtime), task
+
+
 def make_predictor(
     payload: Mapping[str, Any], job: Mapping[str, Any], file: Path, *, device: str, precision: Precision
 ) -> ImagePredictor:
     """Make the predictor of `segtrain predict`: the model of a checkpoint, with the resizing of its config."""
     config = checked_config(job)
-    model, task = restore(payload, file)
-    model.normalize = with_changed_range(model.normalize, payload["config"], job)
     runtime = make_runtime(device, precision, channels_last=config.trainer.channels_last)
-    runtime.place(model)
+    network, task = make_network(payload, job, file, runtime)
     return ImagePredictor(
-        Network(model, runtime),
+        network,
         task=task,
-        preprocess=build_preprocess(payload, config, model.normalize),
+        preprocess=build_preprocess(payload, config, network.model.normalize),
         palette=[tuple(colour) for colour in payload["palette"]],
         mask_values=payload.get("mask_values", ()),
         scale=training_scale(payload, config),

@@ -149,9 +149,8 @@ def evaluate_checkpoint(
 def open_all(config: EvalConfig, changes: Overrides, config_dir: Path | None, world: "World") -> Opened:
     """Open the checkpoint and the data, whose files are verified, and make the folder of the report."""
     from segtrain.build.parts import build_feed, checked_config, open_source
-    from segtrain.build.restore import restore, with_changed_range
+    from segtrain.build.restore import make_network
     from segtrain.evaluation.reports import SPLITS_FOLDER
-    from segtrain.inference.network import Network
     from segtrain.run import checkpoint
     from segtrain.runtime.device import keep_freed_memory, make_runtime
     from segtrain.terminal.console import start_logging
@@ -161,22 +160,20 @@ def open_all(config: EvalConfig, changes: Overrides, config_dir: Path | None, wo
     keep_freed_memory()
     job = scored_data.choose_split(job, payload["config"], changes)
     run_config = checked_config(job)
-    model, task = restore(payload, file)
+    channels_last = run_config.trainer.channels_last
+    runtime = make_runtime(config.device, config.precision, channels_last=channels_last, world=world)
     source = open_source(run_config, run_config.data.split)
-    refuse_other_data(source, model, task)
-    model.normalize = with_changed_range(model.normalize, payload["config"], job).with_range(source.value_range)
+    network, task = make_network(payload, job, file, runtime, value_range=source.value_range)
+    refuse_other_data(source, network.model, task)
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
     name = scored_data.report_name(folder / SPLITS_FOLDER, job, payload["config"])
     make_folder(folder, key="output")
     make_folder(folder / SPLITS_FOLDER / name, key="output")
-    channels_last = run_config.trainer.channels_last
-    runtime = make_runtime(config.device, config.precision, channels_last=channels_last, world=world)
-    runtime.place(model)
     look_into(source)
     own_size = config.eval.at == "original"
     feed = build_feed(run_config, source, runtime, training=False, own_size=own_size, world=world)
     scored_data.check_training_images(feed.dataset.source.ids, job, payload["config"])
-    return Opened(job, file, payload, Network(model, runtime), task, feed, run_config, folder, name)
+    return Opened(job, file, payload, network, task, feed, run_config, folder, name)
 
 
 def write_results(
