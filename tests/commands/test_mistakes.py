@@ -128,7 +128,7 @@ COMMAND_LINES = cases(
         "arch.dropout: unknown key",
         "arch has attention, aux_heads, center, channels",
     ),
-    ("added key", "+trainer.foo=1", "trainer.foo: unknown key", "choose from auto_resume, channels_last"),
+    ("added key", "+trainer.foo=1", "trainer.foo: unknown key", "auto_resume, channels_last"),
     ("added key that exists", "+seed=1", "+seed=1: is there already", "write it without the +"),
     ("added leaf key", f"{SHAPES} +arch.attn=scse", "arch.attn: unknown key", "did you mean"),
     ("Hydra's own key", "hydra.verbose=true", "hydra.verbose: unknown key", "choose from hydra.run.dir, hydra.sweep"),
