@@ -56,15 +56,25 @@ def write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:
     write_text(file, stream.getvalue())
 
 
-def write_picture(path: Path, picture: "NDArray[np.uint8 | np.uint16]", **options: Any) -> None:
+def write_picture(
+    path: Path,
+    picture: "NDArray[np.uint8 | np.uint16]",
+    *,
+    palette: Sequence[Sequence[int]] | None = None,
+    **options: Any,
+) -> None:
     """Write ``(H, W)`` or ``(H, W, 3)`` in the format of the suffix, with Pillow's ``options``, atomically.
 
+    With a ``palette`` its values are indices into these RGB colours.
     It is encoded in memory first: Pillow would hide the reason of a disk that refuses.
     """
     from PIL import Image
 
     encoded = BytesIO()
-    Image.fromarray(picture).save(encoded, Image.registered_extensions()[path.suffix.lower()], **options)
+    image = Image.fromarray(picture)
+    if palette:
+        image.putpalette([level for colour in palette for level in colour])
+    image.save(encoded, Image.registered_extensions()[path.suffix.lower()], **options)
     write_bytes(path, encoded.getvalue())
 
 

@@ -25,6 +25,7 @@ from segtrain.data.loading.transforms import Fitting, Pipeline
 from segtrain.data.pixel_counts import pixel_counts
 from segtrain.data.sample import Source, admit
 from segtrain.errors import ConfigError, DataError, SegtrainError
+from segtrain.inference.methods import Whole
 from segtrain.losses.class_weights import PixelCounts
 from segtrain.models import (
     Activation,
@@ -97,11 +98,12 @@ def build_feed(
 ) -> Feed:
     """Combine a split with transforms and loader; ``own_size`` adds the original masks, to score at their size."""
     dataset = build_dataset(config, source, training=training, own_size=own_size)
+    alone = not training and build_inference(config).own_size  # images of one batch would be padded to the largest
     if training:
         place_transforms(config, dataset, runtime, world)
     return Feed(
         dataset,
-        batch_size=config.data.batch_size,
+        batch_size=1 if alone else config.data.batch_size,
         seed=config.seed,
         training=training,
         num_workers=workers_of(config, training=training),
@@ -135,7 +137,8 @@ def build_dataset(config: TrainConfig, source: Source, *, training: bool, own_si
     ``own_size`` is that of `build_feed`.
     """
     augment: Augment = construct(config.augment, "augment")
-    pipeline = Pipeline(build_fitting(config), augment.transforms if training else ())
+    fitting = build_fitting(config) if training else inference_fitting(config)
+    pipeline = Pipeline(fitting, augment.transforms if training else ())
     seed, limit = config.seed, config.data.limit
     if own_size:
         return OwnSizeDataset(source, pipeline, seed=seed, limit=limit)
@@ -238,3 +241,16 @@ def _with_task(node: Any, task: Task, counts: Callable[[], PixelCounts], shared:
 def build_fitting(config: TrainConfig) -> Fitting:
     """Build the resizing of a run."""
     return Fitting(config.data.fit, config.data.image_size, config.data.resize)
+
+
+def inference_fitting(config: TrainConfig) -> Fitting:
+    """Build the resizing of images that are not trained on: tiles are cut from images of their own size."""
+    if not build_inference(config).own_size:
+        return build_fitting(config)
+    return Fitting("none", config.data.image_size, config.data.resize)
+
+
+def build_inference(config: TrainConfig) -> Whole:
+    """Build how images are shown to a network that does not train."""
+    method: Whole = construct(config.infer, "infer")
+    return method

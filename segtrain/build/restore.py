@@ -1,20 +1,23 @@
 """Rebuilding a trained model from its checkpoint."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from segtrain.build.parts import build_fitting, build_model, checked_config
+from segtrain.build.parts import build_fitting, build_inference, build_model, checked_config, inference_fitting
 from segtrain.config.schema import Precision, TrainConfig
 from segtrain.config.spine import to_config
 from segtrain.data.files.images import ANY_SIZE
 from segtrain.data.formats.paired import checked_range
 from segtrain.data.loading.scale import TrainingScale, shrinkage, typical_size
+from segtrain.data.loading.transforms import Fitting
 from segtrain.data.palette import Colour
 from segtrain.data.sample import Source
 from segtrain.errors import CheckpointError
 from segtrain.evaluation.operating_point import OperatingPoint
+from segtrain.inference.averaging import Ensemble
 from segtrain.inference.network import Network
 from segtrain.inference.predictor import ImagePredictor, Preprocess
 from segtrain.models import (
@@ -24,10 +27,14 @@ from segtrain.models import (
     Segmenter,
 )
 from segtrain.run import checkpoint
+from segtrain.run.opening import Opened
 from segtrain.runtime.device import Runtime, make_runtime
 from segtrain.task import Task, make_task
 from segtrain.version import __version__
 
+log = logging.getLogger(__name__)
+
+_FAR = 1.5  # times that training shrank images, from which tiles of their own size are another scale to a model
 _LIBRARIES = ("torch", "torchvision", "timm", "albumentations", "numpy")
 
 
@@ -95,10 +102,12 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
     return model.eval(), task
 
 
-def build_preprocess(payload: Mapping[str, Any], config: TrainConfig, normalize: Normalize) -> Preprocess:
-    """Build the preprocessing of a checkpoint's model, with the size and the limits of a config."""
+def build_preprocess(
+    payload: Mapping[str, Any], config: TrainConfig, normalize: Normalize, *, fitting: Fitting | None = None
+) -> Preprocess:
+    """Build the preprocessing of a checkpoint's model, with the limits of a config, and its size unless given."""
     return Preprocess(
-        build_fitting(config),
+        fitting or build_fitting(config),
         normalize,
         trained_on=payload.get("trained_on"),
         max_pixels=config.data.leaf.get("max_pixels", ANY_SIZE),
@@ -137,7 +146,7 @@ def training_scale(payload: Mapping[str, Any], config: TrainConfig) -> TrainingS
     """Return the check for images that a config downscales far more than the training of a checkpoint did."""
     typical = payload.get("typical_size")
     trained = build_fitting(to_config(payload["config"], TrainConfig))
-    return TrainingScale(build_fitting(config), None if typical is None else shrinkage(trained, typical))
+    return TrainingScale(inference_fitting(config), None if typical is None else shrinkage(trained, typical))
 
 
 def make_network(
@@ -158,18 +167,83 @@ def make_network(
     return Network(model, runtime), task
 
 
+def make_inference(
+    members: Sequence[Opened], runtime: Runtime, *, value_range: Sequence[float] | None = None
+) -> tuple[Network, Task]:
+    """Make the network of one opened checkpoint, or the mean of several, as ``infer`` shows images to it; and its task.
+
+    Raises `CheckpointError` where several do not go together. Thresholds that were kept for each of several are those
+    of none of their means, so 1/2 decides.
+    """
+    refuse_unlike(members)
+    made = [make_network(each.payload, each.job, each.file, runtime, value_range=value_range) for each in members]
+    network, task = made[0]
+    if len(made) > 1:
+        if any(OperatingPoint.of(each.payload).thresholds for each in members):
+            log.warning("thresholds that eval.calibrate kept are of one model each: the mean of %d has none", len(made))
+        task = make_task(task.mode, task.class_names)
+        network = Ensemble([member for member, _ in made], task)
+    config = checked_config(members[0].job)
+    size, method = config.data.image_size, build_inference(config)
+    usual = training_scale(members[0].payload, config).usual
+    if method.own_size and usual is not None and usual > _FAR:
+        log.warning(
+            "infer: tiles show images at their own size, the training showed them shrunk %.1f times, so things are "
+            "larger than it has seen; compare with infer=whole by segtrain eval, or train on crops with data.fit=none",
+            usual,
+        )
+    return method.around(network, task, (size, size) if isinstance(size, int) else size), task
+
+
+def refuse_unlike(members: Sequence[Opened]) -> None:
+    """Raise `CheckpointError` for checkpoints of other classes or channels, or that see images of another size."""
+    first = members[0]
+    for other in members[1:]:
+        for what, of, remedy in _ALIKE:
+            has, want = of(other), of(first)
+            if has != want:
+                raise CheckpointError(
+                    f"{other.file}: its {what} {_said(has)}, of {first.file} {_said(want)}, expected the same; {remedy}"
+                )
+
+
+_ALIKE: tuple[tuple[str, Callable[[Opened], Any], str], ...] = (
+    ("mode is", lambda each: each.payload["mode"], "take checkpoints of one task"),
+    ("classes are", lambda each: list(each.payload["class_names"]), "take checkpoints of the same classes"),
+    ("channels are", lambda each: len(each.payload["normalize"]["mean"]), "take checkpoints of the same images"),
+    ("data.image_size is", lambda each: each.job["data"]["image_size"], "write data.image_size=... for all"),
+    ("data.fit is", lambda each: each.job["data"]["fit"], "write data.fit=... for all"),
+    ("data.resize is", lambda each: each.job["data"]["resize"], "write data.resize=... for all"),
+    ("infer is", lambda each: each.job["infer"], "write infer=... for all"),
+)
+
+
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def make_predictor(
-    payload: Mapping[str, Any], job: Mapping[str, Any], file: Path, *, device: str, precision: Precision
+    payload: Mapping[str, Any],
+    job: Mapping[str, Any],
+    file: Path,
+    *,
+    device: str,
+    precision: Precision,
+    others: Sequence[Opened] = (),
 ) -> ImagePredictor:
-    """Make the predictor of `segtrain predict`: the model of a checkpoint, with the resizing of its config."""
+    """Make the predictor of `segtrain predict`: the model of a checkpoint, with the resizing of its config.
+
+    With ``others`` it predicts the mean of all, with the resizing of the first.
+    """
     config = checked_config(job)
     runtime = make_runtime(device, precision, channels_last=config.trainer.channels_last)
-    network, task = make_network(payload, job, file, runtime)
+    network, task = make_inference([Opened(file, dict(payload), dict(job)), *others], runtime)
     return ImagePredictor(
         network,
         task=task,
-        preprocess=build_preprocess(payload, config, network.model.normalize),
+        preprocess=build_preprocess(payload, config, network.model.normalize, fitting=inference_fitting(config)),
         palette=[tuple(colour) for colour in payload["palette"]],
         mask_values=payload.get("mask_values", ()),
         scale=training_scale(payload, config),
+        temperature=1.0 if others else OperatingPoint.of(payload).temperature,
     )

@@ -124,6 +124,18 @@ def check_training_images(ids: Sequence[str], job: Mapping[str, Any], trained: M
     log.warning("%s flatter; leave the keys that choose the split as the run has them", text)
 
 
+def refuse_trained_on(ids: Sequence[str], job: Mapping[str, Any], trained: Mapping[str, Any], file: Path) -> None:
+    """Raise `ConfigError` where a model of a mean was trained on images that are scored, as of another fold."""
+    if job["data"]["split"] in ("train", "all") or is_foreign(job, trained):
+        return
+    seen = _training_images(trained) & set(ids)
+    if seen:
+        raise ConfigError(
+            f"{file}: was trained on {len(seen)} of these {len(ids)} images, such as {min(seen)}, so the scores would "
+            "flatter; score the mean on images that no model has seen, such as data.split=test"
+        )
+
+
 def _training_images(trained: Mapping[str, Any]) -> set[str]:
     """Return the ids of the images that a run was trained on; empty where its data is gone or changed."""
     from segtrain.build.parts import checked_config, open_source

@@ -13,6 +13,7 @@ from segtrain.build.distribution import distribute, is_shared_out, refuse_optimi
 from segtrain.build.optimizer import build_optimizer
 from segtrain.build.parts import (
     build_feed,
+    build_inference,
     build_model,
     build_objective,
     checked_config,
@@ -161,6 +162,7 @@ def build_trainer(
         description=describe(job, model, task, palette=train.palette, source=train),
         world=world,
         shards=placed.shards,
+        infer=partial(build_inference(config).around, task=task, size=size_of_inputs(config)),
     )
     if resumed is not None:
         resume(trainer, resumed, partial(build_optimizer, runtime=runtime))  # last: it restores random generators

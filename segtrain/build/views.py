@@ -1,9 +1,9 @@
 """The pictures of ``segtrain compare``: both models' predictions for the images that changed most."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -19,6 +19,7 @@ from segtrain.errors import DataError, SegtrainError
 from segtrain.evaluation.differences import Change, Shown, draw
 from segtrain.evaluation.mask_files import Scorer
 from segtrain.evaluation.reports import Report
+from segtrain.run.opening import Opened
 from segtrain.storage import write_picture
 from segtrain.task import IGNORE_INDEX, make_task
 from segtrain.terminal.slow_imports import import_heavy
@@ -65,7 +66,9 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
         checkpoint.check_targets(known, file, named_by_user=trusted)
     job = checked_config(evaluated)
     source: Source = construct(job.data.leaf, "data", split=report.about["split"])
-    predictor = make_predictor(payload, evaluated, file, device=config.device, precision=config.precision)
+    others = [_member(Path(each), evaluated, trusted) for each in report.about.get("others", ())]
+    precision = config.precision
+    predictor = make_predictor(payload, evaluated, file, device=config.device, precision=precision, others=others)
     places = {name: number for number, name in enumerate(source.ids)}
 
     def view(name: str) -> Shown:
@@ -76,6 +79,15 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
         return Shown(as_rgb(image, predictor.value_range), mask, predictor.predict(image, reduced))
 
     return view
+
+
+def _member(file: Path, evaluated: Mapping[str, Any], trusted: Sequence[str]) -> Opened:
+    """Open another checkpoint of a mean, to see images as it was scored."""
+    from segtrain.run import checkpoint
+
+    payload = checkpoint.read(file)
+    checkpoint.check_targets(payload["config"], file, named_by_user=trusted)
+    return Opened(file, payload, {**payload["config"], "data": evaluated["data"], "infer": evaluated["infer"]})
 
 
 def _view_of_masks(report: Report) -> View:

@@ -16,7 +16,7 @@ from segtrain.config.spine import to_config
 from segtrain.config.words import counted
 from segtrain.errors import ConfigError, DataError, ElsewhereError
 from segtrain.run.folders import make_folder
-from segtrain.run.opening import open_checkpoint
+from segtrain.run.opening import open_checkpoints
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
 
@@ -88,6 +88,7 @@ class Opened(NamedTuple):
     job: dict[str, Any]
     file: Path
     payload: dict[str, Any]
+    ckpts: tuple[str, ...]
     network: "Network"
     task: "Task"
     feed: "Feed"
@@ -114,8 +115,9 @@ def evaluate_checkpoint(
 
     world = ranks or ALONE
     with world.first_goes_first():
-        job, file, payload, network, task, feed, run_config, folder, name = open_all(config, changes, config_dir, world)
-    point = OperatingPoint.of(payload)
+        opened = open_all(config, changes, config_dir, world)
+    job, file, payload, ckpts, network, task, feed, run_config, folder, name = opened
+    point = OperatingPoint.of(payload) if len(ckpts) == 1 else OperatingPoint()
     tell_what_was_kept(point, file)
     measures = Measures(task, config.eval, point)
     with counting(len(feed), name) as stepped:
@@ -136,7 +138,9 @@ def evaluate_checkpoint(
     if config.eval.at == "original":
         warn_of_sizes(result, training_scale(payload, run_config))
     split = run_config.data.split
-    about = {"command": "eval", "split": split, "ckpt": str(file.resolve()), "config": yaml.safe_dump(job)}
+    about: dict[str, Any] = {"command": "eval", "split": split, "ckpt": ckpts[0], "config": yaml.safe_dump(job)}
+    if len(ckpts) > 1:
+        about["others"] = list(ckpts[1:])
     scored_data.keep_training_scores(folder, folder / SPLITS_FOLDER, name)  # before the report takes their name
     write_results(run_config, result, measures, folder, name, about)
     if config.eval.calibrate:
@@ -149,21 +153,24 @@ def evaluate_checkpoint(
 def open_all(config: EvalConfig, changes: Overrides, config_dir: Path | None, world: "World") -> Opened:
     """Open the checkpoint and the data, whose files are verified, and make the folder of the report."""
     from segtrain.build.parts import build_feed, checked_config, open_source
-    from segtrain.build.restore import make_network
+    from segtrain.build.restore import make_inference
     from segtrain.evaluation.reports import SPLITS_FOLDER
     from segtrain.run import checkpoint
     from segtrain.runtime.device import keep_freed_memory, make_runtime
     from segtrain.terminal.console import start_logging
 
     start_logging()
-    file, payload, job = open_checkpoint(Path(config.ckpt), changes, config_dir=config_dir)
+    members = open_checkpoints(config.ckpt, changes, config_dir=config_dir)
+    if len(members) > 1:
+        refuse_for_several(config, len(members))
+    file, payload, job = members[0]
     keep_freed_memory()
     job = scored_data.choose_split(job, payload["config"], changes)
     run_config = checked_config(job)
     channels_last = run_config.trainer.channels_last
     runtime = make_runtime(config.device, config.precision, channels_last=channels_last, world=world)
     source = open_source(run_config, run_config.data.split)
-    network, task = make_network(payload, job, file, runtime, value_range=source.value_range)
+    network, task = make_inference(members, runtime, value_range=source.value_range)
     refuse_other_data(source, network.model, task)
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
     name = scored_data.report_name(folder / SPLITS_FOLDER, job, payload["config"])
@@ -173,7 +180,20 @@ def open_all(config: EvalConfig, changes: Overrides, config_dir: Path | None, wo
     own_size = config.eval.at == "original"
     feed = build_feed(run_config, source, runtime, training=False, own_size=own_size, world=world)
     scored_data.check_training_images(feed.dataset.source.ids, job, payload["config"])
-    return Opened(job, file, payload, network, task, feed, run_config, folder, name)
+    for other in members[1:]:
+        scored_data.refuse_trained_on(feed.dataset.source.ids, job, other.payload["config"], other.file)
+    ckpts = tuple(str(each.file.resolve()) for each in members)
+    return Opened(job, file, payload, ckpts, network, task, feed, run_config, folder, name)
+
+
+def refuse_for_several(config: EvalConfig, models: int) -> None:
+    """Raise `ConfigError` where the mean of several models is asked for what belongs to one run."""
+    if config.output is None:
+        raise ConfigError(f"ckpt: {models} models have no run folder of their own; say where to: output=ensemble")
+    if config.eval.calibrate:
+        raise ConfigError(
+            "eval.calibrate: a checkpoint keeps what was found for it alone; give one ckpt, or leave it out"
+        )
 
 
 def write_results(
@@ -190,7 +210,11 @@ def write_results(
     pictures = {"confusion": write_confusion(report, result.confusion, measures.task), **measures.write(report)}
     logger = construct(config.logger, "logger", folder=report)
     log_evaluation(logger, split, result.scores, pictures, config=about["config"])
-    show_scores(f"{name} split, {counted(len(result.ids), 'image')}", result.scores, of=about["ckpt"])
+    show_scores(
+        f"{name} split, {counted(len(result.ids), 'image')}",
+        result.scores,
+        of=", ".join([about["ckpt"], *about.get("others", ())]),
+    )
     log.info("written to %s and %s", write_scores(folder, name, result.scores), report)
 
 

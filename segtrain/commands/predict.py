@@ -1,9 +1,12 @@
 """``segtrain predict``: write masks and overlays for images, at their own size."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -11,14 +14,21 @@ from segtrain.config.compose import check_changes, compose
 from segtrain.config.schema import PredictConfig
 from segtrain.config.spine import to_config
 from segtrain.config.words import counted
-from segtrain.data.files.walk import OVERLAYS, SUFFIXES, find_images
+from segtrain.data.files.inputs import Input, find_inputs, name_inputs, outside, real_path
+from segtrain.data.files.walk import OVERLAYS, SUFFIXES
 from segtrain.errors import ConfigError, DataError, Problems
 from segtrain.run.folders import make_folder
-from segtrain.run.opening import Opened, open_checkpoint
+from segtrain.run.opening import Opened, open_checkpoints
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
 
+if TYPE_CHECKING:
+    from segtrain.commands.written import ImageWriter
+    from segtrain.run.predictions import Predictions
+
 log = logging.getLogger(__name__)
+
+_EVERY = 30.0  # seconds from one line of progress to the next, where no bar is shown
 
 
 def run(arguments: Arguments) -> int:
@@ -35,124 +45,134 @@ def run(arguments: Arguments) -> int:
     start_logging()
     problems = Problems()
     with problems.noted():
-        config, names = plan_output(config)
+        config, images = plan_output(config)
     with problems.noted():
-        opened = open_checkpoint(Path(config.ckpt), changes, config_dir=arguments.config_dir)
+        opened = open_checkpoints(config.ckpt, changes, config_dir=arguments.config_dir)
     problems.raise_any()
-    failed = predict(config, names, opened)
+    failed = predict(config, images, opened)
     if failed:
         raise DataError("\n".join(failed))
     return 0
 
 
-def list_images(path: Path) -> list[Path]:
-    """Return an image, or the images of a folder and its sub-folders, sorted; raises `DataError` for none."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DataError(
-            f"input={path}: no such file or folder, expected an image or a folder of images; correct input=..."
-        )
-    found = find_images(path)
-    if not found:
-        raise DataError(f"input={path}: holds no images, expected {', '.join(SUFFIXES)}; correct input=...")
-    return found
-
-
-def without_output(images: list[Path], config: PredictConfig) -> list[Path]:
-    """Leave out images in an output folder inside the input: masks and overlays of an earlier call."""
-    output = Path(config.output).resolve()
-    if not output.is_relative_to(Path(config.input).resolve()):
-        return images
-    kept = [image for image in images if not image.resolve().is_relative_to(output)]
-    if not kept:
-        raise DataError(
-            f"input={config.input}: holds no images beside output={config.output}; choose another output=..."
-        )
-    if len(kept) < len(images):
-        log.info("%d images in %s are left out: that is the output", len(images) - len(kept), config.output)
-    return kept
-
-
-def predict(config: PredictConfig, names: Mapping[str, Path], opened: Opened) -> list[str]:
-    """Write a mask and an overlay for each image; returns the errors of images that could not be read."""
-    from segtrain.terminal.console import counting
-
+def predict(config: PredictConfig, images: Sequence[Input], opened: Sequence[Opened]) -> list[str]:
+    """Write a mask, an overlay and what else is asked for of each image; returns the errors of those that failed."""
     import_heavy("segtrain.build.restore")
     from segtrain.build.restore import make_predictor
+    from segtrain.commands.written import ImageWriter
     from segtrain.data.loading.scale import warn_of_shrunk
-    from segtrain.drawing.masks import write_labels, write_overlay
 
-    file, payload, job = opened
-    predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision)
-    values = predictor.mask_values if config.values == "original" else ()
+    (file, payload, job), *others = opened
+    predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision, others=others)
+    predictor.preprocess.max_pixels = min(predictor.preprocess.max_pixels, config.max_pixels)
+    writer = ImageWriter(config, predictor)
     make_folder(Path(config.output), key="output")
-    failed = []
-    shrunk: dict[str, str] = {}
-    with counting(len(names), "predicting") as stepped:
-        for name, image_path in names.items():
-            stepped()
-            try:
-                image = predictor.preprocess.pixels(image_path)
-            except DataError as error:
-                failed.append(str(error))  # reported at the end too: one bad file does not stop the others
-                continue
-            if problem := predictor.scale.problem(image.shape[:2]):
-                shrunk[name] = problem
-            labels = predictor.predict(image, predictor.preprocess.reduced(image_path, image))
-            write_labels(labels, predictor.task.class_names, Path(config.output), name, values=values)
-            if config.overlay is not None:
-                picture = Path(config.output) / OVERLAYS / f"{name}.jpg"
-                value_range, alpha = predictor.value_range, config.overlay
-                write_overlay(image, labels, predictor.palette, picture, alpha=alpha, value_range=value_range)
-    warn_of_shrunk(shrunk)
-    log.info("masks of %s written to %s", counted(len(names) - len(failed), "image"), config.output)
+    record = None if writes_one_file(config) else open_record(config, opened)
+    left = [image for image in images if not (record and _is_done(image, record, writer))]
+    if len(left) < len(images):
+        log.info("%s done already and skipped; redo=true predicts all", counted(len(images) - len(left), "image"))
+    started = time.monotonic()
+    failed = _predict_each(left, writer, record)
+    warn_of_shrunk(writer.shrunk)
+    if left:
+        pace = len(left) / max(time.monotonic() - started, 1e-9)
+        done = counted(len(left) - len(failed), "image")
+        log.info("masks of %s written to %s (%.1f images/s)", done, config.output, pace)
     return failed
 
 
-def plan_output(config: PredictConfig) -> tuple[PredictConfig, dict[str, Path]]:
+def _predict_each(images: Sequence[Input], writer: "ImageWriter", record: "Predictions | None") -> list[str]:
+    """Predict one image after another; those that cannot be read are reported at the end, and stop no other."""
+    from segtrain.terminal.console import counting
+
+    failed: list[str] = []
+    started = said = time.monotonic()
+    # closing writes the annotations of what is done, after Ctrl-C too
+    with closing(writer), counting(len(images), "predicting") as stepped:
+        for number, image in enumerate(images):
+            stepped()
+            if (now := time.monotonic()) - said > _EVERY:
+                said = now
+                log.info("%d of %d images, %.1f images/s", number, len(images), number / (now - started))
+            failed += _predict_one(image, writer, record)
+    return failed
+
+
+def _predict_one(image: Input, writer: "ImageWriter", record: "Predictions | None") -> list[str]:
+    """Predict an image; returns what is wrong with it, in one line, if anything is."""
+    try:
+        files = writer.write(image)
+    except DataError as error:
+        return [" ".join(str(error).split())]
+    if record:
+        record.add(image.name, image.path, files)
+    return []
+
+
+def _is_done(image: Input, record: "Predictions", writer: "ImageWriter") -> bool:
+    return record.has(image.name, image.path) and all(each.has(image) for each in writer.annotations)
+
+
+def open_record(config: PredictConfig, opened: Sequence[Opened]) -> "Predictions":
+    """Open the record of the output, for these checkpoints and options."""
+    from segtrain.run.predictions import Predictions
+    from segtrain.version import __version__
+
+    asked = {key: value for key, value in asdict(config).items() if key not in ("ckpt", "input", "output", "redo")}
+    files = [[str(each.file.resolve()), each.file.stat().st_mtime_ns] for each in opened]
+    seen: list[Any] = [[each.job["data"], each.job["infer"]] for each in opened]
+    settings = {"version": __version__, "checkpoints": files, "config": yaml.safe_dump(seen), **asked}
+    return Predictions(Path(config.output), settings, anew=config.redo)
+
+
+def writes_one_file(config: PredictConfig) -> bool:
+    """Tell whether the output is a file for a single image."""
+    return Path(config.output).suffix.lower() in SUFFIXES and not Path(config.output).is_dir()
+
+
+def plan_output(config: PredictConfig) -> tuple[PredictConfig, list[Input]]:
     """Find the images by the names that their masks get, and where these go.
 
     For a single image, an output such as ``out.png`` is that file, without an overlay. Raises SegtrainError as
     `name_images` does, and for other images as output.
     """
     output = Path(config.output)
-    if output.suffix.lower() not in SUFFIXES or output.is_dir():
+    if not writes_one_file(config):
         return config, name_images(config)
-    (first, *others) = list_images(Path(config.input))
-    if others or Path(config.input).is_dir():
+    is_folder = isinstance(config.input, str) and Path(config.input).is_dir()
+    (first, *others) = find_inputs(config.input)
+    if others or is_folder:
         raise ConfigError(f"output={output}: is one file, expected a folder for the masks of {config.input}; name one")
-    if output.suffix != ".png":
+    if output.suffix not in (".png", ".tif"):
         raise ConfigError(f"output={output}: masks are PNG; write output={output.with_suffix('.png')}, or a folder")
-    config = replace(config, output=str(output.parent), overlay=None)
-    names = {output.stem: first}
-    _refuse_overwriting(config, names)
-    return config, names
+    if config.annotations or config.scores:
+        raise ConfigError(f"output={output}: is one file, expected a folder for annotations and scores; name one")
+    config = replace(config, overlay=None, suffix="png" if output.suffix == ".png" else "tif")
+    image = Input(output.stem, first.name, first)
+    _refuse_overwriting(output.parent, [image])
+    return config, [image]
 
 
-def name_images(config: PredictConfig) -> dict[str, Path]:
-    """Find the images, by the names of their masks; raises `SegtrainError` for none, or for equal names."""
-    if Path(config.output).resolve() == Path(config.input).resolve():
-        raise ConfigError(f"output={config.output}: is the input; choose another output=...")
-    images = without_output(list_images(Path(config.input)), config)
-    root = Path(config.input) if Path(config.input).is_dir() else Path(config.input).parent
-    names: dict[str, Path] = {}
-    for image in images:
-        name = image.relative_to(root).with_suffix("").as_posix()
-        if name in names:
-            raise ConfigError(
-                f"input={config.input}: {names[name].name} and {image.name} would share one mask; rename one"
-            )
-        names[name] = image
-    _refuse_overwriting(config, names)
-    return names
+def name_images(config: PredictConfig) -> list[Input]:
+    """Find the images, with names of their own; raises `SegtrainError` for none, or where one would be overwritten."""
+    output = Path(config.output)
+    if isinstance(config.input, str) and output.resolve() == Path(config.input).resolve():
+        raise ConfigError(f"output={output}: is the input; choose another output=...")
+    root = Path(config.input) if isinstance(config.input, str) and Path(config.input).is_dir() else None
+    found = name_inputs(find_inputs(config.input), root)
+    images = outside(found, output)
+    if not images:
+        raise DataError(f"input={config.input}: holds no images beside output={output}; choose another output=...")
+    if len(images) < len(found):
+        log.info("%d images in %s are left out: that is the output", len(found) - len(images), output)
+    _refuse_overwriting(output, images)
+    return images
 
 
-def _refuse_overwriting(config: PredictConfig, names: Mapping[str, Path]) -> None:
+def _refuse_overwriting(folder: Path, images: Sequence[Input]) -> None:
     """Raise `ConfigError` where a mask or an overlay would overwrite an input."""
-    photos = {image.resolve(): image for image in names.values()}
-    folder = Path(config.output)
-    for name in names:
-        for written in (folder / f"{name}.png", folder / OVERLAYS / f"{name}.jpg"):
-            if photo := photos.get(written.resolve()):
+    photos = {real_path(image.path): image.path for image in images}
+    for image in images:
+        for written in (f"{image.name}.png", f"{image.name}.tif", f"{OVERLAYS}{image.name}.jpg"):
+            if photo := photos.get(real_path(folder / written)):
                 raise ConfigError(f"output={folder}: would overwrite {photo}, an input; choose another output=...")

@@ -141,7 +141,8 @@ def overlay(
     groups = Groups.find(config_dir)
     config = OmegaConf.create(dict(job))
     problems = []
-    for override in Overrides.of(overrides).one_job():
+    # groups first: infer.overlap=0.25 infer=tiles is meant as the other way around
+    for override in sorted(Overrides.of(overrides).one_job(), key=lambda one: not groups.is_group(one.key_or_group)):
         if groups.is_group(override.key_or_group):
             problems += _replace_group(config, override, config_dir)
         elif problem := _key_problem(override, OmegaConf.to_container(config, resolve=False)):

@@ -24,6 +24,7 @@ GROUPS = (
     "optimizer",
     "scheduler",
     "trainer",
+    "infer",
     "logger",
     "debug",
     "experiment",

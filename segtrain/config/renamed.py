@@ -35,6 +35,7 @@ ADDED: Mapping[str, tuple[str, Any]] = {
     "optimizer.layer_decay": ("encoder_lr_factor", None),
     "optimizer.decay_positions": ("encoder_lr_factor", True),
     "optimizer.groups": ("encoder_lr_factor", None),
+    "infer": ("trainer", {TARGET: "segtrain.inference.Whole"}),
 }
 """Keys that came later: a key that stands next to them, and the value that does what was done without."""
 _WORDS = {**KEYS, "out": "output"}

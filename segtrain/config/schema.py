@@ -29,6 +29,7 @@ Split: TypeAlias = Literal["train", "val", "test", "all"]
 CacheKind: TypeAlias = Literal["none", "ram", "disk"]
 Resize: TypeAlias = Literal["antialias", "area"]
 Fit: TypeAlias = Literal["stretch", "pad", "none"]
+AnnotationFormat: TypeAlias = Literal["coco", "cvat", "geojson", "labelme"]
 Sampling: TypeAlias = Literal["uniform", "class_balanced", "weighted"]
 Monitor: TypeAlias = Literal[
     "val/iou",
@@ -154,6 +155,7 @@ class TrainConfig:
     optimizer: OptimizerConfig
     scheduler: Leaf
     trainer: TrainerConfig
+    infer: Leaf
     checkpoint: CheckpointConfig
     logger: Leaf
 
@@ -176,7 +178,7 @@ class EvalOptions:
 class EvalConfig:
     """One evaluation of a checkpoint."""
 
-    ckpt: str
+    ckpt: str | list[str]
     output: str | None
     device: str
     precision: Precision
@@ -187,13 +189,20 @@ class EvalConfig:
 class PredictConfig:
     """One prediction over image files."""
 
-    ckpt: str
-    input: str
+    ckpt: str | list[str]
+    input: str | list[str]
     output: str
-    values: Literal["original", "labels"]
+    values: Literal["original", "labels", "palette", "colours"]
     device: str
     precision: Precision
     overlay: Fraction | None
+    scores: list[Literal["probabilities", "uncertainty"]]
+    annotations: list[AnnotationFormat]
+    min_area: Natural
+    tolerance: NonNegative
+    suffix: Literal["auto", "png", "tif"]
+    max_pixels: Count
+    redo: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ PROVIDED: Mapping[str, frozenset[str]] = {
     "augment": frozenset(),
     "optimizer": frozenset({"params", "lr", "weight_decay", "fused"}),
     "scheduler": frozenset(),
+    "infer": frozenset(),
     "logger": frozenset({"folder"}),
 }
 """The keyword arguments of each leaf that code passes, and YAML cannot set."""

@@ -42,3 +42,17 @@ class Network:
                 yield
         finally:  # evaluation may be stopped by an exception, and training go on
             self.module.train(was_training)
+
+
+class Around(Network):
+    """Base class of what stands in the place of a network and calls it: for tiles, or for several views."""
+
+    def __init__(self, inner: Network) -> None:
+        super().__init__(inner.model, inner.runtime, module=inner.module)
+        self.inner = inner
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Switch the network within."""
+        with self.inner.evaluating():
+            yield

@@ -1,7 +1,8 @@
 """Prediction of the label map of one image, at the image's own size."""
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -104,7 +105,8 @@ class ImagePredictor:
 
     Logits are resized to the image's own size before labels are predicted. ``scale`` finds images that
     are downscaled too much. ``mask_values`` stand for the labels in the masks that the model was trained
-    on, values or RGB colours; empty where that is not known.
+    on, values or RGB colours; empty where that is not known. ``temperature`` is what logits are divided by for
+    probabilities, as `segtrain eval` found it.
     """
 
     def __init__(
@@ -116,10 +118,11 @@ class ImagePredictor:
         palette: Sequence[Colour],
         scale: TrainingScale,
         mask_values: Sequence[int | Sequence[int]] = (),
+        temperature: float = 1.0,
     ) -> None:
         self.network, self.task, self.preprocess = network, task, preprocess
         self.palette = tuple(palette)
-        self.scale, self.mask_values = scale, mask_values
+        self.scale, self.mask_values, self.temperature = scale, mask_values, temperature
         self.channels = network.model.in_channels
         self.value_range = preprocess.normalize.value_range
 
@@ -129,10 +132,51 @@ class ImagePredictor:
 
         ``reduced`` is the same image decoded at less than its size, as `Preprocess.reduced` does: what the model sees.
         """
-        return self.task.predict(self.logits(image, reduced))[0].to(torch.uint8).cpu().numpy()
+        return self.labels(self.logits(image, reduced))
 
     @torch.inference_mode()
     def logits(self, image: Pixels, reduced: Pixels | None = None) -> Tensor:
         """Return float32 logits ``(1, out_channels, H, W)`` for an image ``(H, W, C)``; ``reduced`` as in `predict`."""
-        outputs = self.network(self.preprocess.fitted(image, reduced))
-        return self.preprocess.restore(outputs.logits, image.shape[:2])
+        return next(self.logits_of([(image, reduced)]))
+
+    @torch.inference_mode()
+    def logits_of(self, images: Sequence[tuple[Pixels, Pixels | None]], *, batch_size: int = 1) -> Iterator[Tensor]:
+        """Yield the logits of each of several images, and of what they were reduced to, as `logits` does.
+
+        Up to ``batch_size`` neighbours that are brought to the same size run at once.
+        """
+        waiting: list[Tensor] = []
+        sizes: list[tuple[int, ...]] = []
+        for image, reduced in images:
+            fitted = self.preprocess.fitted(image, reduced)
+            unlike = waiting and (fitted.shape != waiting[0].shape or fitted.dtype != waiting[0].dtype)
+            if unlike or len(waiting) == batch_size:
+                yield from self._run(waiting, sizes)
+                waiting, sizes = [], []
+            waiting.append(fitted)
+            sizes.append(image.shape[:2])
+        yield from self._run(waiting, sizes)
+
+    def _run(self, fitted: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        if fitted:
+            logits = self.network(torch.cat(list(fitted))).logits
+            yield from (self.preprocess.restore(one[None], size) for one, size in zip(logits, sizes, strict=True))
+
+    def labels(self, logits: Tensor) -> NDArray[np.uint8]:
+        """Decide by logits ``(1, out_channels, H, W)``, as `predict` does."""
+        return self.task.predict(logits)[0].to(torch.uint8).cpu().numpy()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return calibrated probabilities float32 ``(1, out_channels, H, W)``, on the CPU."""
+        return self.task.activation(logits / self.temperature).cpu()
+
+    def uncertainty(self, probabilities: Tensor) -> NDArray[np.float32]:
+        """Return the entropy of probabilities ``(1, out_channels, H, W)`` as float32 ``(H, W)``: 0 sure, 1 not at all.
+
+        Divided by the greatest that there can be. Where each class is decided on its own, it is the greatest of all.
+        """
+        inside = torch.special.entr(probabilities)  # -p log p, 0 at p = 0
+        if self.task.has_thresholds:
+            each = (inside + torch.special.entr(1 - probabilities)) / math.log(2)
+            return np.asarray(each.amax(1)[0].clamp(0, 1), np.float32)
+        return np.asarray((inside.sum(1) / math.log(probabilities.shape[1]))[0].clamp(0, 1), np.float32)

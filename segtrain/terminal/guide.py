@@ -15,11 +15,12 @@ ALSO: Mapping[str, str] = {
     **{"weights": "models", "metrics": "losses", "resuming": "sweeps", "augment": "augmentation"},
     "memory": "tuning",
     **dict.fromkeys(("compile", "checkpointing"), "speed"),
+    **dict.fromkeys(("tiles", "tta", "ensemble", "infer"), "prediction"),
     **dict.fromkeys(("optimizer", "schedules", "scheduler", "averaging"), "optimizers"),
 }
 """Words that people look for, and the pages that answer them."""
 _ORDER = (
-    *("data", "checking", "augmentation", "models", "losses", "optimizers", "evaluation"),
+    *("data", "checking", "augmentation", "models", "losses", "optimizers", "evaluation", "prediction"),
     *("sweeps", "reproducing", "tuning", "speed", "scaling", "python", "extending", "troubleshooting"),
 )
 _WIDEST = 120  # columns; longer lines of prose are hard to read

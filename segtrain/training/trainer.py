@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from itertools import islice
@@ -60,6 +60,7 @@ class Trainer:
         description: dict[str, Any],
         world: World = ALONE,
         shards: Shards | None = None,
+        infer: Callable[[Network], Network] = lambda network: network,
     ) -> None:
         # what is trained
         self.network, self.model, self.runtime, self.world = network, network.model, network.runtime, world
@@ -68,15 +69,14 @@ class Trainer:
         self.ema = averaged(self.model, optimizer, ema_decay=options.ema_decay, copy=copy)
         self.step = Step(network, task=task, loss=loss, optimizer=optimizer, clip_norm=options.clip_norm, world=world)
         # what feeds it, and how it runs
-        self.task, self.train, self.val = task, train, val
+        self.task, self.train, self.val, self.infer = task, train, val, infer
         self.options, self.saving = options, saving
         self.steps_per_epoch = math.ceil(len(train) / options.grad_accum_steps)
         self.total_steps = options.max_steps or options.epochs * self.steps_per_epoch
         # where it goes; `description` is what a checkpoint says of the model besides its weights
         self.checkpoints, self.log, self.description = checkpoints, log, description
         self.gallery = Gallery(val, task=task)
-        self.stop = Stopping(log.folder, max_time=options.max_time, world=world)
-        self.saved_at = time.monotonic()
+        self.stop, self.saved_at = Stopping(log.folder, max_time=options.max_time, world=world), time.monotonic()
         # what a checkpoint carries
         self.state = TrainState(images=len(train.dataset), ended=0)
         self.running = RunningLoss(self.runtime.device, world)
@@ -105,7 +105,7 @@ class Trainer:
     def scored(self) -> Network:
         """The network to validate, without the other ranks: some have a batch more. Of the EMA if there is one."""
         model = self.ema.module if self.ema else self.model
-        return Network(model if self.shards is None else self.shards.whole(model), self.runtime)
+        return self.infer(Network(model if self.shards is None else self.shards.whole(model), self.runtime))
 
     def fit(self) -> None:
         """Train to the end; raises what `Stopping` says, after saving, where it is to stop before."""

@@ -583,10 +583,11 @@ def test_an_unreadable_image_does_not_keep_the_others_from_being_predicted(run, 
     assert sorted(path.name for path in Path("masks").iterdir()) == [f"{index}.png" for index in range(8)]
 
 
-def test_two_images_that_would_share_a_mask_are_refused(run, photos, refused):
-    shutil.copyfile("photos/masks/0.png", "photos/images/0.png")
-    (line,) = refused("predict ckpt=run input=photos/images output=masks")
-    assert "0.jpg and 0.png would share one mask; rename one" in line
+def test_two_images_of_one_name_have_a_mask_each(run, photos):
+    Image.open("photos/images/0.jpg").save("photos/images/0.png")
+    assert main(["predict", "ckpt=run", "input=photos/images", "output=both", "overlay=null"]) == 0
+    assert {"0.jpg.png", "0.png.png", "1.png"} <= {path.name for path in Path("both").iterdir()}
+    assert not Path("both/0.png").exists()
 
 
 def python(*arguments, code):

@@ -107,10 +107,10 @@ def test_a_checkpoint_of_before_writes_labels(here):
     assert set(np.unique(masks)) == {0, 1}
 
 
-@pytest.mark.parametrize("word", ["values=colours", "values=null"])
+@pytest.mark.parametrize("word", ["values=colors", "values=null"])
 def test_other_words_are_refused(here, refused, word):
     (line,) = refused("predict", "run", "photos", "masks", word)
-    assert "values: expected one of original, labels" in line
+    assert "values: expected one of original, labels, palette, colours" in line
 
 
 def test_drawings_and_stacked_masks_have_no_values_of_their_own(here):

@@ -30,7 +30,7 @@ from segtrain.terminal import other_tools
         ("data=mapillary", f"data=mapillary: no such choice; choose from {', '.join(Groups.find().choices('data'))}"),
         (
             "predict ext=jpg",
-            "ext: unknown key; predict has ckpt, input, output, values, device, precision, overlay, and the keys",
+            "ext: unknown key; predict has ckpt, input, output, values, device, precision, overlay, scores, ",
         ),
         ("predict a b c overlai=1", "overlai: unknown key, did you mean 'overlay'?"),
         ("eval run bootstrap=0", "bootstrap: unknown key, did you mean 'eval.bootstrap'?"),

@@ -218,7 +218,7 @@ def decode_image(
     """
     admit = partial(refuse_size, path, max_pixels=max_pixels)
     image = decode(Request(path, _read_bytes(path, data), admit, channels=channels, at_least=at_least))
-    pixels = _as_supported(fill_nodata(image), path)
+    pixels = as_supported(fill_nodata(image), path)
     return Decoded(pixels, image.colours, image.orientation, image.size or (pixels.shape[0], pixels.shape[1]))
 
 
@@ -255,7 +255,7 @@ def refuse_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
         )
 
 
-def _as_supported(pixels: Pixels, path: Path) -> Pixels:
+def as_supported(pixels: Pixels, path: Path) -> Pixels:
     """Convert to uint8, uint16 or float32; raises where that would change values or they are no numbers."""
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from segtrain.data.files.labels import listing
 from segtrain.data.files.pairs import find_files
-from segtrain.data.files.walk import OVERLAYS, SUFFIXES, folders_in
+from segtrain.data.files.walk import OVERLAYS, SCORES, SUFFIXES, folders_in
 from segtrain.errors import DataError, Problems
 
 
@@ -33,7 +33,7 @@ def pair_masks(pred: Path, truth: Path) -> tuple[list[MaskPair], int]:
         truths = _masks(truth, "truth")
     problems.raise_any()
     missing = sorted(truths.keys() - preds.keys())
-    extra = sorted(name for name in preds.keys() - truths.keys() if not name.startswith(OVERLAYS))
+    extra = sorted(name for name in preds.keys() - truths.keys() if not name.startswith((OVERLAYS, *SCORES)))
     if missing:
         found = f" (there: {listing((preds[name].name for name in extra), most=3)})" if extra else ""
         raise DataError(
@@ -80,7 +80,7 @@ def class_folders(truth: Path) -> list[str]:
 
 
 def _folders(folder: Path) -> list[str]:
-    return [name for name in folders_in(folder) if f"{name}/" != OVERLAYS]
+    return [name for name in folders_in(folder) if f"{name}/" not in (OVERLAYS, *SCORES)]
 
 
 def _masks(folder: Path, key: str) -> dict[str, Path]:

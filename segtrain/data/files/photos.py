@@ -9,6 +9,7 @@ import pyspng
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from segtrain.data.files.heads import size_in_head
 from segtrain.data.files.jpeg import decode_sound_jpeg, reduction_for, size_in
 from segtrain.data.files.orientation import SIDEWAYS, orientation_of
 from segtrain.data.files.stored import Colours, Request, Stored
@@ -36,6 +37,8 @@ def read_photo(request: Request) -> Stored:
     data = request.data
     _refuse_frames(data)
     _refuse_cut_webp(data)
+    if size := size_in_head(data):
+        request.admit(size)  # before anything is decoded: a small file may claim to be 60000x60000
     orientation = orientation_of(data)
     if reduced := _reduced(request, orientation):
         return reduced

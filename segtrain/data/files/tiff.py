@@ -35,7 +35,7 @@ def read_tiff(request: Request) -> Stored:
     """
     try:
         with tifffile.TiffFile(io.BytesIO(request.data)) as file:
-            image = _only_image(file)
+            image = only_image(file)
             page: Any = image.keyframe
             request.admit((page.imagelength, page.imagewidth))
             orientation = int(page.tags.valueof("Orientation", UPRIGHT))
@@ -43,12 +43,12 @@ def read_tiff(request: Request) -> Stored:
             palette = _palette(page)
             if palette is not None and not request.for_mask:
                 return Stored(palette[pixels], 3, orientation)
-            return Stored(pixels, _colours(page, pixels), orientation, palette, (_nodata(page),))
+            return Stored(pixels, colours_in_page(page, pixels.shape[2:]), orientation, palette, (nodata_of(page),))
     except (tifffile.TiffFileError, IndexError, KeyError, TypeError, zlib.error, struct.error) as error:
         raise ValueError(f"damaged TIFF ({error})") from None
 
 
-def _only_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+def only_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     """Return the only image of a file, apart from overviews and transparency masks."""
     images = [image for image in file.series if not (image.keyframe.is_reduced or image.keyframe.is_mask)]
     if not images:
@@ -130,17 +130,20 @@ def _is_as_said(pixels: Pixels, page: Any) -> bool:
     return pixels.shape in (page.shape, turned) and pixels.dtype == page.dtype
 
 
-def _colours(page: Any, pixels: Pixels) -> int | None:
-    """Return how many channels are gray (1) or RGB (3), without alpha; None: all are bands."""
+def colours_in_page(page: Any, bands: tuple[int, ...]) -> int | None:
+    """Return how many channels are gray (1) or RGB (3), without alpha; None: all are bands.
+
+    ``bands`` is the shape of its pixels behind height and width.
+    """
     with_alpha = len(page.extrasamples) == 1 and page.extrasamples[0] in ALPHA
     if page.photometric.name not in ("MINISBLACK", "MINISWHITE", "RGB"):
         return 1 if page.photometric.name == "PALETTE" else 3
     colours = 3 if page.photometric.name == "RGB" else 1
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    channels = bands[0] if bands else 1
     return colours if channels == colours + with_alpha else None  # else as near infrared behind RGB
 
 
-def _nodata(page: Any) -> float | None:
+def nodata_of(page: Any) -> float | None:
     """Return the value of pixels that hold no data; tifffile's own refuses the least float, the most usual one."""
     try:
         return float(str(page.tags.valueof(NODATA)).strip("\0 "))

@@ -11,6 +11,8 @@ SUFFIXES = (
 )
 OVERLAYS = "overlays/"
 """Folder of overlay pictures in an output of `segtrain predict`, next to its masks."""
+SCORES = ("probabilities/", "uncertainty/")
+"""Folders of what else it writes as pictures."""
 NOT_THE_USERS = ("@eadir", "__macosx")
 """Folders of thumbnails or stubs that storage devices and archivers add, in lower case."""
 

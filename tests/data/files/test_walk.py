@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from segtrain.commands.predict import list_images
+from segtrain.data.files.inputs import find_inputs
 from segtrain.data.files.pairs import find_files
 from segtrain.data.files.walk import find_images
 from segtrain.errors import DataError
@@ -27,7 +27,7 @@ NOT_THE_USERS = (
 def test_training_score_and_predict_find_the_same_files(tmp_path):
     touch(tmp_path, "a.jpg", "b/c.PNG", *NOT_THE_USERS)
     expected = [tmp_path / "a.jpg", tmp_path / "b/c.PNG"]
-    assert find_images(tmp_path) == list_images(tmp_path) == list(find_files(tmp_path).values()) == expected
+    assert find_images(tmp_path) == find_inputs(str(tmp_path)) == list(find_files(tmp_path).values()) == expected
 
 
 def test_folders_named_like_images_are_passed_over(tmp_path):
