@@ -90,6 +90,7 @@ def test_its_checkpoint_goes_on_under_ddp_and_alone(alone, shared_out, tmp_path)
     assert losses(tmp_path / "one") == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_stopped_job_goes_on_as_if_it_had_not_been_also_from_shards(shared_out, tmp_path):
     folder, _ = shared_out
     words = [*SMALL, *STEPS, *SHARED_OUT, "trainer.ema_decay=0.9", "logger=tensorboard", "checkpoint.sharded=true"]

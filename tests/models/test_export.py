@@ -29,7 +29,12 @@ def make(arch, **options):
     return create_model(arch, "test_vit" if arch == "dpt" else "resnet18", num_classes=2, **options).double().eval()
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+FAST = ("deeplabv3", "dpt", "fpn", "unet")  # of each kind one: pooled, of tokens, pyramid, skips
+
+
+@pytest.mark.parametrize(
+    "arch", [arch if arch in FAST else pytest.param(arch, marks=pytest.mark.slow) for arch in ARCHS]
+)
 def test_a_graph_of_free_height_and_width_equals_the_model_at_every_size(arch):
     model = make(arch)
     graph = exported(model)
