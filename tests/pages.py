@@ -60,7 +60,21 @@ def words_of(line):
 
 def with_budget(words):
     """Put the budget in where a command trains: its keys take the place of those in the line."""
-    commands = {"eval", "predict", "score", "compare", "import", "zoo", "help", "average", "diff", "reproduce", "plan"}
+    commands = {
+        "eval",
+        "predict",
+        "score",
+        "compare",
+        "import",
+        "zoo",
+        "help",
+        "average",
+        "diff",
+        "reproduce",
+        "plan",
+        "export",
+        "bench",
+    }
     if commands & set(words) or {"--help", "--version"} & set(words):
         return words
     budget = ("trainer.max_steps=3",) if words[:1] == ["resume"] else BUDGET  # the run that goes on is small already

@@ -29,6 +29,7 @@ from tests.pages import (
     words_of,
 )
 
+EXPORTING = f"segtrain export {RUN}"
 NOT_RUN = {
     "make demo": "sets up an environment and trains for a minute; `make -n` reads it",
     "make test": "is these tests; `make -n` reads it",
@@ -37,6 +38,9 @@ NOT_RUN = {
     LOCAL_JOB: "is tests/commands/test_submit.py",
     RAY_CLUSTER: "is a server that does not end; tests/commands/test_on_ray.py starts it",
     RAY_JOB: "is tests/commands/test_on_ray.py",
+    f"{EXPORTING} output=small.onnx quantize=int8 check=200": "is tests/commands/test_export.py",
+    EXPORTING: "takes seconds, as the line with output=model.onnx does",
+    "segtrain bench arch=fpn encoder=resnet34 sizes=[256,512] batches=[1,8]": "is tests/commands/test_bench.py",
     "tensorboard --logdir outputs": "is a server that does not end",
 }
 """Lines that are not carried out, and why."""

@@ -6,8 +6,12 @@ says what else shows that the module works.
 
 TESTED_ELSEWHERE = {
     "__main__.py": "Two lines; tests/commands/test_mistakes.py starts `python -m segtrain`.",
+    "build/benching.py": "tests/commands/test_bench.py",
     "build/examined_data.py": "`segtrain check` opens every split with it: tests/commands/test_check.py.",
+    "build/export_check.py": "`segtrain export` compares every file on its images: tests/commands/test_export.py.",
+    "build/exporting.py": "tests/commands/test_export.py",
     "build/parts.py": "tests/config/test_configs.py",
+    "build/quantizing.py": "`quantize=int8` is this: tests/commands/test_export.py.",
     "build/restore.py": "tests/test_api.py",
     "build/summary.py": "`segtrain zoo <arch> <encoder>` prints nothing else: tests/commands/test_zoo.py.",
     "build/tuning/machine.py": "`segtrain tune` measures all by it: tests/commands/test_tune.py.",
@@ -22,6 +26,7 @@ TESTED_ELSEWHERE = {
     "config/choices.py": "tests/commands/test_sweep.py",
     "config/renamed.py": "tests/run/test_old_runs.py",
     "config/schema.py": "tests/config/test_configs.py",
+    "config/schema_shipping.py": "Two commands read their keys by it: tests/commands/test_export.py.",
     "config/spine.py": "tests/config/test_configs.py",
     "commands/written.py": "All that `segtrain predict` writes: tests/commands/test_predict.py.",
     "data/annotating/files.py": "What the writers share: tests/data/annotating/test_coco.py.",
@@ -55,6 +60,7 @@ TESTED_ELSEWHERE = {
     "evaluation/mask_files.py": "`segtrain score` scores every pair with it: tests/commands/test_score.py.",
     "evaluation/measures.py": "`segtrain eval` writes what it measured: tests/commands/test_evaluate.py.",
     "inference/methods.py": "tests/inference/test_views.py",
+    "inference/exportable.py": "`segtrain export` traces it: tests/commands/test_export_archs.py.",
     "loggers/base.py": "tests/training/test_trainer.py",
     "metrics/agreement.py": "tests/metrics/test_rates.py",
     "metrics/counts.py": "tests/metrics/test_counting.py",

@@ -15,10 +15,11 @@ from segtrain.data.loading.scale import TrainingScale, shrinkage, typical_size
 from segtrain.data.loading.transforms import Fitting
 from segtrain.data.palette import Colour
 from segtrain.data.sample import Source
-from segtrain.errors import CheckpointError
+from segtrain.errors import CheckpointError, ConfigError
 from segtrain.evaluation.operating_point import OperatingPoint
 from segtrain.inference.averaging import Ensemble
 from segtrain.inference.network import Network
+from segtrain.inference.onnx_network import Computed, open_network
 from segtrain.inference.predictor import ImagePredictor, Preprocess
 from segtrain.models import (
     Activation,
@@ -26,7 +27,7 @@ from segtrain.models import (
     SegmentationHead,
     Segmenter,
 )
-from segtrain.run import checkpoint
+from segtrain.run import checkpoint, portable
 from segtrain.run.opening import Opened
 from segtrain.runtime.device import Runtime, make_runtime
 from segtrain.task import Task, make_task
@@ -76,8 +77,12 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
     Auxiliary heads, which only training uses, are removed.
     """
     config = to_config(payload["config"], TrainConfig)
+    if portable.EXPORTED in payload:
+        raise CheckpointError(
+            f"{path}: holds no weights that could be changed, expected a checkpoint; give the one it was exported from"
+        )
     point = OperatingPoint.of(payload)
-    task = make_task(payload["mode"], payload["class_names"], cuts=point.cuts())  # thresholds as logits
+    task = restore_task(payload)
     model = build_model(
         config,
         task,
@@ -100,6 +105,11 @@ def restore(payload: Mapping[str, Any], path: Path, *, activation: Activation | 
         assert isinstance(model.segmentation_head, SegmentationHead)
         model.segmentation_head.cool(point.temperature)
     return model.eval(), task
+
+
+def restore_task(payload: Mapping[str, Any]) -> Task:
+    """Rebuild the task of a checkpoint, with the thresholds that `segtrain eval` kept in it, as logits."""
+    return make_task(payload["mode"], payload["class_names"], cuts=OperatingPoint.of(payload).cuts())
 
 
 def build_preprocess(
@@ -159,8 +169,11 @@ def make_network(
 ) -> tuple[Network, Task]:
     """Make the network of an opened checkpoint on the device, with the normalisation of a job, and its task.
 
-    ``value_range`` is that of the data that it will see, where the data has one of its own.
+    ``value_range`` is that of the data that it will see, where the data has one of its own. An ONNX file is run by
+    onnxruntime.
     """
+    if portable.EXPORTED in payload:
+        return _open_exported(payload, job, file, runtime, value_range), restore_task(payload)
     model, task = restore(payload, file)
     model.normalize = with_changed_range(model.normalize, payload["config"], job).with_range(value_range)
     runtime.place(model)
@@ -220,6 +233,25 @@ _ALIKE: tuple[tuple[str, Callable[[Opened], Any], str], ...] = (
 
 def _said(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _open_exported(
+    payload: Mapping[str, Any],
+    job: Mapping[str, Any],
+    file: Path,
+    runtime: Runtime,
+    value_range: Sequence[float] | None,
+) -> Network:
+    """Open an ONNX file; raises `ConfigError` for another normalisation than that in it."""
+    network = open_network(file, payload, Computed(**payload[portable.EXPORTED]), runtime)
+    held = network.model.normalize
+    wanted = with_changed_range(held, payload["config"], job).with_range(value_range)
+    if wanted.value_range != held.value_range:
+        raise ConfigError(
+            f"{file}: normalises images by value_range {held.value_range or 'of the dtype'}, the data has "
+            f"{wanted.value_range}; export the checkpoint with data.value_range=..."
+        )
+    return network
 
 
 def make_predictor(

@@ -58,10 +58,10 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
     import_heavy("segtrain.build.restore")
     from segtrain.build.parts import checked_config, construct
     from segtrain.build.restore import make_predictor
-    from segtrain.run import checkpoint
+    from segtrain.run import checkpoint, opening
 
     file, evaluated = Path(report.about["ckpt"]), with_current_names(yaml.safe_load(report.about["config"]))
-    payload = checkpoint.read(file)
+    payload = opening.read(file)
     for known in (payload["config"], evaluated):
         checkpoint.check_targets(known, file, named_by_user=trusted)
     job = checked_config(evaluated)

@@ -7,6 +7,8 @@ COMMANDS = {
     "launch": "segtrain.commands.launch",
     "replay": "segtrain.commands.replay",
     "predict": "segtrain.commands.predict",
+    "export": "segtrain.commands.export",
+    "bench": "segtrain.commands.bench",
     "score": "segtrain.commands.score",
     "preview": "segtrain.commands.preview",
     "compare": "segtrain.commands.compare",

@@ -164,6 +164,7 @@ def open_all(config: EvalConfig, changes: Overrides, config_dir: Path | None, wo
     if len(members) > 1:
         refuse_for_several(config, len(members))
     file, payload, job = members[0]
+    refuse_to_calibrate(config, file)
     keep_freed_memory()
     job = scored_data.choose_split(job, payload["config"], changes)
     run_config = checked_config(job)
@@ -234,6 +235,15 @@ def warn_of_sizes(result: "Evaluation", scale: "TrainingScale") -> None:
     if problem := uneven_sizes(result.counts):
         log.warning("%s; with eval.at=input all have one size", problem)
     warn_of_shrunk(scale.problems(result.ids, result.sizes))
+
+
+def refuse_to_calibrate(config: EvalConfig, file: Path) -> None:
+    """Raise `ConfigError` where thresholds are to be kept in an exported file, which cannot hold others."""
+    if config.eval.calibrate and file.suffix in (".onnx", ".safetensors"):
+        raise ConfigError(
+            f"eval.calibrate: {file} is an exported file, expected a checkpoint to keep thresholds in; calibrate the "
+            "checkpoint and export it again"
+        )
 
 
 def tell_what_was_kept(point: "OperatingPoint", file: Path) -> None:

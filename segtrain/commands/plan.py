@@ -37,7 +37,7 @@ def run(arguments: Arguments) -> int:
 
     start_logging()
     config = checked_config(trained)
-    channels = channels_of(plan, config)
+    channels = channels_of(plan.classes, config)
     footprint = count_footprint(config, out_channels=channels)
     out.print(summary(footprint, config, channels), markup=False, soft_wrap=True)
     out.print(table(plan, config, footprint))
@@ -47,10 +47,10 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def channels_of(plan: PlanConfig, config: "TrainConfig") -> int:
+def channels_of(asked: int | None, config: "TrainConfig") -> int:
     """Return the number of classes to predict; raises `ConfigError` where only the data's files would tell."""
-    if plan.classes is not None:
-        return plan.classes
+    if asked is not None:
+        return asked
     leaf = config.data.leaf
     names = leaf.get("classes") or getattr(locate(leaf["_target_"], "data"), "class_names", None)
     if not isinstance(names, list | tuple):

@@ -42,6 +42,7 @@ from segtrain.config.schema import (
     TuneConfig,
     VerifyResumeConfig,
 )
+from segtrain.config.schema_shipping import BenchConfig, ExportConfig
 from segtrain.config.signature import MISSING, with_texts
 from segtrain.config.spine import check_spine, key_of
 from segtrain.config.words import is_address, with_keys_restored
@@ -55,6 +56,8 @@ SCHEMAS: Mapping[str, type] = {
     "eval": EvalConfig,
     "check": CheckConfig,
     "predict": PredictConfig,
+    "export": ExportConfig,
+    "bench": BenchConfig,
     "score": ScoreConfig,
     "preview": PreviewConfig,
     "launch": LaunchConfig,

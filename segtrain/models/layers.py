@@ -10,6 +10,7 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
+from segtrain.models import resampling
 
 Norm: TypeAlias = Literal["batch", "group", "layer", "instance", "none"]
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic"]
@@ -94,6 +95,24 @@ def resize(x: Tensor, size: Sequence[int], *, mode: Interpolation = "nearest") -
     if not torch.compiler.is_exporting() and x.shape[-2:] == (height, width):
         return x
     return F.interpolate(x, size=(height, width), mode=mode)
+
+
+class GridPool(nn.AdaptiveAvgPool2d):
+    """Averages of a map ``(N, C, H, W)`` over ``cells`` x ``cells`` of any size, in an exported graph too.
+
+    There torch's own is a graph for sizes of the traced remainders alone, which answers wrongly to others.
+    """
+
+    def __init__(self, cells: int) -> None:
+        super().__init__(cells)
+        self.cells = cells
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``(N, C, cells, cells)``."""
+        if self.cells == 1 or not torch.compiler.is_exporting():
+            return super().forward(input)
+        rows, columns = (resampling.averages(side, self.cells, input.device) for side in input.shape[-2:])
+        return resampling.apply(rows.to(input.dtype), columns.to(input.dtype), input)
 
 
 def crop(x: Tensor, height: int, width: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from segtrain.config.renamed import with_current_names
 from segtrain.config.signature import TARGET, locate
 from segtrain.errors import CheckpointError, ConfigError
-from segtrain.run import sharded
+from segtrain.run import portable, sharded
 from segtrain.run.background import Background, snapshot
 from segtrain.run.folders import FRESH
 from segtrain.runtime.shards import whole
@@ -67,8 +67,16 @@ def read(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project onto the CPU; code in it is not run.
 
     Former names in its config are translated. Raises `CheckpointError` for a file that is missing,
-    truncated, of another tool, or that holds pickled code. All tensors are whole.
+    truncated, of another tool, or that holds pickled code. All tensors are whole. Weights that `segtrain export` wrote
+    are read too; an ONNX file has none.
     """
+    if path.suffix == portable.SAFETENSORS:
+        return portable.read_safetensors(path)
+    if path.suffix in portable.GRAPHS and path.is_file():
+        raise CheckpointError(
+            f"{path}: is a graph, of which segtrain predict and eval run those of {portable.ONNX}, expected weights; "
+            "give the checkpoint that it was exported from"
+        )
     file = path / sharded.REST if path.is_dir() else path
     if not file.is_file():
         raise CheckpointError(f"{path}: no such file, {_EXPECTED}")
@@ -152,6 +160,7 @@ def candidates(path: Path, *, best: bool) -> list[Path]:
         return [path]
     names = ("best.pt", "last.pt", "previous.pt") if best else ("last.pt", "previous.pt", "best.pt")
     files = [folder / name for folder in (path / "checkpoints", path) for name in names]
+    files.append(path / portable.WEIGHTS)  # a folder that `segtrain export format=hub_folder` wrote
     return [file for file in files if sharded.is_checkpoint(file)]
 
 

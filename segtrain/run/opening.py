@@ -25,7 +25,9 @@ class Opened(NamedTuple):
 def open_checkpoint(
     path: Path, changes: Overrides = _NONE, *, config_dir: Path | None = None, trust: Sequence[str] = ()
 ) -> Opened:
-    """Read the best checkpoint of a run folder, or a file; ``trust`` names targets beside those that ``changes`` name.
+    """Read the best checkpoint of a run folder, or a file; of an ONNX file that `segtrain export` wrote, what it says.
+
+    ``trust`` names targets beside those that ``changes`` name.
 
     Raises `CheckpointError` where it cannot be read, or its config names a target that is not trusted.
     """
@@ -33,12 +35,19 @@ def open_checkpoint(
     from segtrain.run import checkpoint
 
     file = checkpoint.find(path, best=True)
-    payload = checkpoint.read(file)
+    payload = read(file)
     job = rooted(_as_trained(overlay(payload["config"], changes, config_dir=config_dir), payload, changes))
     # both: an override may hide a target of the checkpoint that is used nevertheless
     for config in (payload["config"], job):
         checkpoint.check_targets(config, file, named_by_user=[*changes.named_targets(config_dir), *trust])
     return Opened(file, payload, job)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Read a checkpoint, or the description of an ONNX file, which `build.restore.make_network` runs."""
+    from segtrain.run import checkpoint, portable
+
+    return portable.read_onnx(file) if file.suffix == portable.ONNX else checkpoint.read(file)
 
 
 def open_checkpoints(

@@ -53,6 +53,8 @@ _RUN = "outputs/<name>/<time>"
 EXAMPLES = {
     "eval": f"segtrain eval {_RUN}",
     "predict": f"segtrain predict {_RUN} photos masks",
+    "export": f"segtrain export {_RUN} format=onnx",
+    "bench": f"segtrain bench {_RUN}",
     "resume": f"segtrain resume {_RUN}",
     "replay": f"segtrain replay {_RUN}",
     "score": "segtrain score masks true_masks",
@@ -66,6 +68,8 @@ EXAMPLES = {
 OWN_KEYS = {
     "eval": ("ckpt",),
     "predict": ("ckpt", "input", "output"),
+    "export": ("ckpt",),
+    "bench": ("ckpt",),
     "resume": ("resume",),
     "replay": ("run",),
     "score": ("pred", "truth"),

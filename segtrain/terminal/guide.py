@@ -14,6 +14,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "guide"
 ALSO: Mapping[str, str] = {
     **{"weights": "models", "metrics": "losses", "resuming": "sweeps", "augment": "augmentation"},
     "memory": "tuning",
+    **dict.fromkeys(("onnx", "deployment", "quantization", "hub"), "exporting"),
     **dict.fromkeys(("compile", "checkpointing"), "speed"),
     **dict.fromkeys(("tiles", "tta", "ensemble", "infer"), "prediction"),
     **dict.fromkeys(("optimizer", "schedules", "scheduler", "averaging"), "optimizers"),
@@ -21,7 +22,7 @@ ALSO: Mapping[str, str] = {
 """Words that people look for, and the pages that answer them."""
 _ORDER = (
     *("data", "checking", "augmentation", "models", "losses", "optimizers", "evaluation", "prediction"),
-    *("sweeps", "reproducing", "tuning", "speed", "scaling", "python", "extending", "troubleshooting"),
+    *("exporting", "sweeps", "reproducing", "tuning", "speed", "scaling", "python", "extending", "troubleshooting"),
 )
 _WIDEST = 120  # columns; longer lines of prose are hard to read
 _PIPED = 100  # columns, where the output is no terminal

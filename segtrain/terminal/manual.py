@@ -18,6 +18,8 @@ commands (`segtrain <command> --help` shows its keys)
   launch   train on several GPUs:  segtrain launch nproc=4 arch=fpn data=oxford_pets
   replay   a step that was not finite, made again:  segtrain replay outputs/<name>/<time> step=120
   predict  masks for images:     segtrain predict outputs/<name>/<time> photos masks
+  export   for other programs:   segtrain export outputs/<name>/<time> format=onnx
+  bench    costs and speed here:  segtrain bench arch=fpn encoder=resnet34 'sizes=[256,512]'
   score    masks of any tool:    segtrain score masks true_masks 'classes=[background,cat,dog]'
   preview  what training sees:   segtrain preview data=folder data.root=my_photos augment=heavy
   compare  two runs, and how sure it is:  segtrain compare outputs/<name>/<time> outputs/<name>/<time>

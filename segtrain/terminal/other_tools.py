@@ -14,6 +14,8 @@ _COMMANDS = {
     "infer": "segtrain predict outputs/<name>/<time> photos masks",
     "inference": "segtrain predict outputs/<name>/<time> photos masks",
     "detect": "segtrain predict outputs/<name>/<time> photos masks",
+    "convert": "segtrain export outputs/<name>/<time> format=onnx",
+    "benchmark": "segtrain bench outputs/<name>/<time>",
     "fit": "segtrain train",
     "finetune": "segtrain train init_from=outputs/<name>/<time>",
     "continue": "segtrain resume outputs/<name>/<time>",
@@ -52,8 +54,6 @@ def remedy(word: str, commands: Collection[str]) -> str:
     """Return the end of an error line for an unknown command: what to write instead."""
     if word in _COMMANDS:
         return f"; write {_COMMANDS[word]}"
-    if word == "export":
-        return "; there is none yet: in Python, segtrain.load_model(...) gives a module for torch.export or torch.onnx"
     if Path(word).exists():
         return f"; write segtrain eval {shlex.quote(word)}, or resume or predict in place of eval"
     near = did_you_mean(word, commands, listed=0)

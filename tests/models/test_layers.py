@@ -7,6 +7,7 @@ from torch import nn
 from segtrain.errors import ConfigError
 from segtrain.models.layers import (
     ConvNormReLU,
+    GridPool,
     PooledBatchNorm2d,
     SpatialChannelAttention,
     crop,
@@ -83,3 +84,14 @@ def test_he_draws_from_a_uniform_range_of_the_fan_in():
     limit = (6 / (8 * 9)) ** 0.5  # the square root of 2, of ReLU, times that of 3 by the fan in
     assert 0.97 * limit < float(conv.weight.detach().abs().max()) <= limit
     assert conv.bias.count_nonzero() == 0
+
+
+@pytest.mark.parametrize("size", [(12, 18), (13, 7), (4, 5)])
+def test_a_grid_is_averaged_in_a_graph_of_other_sizes_as_torch_does(size):
+    example = torch.zeros(2, 3, 16, 24)
+    sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    graph = torch.export.export(GridPool(6), (example,), dynamic_shapes=(sides,), strict=False).module()
+    image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    wanted = nn.AdaptiveAvgPool2d(6)(image)
+    torch.testing.assert_close(graph(image), wanted)
+    torch.testing.assert_close(GridPool(6)(image), wanted, rtol=0, atol=0)

@@ -15,7 +15,7 @@ from segtrain.terminal import other_tools
         ("test", "write segtrain eval outputs/<name>/<time> data.split=test"),
         ("infer", "write segtrain predict outputs/<name>/<time> photos masks"),
         ("fit", "write segtrain train"),
-        ("export", "segtrain.load_model(...) gives a module"),
+        ("convert", "write segtrain export outputs/<name>/<time> format=onnx"),
         ("evl", "did you mean 'eval'?"),
         (
             "somewhere",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segtrain.config.signature import Range
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder, Demands
-from segtrain.models.layers import ConvNormReLU, Norm, initialize_he
+from segtrain.models.layers import ConvNormReLU, GridPool, Norm, initialize_he
 
 
 class PSPNet(Decoder):
@@ -75,7 +75,7 @@ class GridAverage(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, cells: int, norm: Norm) -> None:
         super().__init__()
         conv = ConvNormReLU(in_channels, out_channels, kernel_size=1, norm="none" if cells == 1 else norm)
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(cells), conv)
+        self.pool = nn.Sequential(GridPool(cells), conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the size of the map."""

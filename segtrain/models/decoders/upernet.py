@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segtrain.config.signature import Range
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder
-from segtrain.models.layers import ConvNormReLU, Norm, PooledBatchNorm2d, initialize_he, make_norm, resize
+from segtrain.models.layers import ConvNormReLU, GridPool, Norm, PooledBatchNorm2d, initialize_he, make_norm, resize
 
 _FINEST_STRIDE = 4
 _MIN_LEVELS = 2
@@ -75,8 +75,7 @@ class PyramidPooling(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, pool_sizes: Sequence[int], norm: Norm) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(size), _pooled_conv(in_channels, out_channels, size, norm))
-            for size in pool_sizes
+            nn.Sequential(GridPool(size), _pooled_conv(in_channels, out_channels, size, norm)) for size in pool_sizes
         )
         self.out_conv = ConvNormReLU(in_channels + len(pool_sizes) * out_channels, out_channels, norm=norm)
 

@@ -2,7 +2,9 @@
 
 from typing import TypeVar
 
-from torch import nn
+import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
 
 _VALID = frozenset({"inception_resnet_v2", "inception_v4", "legacy_xception", "nasnetalarge", "pnasnet5large"})
 """timm's networks whose convolutions and poolings without padding make maps smaller than image / stride."""
@@ -24,3 +26,25 @@ def _pad(layer: nn.Module) -> None:
         layer.padding = (layer.padding[0] or height // 2, layer.padding[1] or width // 2)
     elif isinstance(layer, nn.MaxPool2d) and layer.padding == 0 and isinstance(layer.kernel_size, int):
         layer.padding = layer.kernel_size // 2
+
+
+class FixedSame(Conv2dSame):  # type: ignore[misc]
+    """TensorFlow's "same" convolution of a map whose sides are multiples of the stride: its padding is constant."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad by what the stride leaves over, the larger part below and to the right, and convolve."""
+        sizes = zip(self.kernel_size, self.dilation, self.stride, strict=True)
+        rows, columns = (max(0, (kernel - 1) * dilation + 1 - stride) for kernel, dilation, stride in sizes)
+        padded = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def fix_same_padding(model: nn.Module) -> None:
+    """Make the padding of timm's "same" convolutions constant, in place, for a model whose images are whole multiples.
+
+    timm computes it from the map's size. In a graph for any size that is an expression that grows with the depth:
+    tracing an EfficientNet of TensorFlow's took minutes.
+    """
+    for layer in model.modules():
+        if type(layer) is Conv2dSame:
+            layer.__class__ = FixedSame

@@ -33,7 +33,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class _Architecture:
+class Architecture:
     """An architecture there: our names for its options, and the defaults of its encoder."""
 
     options: Mapping[str, str]
@@ -55,10 +55,10 @@ _ASPP = {
     "decoder_aspp_separable": "separable",
     "decoder_aspp_dropout": "dropout",
 }
-_ARCHITECTURES = {
-    "Unet": _Architecture(_UNET),
-    "UnetPlusPlus": _Architecture(_UNET),
-    "MAnet": _Architecture(
+ARCHITECTURES = {
+    "Unet": Architecture(_UNET),
+    "UnetPlusPlus": Architecture(_UNET),
+    "MAnet": Architecture(
         {
             **_NORM,
             "decoder_channels": "channels",
@@ -66,8 +66,8 @@ _ARCHITECTURES = {
             "decoder_pab_channels": "pab_channels",
         }
     ),
-    "Linknet": _Architecture(_NORM),
-    "FPN": _Architecture(
+    "Linknet": Architecture(_NORM),
+    "FPN": Architecture(
         {
             "decoder_pyramid_channels": "pyramid_channels",
             "decoder_segmentation_channels": "segmentation_channels",
@@ -76,13 +76,13 @@ _ARCHITECTURES = {
             "decoder_interpolation": "interpolation",
         }
     ),
-    "PSPNet": _Architecture({**_NORM, "psp_out_channels": "channels", "psp_dropout": "dropout"}, depth=3),
-    "PAN": _Architecture({"decoder_channels": "channels", "decoder_interpolation": "interpolation"}, output_stride=16),
-    "DeepLabV3": _Architecture(_ASPP, output_stride=8),
-    "DeepLabV3Plus": _Architecture(_ASPP, output_stride=16),
-    "UPerNet": _Architecture({**_NORM, "decoder_channels": "channels"}),
-    "Segformer": _Architecture({"decoder_segmentation_channels": "channels"}),
-    "DPT": _Architecture(
+    "PSPNet": Architecture({**_NORM, "psp_out_channels": "channels", "psp_dropout": "dropout"}, depth=3),
+    "PAN": Architecture({"decoder_channels": "channels", "decoder_interpolation": "interpolation"}, output_stride=16),
+    "DeepLabV3": Architecture(_ASPP, output_stride=8),
+    "DeepLabV3Plus": Architecture(_ASPP, output_stride=16),
+    "UPerNet": Architecture({**_NORM, "decoder_channels": "channels"}),
+    "Segformer": Architecture({"decoder_segmentation_channels": "channels"}),
+    "DPT": Architecture(
         {
             "decoder_readout": "readout",
             "decoder_intermediate_channels": "intermediate_channels",
@@ -118,7 +118,7 @@ _ADVPROP = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 def our_options(arch: str) -> dict[str, str]:
     """Map the names of an architecture's options there, older ones too, to ours; empty if it is unknown."""
-    options = next((kind.options for name, kind in _ARCHITECTURES.items() if name.lower() == arch.lower()), {})
+    options = next((kind.options for name, kind in ARCHITECTURES.items() if name.lower() == arch.lower()), {})
     older = {old: options[new] for old, new in _RENAMED.items() if new in options}
     return {**options, **older}
 
@@ -128,10 +128,10 @@ def read_recipe(arch: str, config: Mapping[str, Any]) -> Recipe:
 
     Raises ``ConfigError`` for an architecture, an encoder or an option that we lack.
     """
-    known = {name.lower(): name for name in _ARCHITECTURES}
+    known = {name.lower(): name for name in ARCHITECTURES}
     if arch.lower() not in known:
         raise ConfigError(f"arch: {arch!r} is no model of segmentation_models_pytorch{did_you_mean(arch, known)}")
-    architecture = _ARCHITECTURES[known[arch.lower()]]
+    architecture = ARCHITECTURES[known[arch.lower()]]
     # Keys with an underscore are those of the file format, such as _model_class.
     given = {_RENAMED.get(key, key): value for key, value in config.items() if not key.startswith("_")}
     foreign = {
@@ -164,7 +164,7 @@ def read_recipe(arch: str, config: Mapping[str, Any]) -> Recipe:
     )
 
 
-def _arch_options(arch: str, encoder: str, given: Mapping[str, Any], architecture: _Architecture) -> dict[str, Any]:
+def _arch_options(arch: str, encoder: str, given: Mapping[str, Any], architecture: Architecture) -> dict[str, Any]:
     options = {architecture.options[key]: value for key, value in given.items() if key in architecture.options}
     options = {key: value for key, value in options.items() if value is not None}
     if "norm" in options:
@@ -184,7 +184,7 @@ def _norm(value: Any) -> str:
     return NORMS[plain]
 
 
-def _encoder(name: str, given: Mapping[str, Any], architecture: _Architecture) -> tuple[str, dict[str, Any]]:
+def _encoder(name: str, given: Mapping[str, Any], architecture: Architecture) -> tuple[str, dict[str, Any]]:
     depth = _number(given, "encoder_depth", architecture.depth)
     output_stride = _number(given, "encoder_output_stride", architecture.output_stride)
     if name in NATIVES:
