@@ -34,7 +34,7 @@ types: install ## mypy
 slow: install ## proofs that take minutes
 	$(BIN)/python -m pytest -m slow
 
-browser: install ## TensorBoard in headless Chromium, which must be installed
+browser: install ## reports, the demo and TensorBoard in headless Chromium, which must be installed
 	$(BIN)/python -m pytest -m browser
 
 wheel: install ## dist/segtrain-<version>-py3-none-any.whl

@@ -65,6 +65,7 @@ def with_budget(words):
         "predict",
         "score",
         "compare",
+        "report",
         "import",
         "zoo",
         "help",

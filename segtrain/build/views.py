@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from segtrain.config.renamed import with_current_names
-from segtrain.config.schema import CompareConfig
+from segtrain.config.schema import CompareConfig, Precision
 from segtrain.data.files.labels import LabelMap
 from segtrain.data.files.mask_pairs import pair_class_masks, pair_masks
 from segtrain.data.formats.valued import STANDS_FOR
@@ -41,7 +41,7 @@ def draw_changes(
     task = make_task(a.mode, a.class_names)
     colours = colours_of(task)
     try:
-        view_a, view_b = _view(a, config, trusted), _view(b, config, trusted)
+        view_a, view_b = (view_of(report, config.device, config.precision, trusted=trusted) for report in (a, b))
         rows = [draw(change, view_a(change.id), view_b(change.id), colours) for change in changed]
     except SegtrainError as error:
         log.warning("no pictures: %s", error)
@@ -49,11 +49,16 @@ def draw_changes(
     write_picture(file, stack_with_legend(rows, colour_names(task), colours))
 
 
-def _view(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
-    return _view_of_model(report, config, trusted) if "ckpt" in report.about else _view_of_masks(report)
+def view_of(report: Report, device: str, precision: Precision, *, trusted: Sequence[str]) -> View:
+    """Return a view of what a report is of, by its model on that device, or by mask files.
+
+    ``trusted`` are classes of the user's own that the checkpoint may build. Raises `SegtrainError` where the model is
+    gone; the view does for data that is gone.
+    """
+    return _view_of_model(report, device, precision, trusted) if "ckpt" in report.about else _view_of_masks(report)
 
 
-def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]) -> View:
+def _view_of_model(report: Report, device: str, precision: Precision, trusted: Sequence[str]) -> View:
     """Return a view that predicts again with the model, as when it was scored."""
     import_heavy("segtrain.build.restore")
     from segtrain.build.parts import checked_config, construct
@@ -67,8 +72,7 @@ def _view_of_model(report: Report, config: CompareConfig, trusted: Sequence[str]
     job = checked_config(evaluated)
     source: Source = construct(job.data.leaf, "data", split=report.about["split"])
     others = [_member(Path(each), evaluated, trusted) for each in report.about.get("others", ())]
-    precision = config.precision
-    predictor = make_predictor(payload, evaluated, file, device=config.device, precision=precision, others=others)
+    predictor = make_predictor(payload, evaluated, file, device=device, precision=precision, others=others)
     places = {name: number for number, name in enumerate(source.ids)}
 
     def view(name: str) -> Shown:

@@ -12,6 +12,8 @@ COMMANDS = {
     "score": "segtrain.commands.score",
     "preview": "segtrain.commands.preview",
     "compare": "segtrain.commands.compare",
+    "report": "segtrain.commands.report",
+    "demo": "segtrain.commands.demo",
     "diff": "segtrain.commands.diff",
     "reproduce": "segtrain.commands.reproduce",
     "verify-resume": "segtrain.commands.verify_resume",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from segtrain.data.loading.feed import Feed
     from segtrain.data.loading.scale import TrainingScale
     from segtrain.data.sample import Source
-    from segtrain.evaluation.evaluator import Evaluation
+    from segtrain.evaluation.evaluator import Evaluation, Measure
     from segtrain.evaluation.measures import Measures
     from segtrain.evaluation.operating_point import OperatingPoint
     from segtrain.inference.network import Network
@@ -105,17 +105,25 @@ def evaluate_checkpoint(
     Of several ranks each scores its part, and the first shows and writes the whole.
     """
     import_heavy("segtrain.build.restore")
+    from segtrain.runtime.world import ALONE
+
+    world = ranks or ALONE
+    with world.first_goes_first():
+        opened = open_all(config, changes, config_dir, world)
+    return evaluate_opened(opened, config, world).scores
+
+
+def evaluate_opened(
+    opened: Opened, config: EvalConfig, world: "World", *, also: "Measure | None" = None
+) -> "Evaluation":
+    """Score what `open_all` opened, and write as `evaluate_checkpoint` does; ``also`` is one measure more."""
     from segtrain.build.restore import training_scale
     from segtrain.evaluation.evaluator import evaluate
     from segtrain.evaluation.measures import Measures
     from segtrain.evaluation.operating_point import OperatingPoint
     from segtrain.evaluation.reports import SPLITS_FOLDER
-    from segtrain.runtime.world import ALONE
     from segtrain.terminal.console import counting
 
-    world = ranks or ALONE
-    with world.first_goes_first():
-        opened = open_all(config, changes, config_dir, world)
     job, file, payload, ckpts, network, task, feed, run_config, folder, name = opened
     point = OperatingPoint.of(payload) if len(ckpts) == 1 else OperatingPoint()
     tell_what_was_kept(point, file)
@@ -126,13 +134,13 @@ def evaluate_checkpoint(
             feed.batches(),
             task=task,
             absent=config.eval.absent,
-            measure=measures.update,
+            measure=all_of(measures.update, also),
             on_batch=lambda _images: stepped(),
             world=world,
         )
     measures.gather(world, result.ids)
     if not world.is_first:
-        return result.scores
+        return result
     result.scores.update(measures.scores(result.counts))
     warn_of_few(len(feed.dataset))
     if config.eval.at == "original":
@@ -147,7 +155,19 @@ def evaluate_checkpoint(
         keep_operating_point(measures.operating_point(), payload, file, split)
     elif config.eval.curves and split == "val":
         log.info("eval.calibrate=true keeps temperature and thresholds in %s, to be used from then on", file.name)
-    return result.scores
+    return result
+
+
+def all_of(first: "Measure", second: "Measure | None") -> "Measure":
+    """Return one measure that calls both."""
+    if second is None:
+        return first
+
+    def both(*scored: Any) -> None:
+        first(*scored)
+        second(*scored)
+
+    return both
 
 
 def open_all(config: EvalConfig, changes: Overrides, config_dir: Path | None, world: "World") -> Opened:

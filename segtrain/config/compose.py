@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.config.groups import GLOBAL_GROUPS, GROUPS, Groups
 from segtrain.config.overrides import Overrides
+from segtrain.config.page_schema import DemoConfig, ReportConfig
 from segtrain.config.renamed import current_key, with_current_names
 from segtrain.config.schema import (
     AverageConfig,
@@ -64,6 +65,8 @@ SCHEMAS: Mapping[str, type] = {
     "replay": ReplayConfig,
     "shard": ShardConfig,
     "compare": CompareConfig,
+    "report": ReportConfig,
+    "demo": DemoConfig,
     "plan": PlanConfig,
     "diff": DiffConfig,
     "reproduce": ReproduceConfig,

@@ -5,11 +5,13 @@ Score a data set with any metric and reduction, ``macro(counts, iou)``, or in on
 
 from segtrain.metrics.agreement import matrix_kappa, matrix_mcc
 from segtrain.metrics.bootstrap import HEADLINES, paired_differences, score_intervals
+from segtrain.metrics.border import count_by_distance
 from segtrain.metrics.boundary import count_boundary
 from segtrain.metrics.calibration import Calibration, CalibrationScores, ReliabilityBin
 from segtrain.metrics.counting import confusion, count
 from segtrain.metrics.counts import Counts
 from segtrain.metrics.curves import BestThreshold, Curves, PrecisionRecall
+from segtrain.metrics.objects import Objects, object_ious
 from segtrain.metrics.rates import (
     METRICS,
     Metric,
@@ -62,6 +64,7 @@ __all__ = [
     "Counts",
     "Curves",
     "Metric",
+    "Objects",
     "PrecisionRecall",
     "ReliabilityBin",
     "SurfaceDistances",
@@ -73,6 +76,7 @@ __all__ = [
     "confusion",
     "count",
     "count_boundary",
+    "count_by_distance",
     "f1",
     "false_discovery_rate",
     "false_negative_rate",
@@ -90,6 +94,7 @@ __all__ = [
     "micro_imagewise",
     "negative_likelihood_ratio",
     "negative_predictive_value",
+    "object_ious",
     "paired_differences",
     "per_class",
     "pixel_accuracy",

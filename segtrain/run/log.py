@@ -18,6 +18,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation.reports import SPLITS_FOLDER, Report, read_report, write_confusion, write_report
 from segtrain.loggers.base import Logger
 from segtrain.run.folders import numbered
+from segtrain.run.pages.writing import leave_page
 from segtrain.run.profiling import Clock
 from segtrain.storage import read_text, write_picture, write_text
 from segtrain.task import Task
@@ -66,6 +67,7 @@ class RunLog:
             epoch = f"epoch {best['epoch']}, " if "epoch" in best else ""
             show_scores(f"best validation: {epoch}step {best['step']}", best)
         self.logger.finish(self.choices, {f"best/{name}": value for name, value in _numbers(best).items()})
+        leave_page(self.folder)
 
     def restart_clock(self) -> None:
         """Exclude the time since the last reading from the speed, such as that of a validation."""

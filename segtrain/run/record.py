@@ -15,7 +15,10 @@ from segtrain.errors import ConfigError
 from segtrain.run.environment import FILE, read_starts
 from segtrain.storage import read_text
 
+CONFIG = "config.yaml"
+"""The file that makes a folder a run's."""
 _HASH = re.compile(r"[0-9a-f]{40,}")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # as safe, ten times as fast, where libyaml is there
 _SHOWN = 12  # digits of a hash
 _NOT_COMPARED = ("started", "step")
 """Of a start: when it was, and where the run was then."""
@@ -33,8 +36,8 @@ class Record:
     @classmethod
     def of(cls, folder: Path, *, key: str) -> "Record":
         """Read a run folder; raises `ConfigError`, naming the key that chose it, where it holds no run."""
-        file = folder / "config.yaml"
-        held = yaml.safe_load(read_text(file)) if file.is_file() else None
+        file = folder / CONFIG
+        held = yaml.load(read_text(file), _LOADER) if file.is_file() else None
         if not isinstance(held, dict):
             raise ConfigError(
                 f"{key}={folder}: holds no config.yaml of a run, expected a run folder; give outputs/<name>/<time>"

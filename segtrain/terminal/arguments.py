@@ -59,6 +59,8 @@ EXAMPLES = {
     "replay": f"segtrain replay {_RUN}",
     "score": "segtrain score masks true_masks",
     "compare": f"segtrain compare {_RUN} {_RUN}",
+    "report": f"segtrain report {_RUN}",
+    "demo": f"segtrain demo {_RUN}",
     "diff": f"segtrain diff {_RUN} {_RUN}",
     "reproduce": f"segtrain reproduce {_RUN}",
     "import": "segtrain import saved_folder model.pt",
@@ -74,13 +76,15 @@ OWN_KEYS = {
     "replay": ("run",),
     "score": ("pred", "truth"),
     "compare": ("a", "b"),
+    "report": ("runs",),
+    "demo": ("ckpt",),
     "diff": ("a", "b"),
     "reproduce": ("run",),
     "import": ("smp", "output"),
     "average": ("runs",),
 }
 """The keys of these positional words, in order."""
-MANY = ("average",)
+MANY = ("average", "report")
 """Commands whose one key takes all of them."""
 _SPLITS = ("train", "val", "test")
 

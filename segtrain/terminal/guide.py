@@ -13,6 +13,7 @@ from segtrain.terminal.arguments import show
 FOLDER = Path(__file__).resolve().parents[1] / "guide"
 ALSO: Mapping[str, str] = {
     **{"weights": "models", "metrics": "losses", "resuming": "sweeps", "augment": "augmentation"},
+    **dict.fromkeys(("mistakes", "suspects"), "reports"),
     "memory": "tuning",
     **dict.fromkeys(("onnx", "deployment", "quantization", "hub"), "exporting"),
     **dict.fromkeys(("compile", "checkpointing"), "speed"),
@@ -21,7 +22,7 @@ ALSO: Mapping[str, str] = {
 }
 """Words that people look for, and the pages that answer them."""
 _ORDER = (
-    *("data", "checking", "augmentation", "models", "losses", "optimizers", "evaluation", "prediction"),
+    *("data", "checking", "augmentation", "models", "losses", "optimizers", "evaluation", "prediction", "reports"),
     *("exporting", "sweeps", "reproducing", "tuning", "speed", "scaling", "python", "extending", "troubleshooting"),
 )
 _WIDEST = 120  # columns; longer lines of prose are hard to read

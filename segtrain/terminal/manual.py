@@ -23,6 +23,8 @@ commands (`segtrain <command> --help` shows its keys)
   score    masks of any tool:    segtrain score masks true_masks 'classes=[background,cat,dog]'
   preview  what training sees:   segtrain preview data=folder data.root=my_photos augment=heavy
   compare  two runs, and how sure it is:  segtrain compare outputs/<name>/<time> outputs/<name>/<time>
+  report   a page on a run, its mistakes in pictures:  segtrain report outputs/<name>/<time>
+  demo     a page to drop images on:  segtrain demo outputs/<name>/<time>
   diff     what differs in two runs:  segtrain diff outputs/<name>/<time> outputs/<name>/<time>
   reproduce  train a run again:  segtrain reproduce outputs/<name>/<time>
   verify-resume  prove that a killed training goes on exactly:  segtrain verify-resume arch=fpn

@@ -10,6 +10,7 @@ import yaml
 from segtrain.build.parts import checked_config
 from segtrain.config.compose import compose
 from segtrain.config.groups import GROUPS, Groups, config_root
+from segtrain.config.page_schema import DemoConfig, ReportConfig
 from segtrain.config.schema import (
     ArchConfig,
     AverageConfig,
@@ -120,6 +121,8 @@ def as_yaml(default):
         ("launch", LaunchConfig, []),
         ("replay", ReplayConfig, ["run=a"]),
         ("compare", CompareConfig, ["a=x", "b=y"]),
+        ("report", ReportConfig, ["runs=[a]"]),
+        ("demo", DemoConfig, ["ckpt=run"]),
         ("diff", DiffConfig, ["a=x", "b=y"]),
         ("reproduce", ReproduceConfig, ["run=x"]),
         ("verify-resume", VerifyResumeConfig, []),

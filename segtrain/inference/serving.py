@@ -1,0 +1,190 @@
+"""A small server for one page and one model on this machine: images come in, answers go out, nothing else.
+
+It listens on the loopback interface alone, and answers only requests that name it as their host, so that no page of the
+web can talk to it through a browser (DNS rebinding). A request never names a file. Bodies are limited before they are
+read, connections in number and time, and images are answered one at a time.
+"""
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeAlias
+
+from segtrain.errors import SegtrainError
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+_PART = 2**16  # bytes
+_CONNECTIONS = 16  # at once; what comes beyond is closed
+Answering: TypeAlias = Callable[[bytes], Mapping[str, Any]]
+"""Takes the bytes of an image file, and returns what JSON takes; raises `SegtrainError` for what is no image."""
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
+    """A request that is answered by a status and one line."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``page`` at ``/``, and answers images that are posted to ``/predict`` as their raw bytes.
+
+    ``most_bytes`` is the limit of a body, ``patience`` the seconds for a request to come in, and for an image to wait
+    for the one before it. ``port`` 0 takes a free one, which `address` tells.
+    """
+
+    daemon_threads = True  # a slow client must not keep the process from ending
+
+    def __init__(self, page: str, answer: Answering, *, port: int, most_bytes: int, patience: float) -> None:
+        self.page, self.answer = page.encode(), answer
+        self.most_bytes, self.patience = most_bytes, patience
+        self.one_at_a_time = threading.Lock()
+        self.connections = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__((LOOPBACK, port), _Handler)
+
+    @property
+    def address(self) -> str:
+        """The address of the page."""
+        return f"http://{LOOPBACK}:{self.server_address[1]}/"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What a request may call this server."""
+        port = self.server_address[1]
+        return (f"{LOOPBACK}:{port}", f"localhost:{port}")
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, unless there are too many."""
+        if not self.connections.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and make room for the next."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.connections.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Log what broke a connection; a client that went away is no news."""
+        log.debug("a connection broke", exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.0"  # one request a connection: what is left of a refused body is never read as another
+    server_version, sys_version = "segtrain", ""
+
+    def setup(self) -> None:
+        self.timeout = self.server.patience  # of each write
+        super().setup()
+        # of the whole request: one byte now and then would pass a limit of each read
+        self.clock = threading.Timer(self.server.patience, self._hear_no_more)
+        self.clock.daemon = True
+        self.clock.start()
+
+    def _hear_no_more(self) -> None:
+        with suppress(OSError):  # it is closed already
+            self.connection.shutdown(socket.SHUT_RD)
+
+    def finish(self) -> None:
+        self.clock.cancel()
+        super().finish()
+
+    def do_GET(self) -> None:
+        """Send the page."""
+        try:
+            self._check_host()
+            if self.path != "/":
+                raise Refused(HTTPStatus.NOT_FOUND, "there is only one page: /")
+        except Refused as refused:
+            self._say(refused)
+            return
+        self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
+
+    def do_POST(self) -> None:
+        """Answer an image, in JSON; what is wrong with it is one line under ``error``."""
+        try:
+            self._check_host()
+            if self.path != "/predict":
+                raise Refused(HTTPStatus.NOT_FOUND, "images go to /predict")
+            answer = self._predict(self._body())
+        except Refused as refused:
+            self._say(refused)
+            return
+        self._send(HTTPStatus.OK, "application/json", json.dumps(answer).encode())
+
+    def _check_host(self) -> None:
+        if self.headers.get("Host") not in self.server.hosts:
+            raise Refused(HTTPStatus.FORBIDDEN, f"this server is {self.server.address}, not what the request calls it")
+        origin = self.headers.get("Origin")
+        if origin is not None and origin.removeprefix("http://") not in self.server.hosts:
+            raise Refused(HTTPStatus.FORBIDDEN, "the request comes from another page")
+
+    def _body(self) -> bytes:
+        """Read the body, if its length is said and within the limit."""
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, "a request has to say the length of its image")
+        if int(length) > self.server.most_bytes:
+            limit = f"{self.server.most_bytes / 2**20:g} MiB"
+            self._let_pass(int(length))
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the file is larger than {limit} (max_mb)")
+        if int(length) == 0:
+            raise Refused(HTTPStatus.BAD_REQUEST, "the file is empty")
+        body = self.rfile.read(int(length))
+        self.clock.cancel()
+        if len(body) < int(length):
+            raise Refused(HTTPStatus.BAD_REQUEST, "the file has not come in whole")
+        return body
+
+    def _let_pass(self, length: int) -> None:
+        """Read a body that is refused, up to twice the limit: who sends it would not listen before its end."""
+        left = min(length, 2 * self.server.most_bytes)
+        while left and (part := self.rfile.read(min(left, _PART))):
+            left -= len(part)
+
+    def _predict(self, body: bytes) -> Mapping[str, Any]:
+        if not self.server.one_at_a_time.acquire(timeout=self.server.patience):
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "another image is being worked on; try again")
+        try:
+            return self.server.answer(body)
+        except SegtrainError as error:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error).splitlines()[0]) from None
+        except Exception as error:  # a bug, or no memory for this image: the next one may do
+            log.exception("an image could not be answered")
+            message = f"it failed ({type(error).__name__}); the terminal says where"
+            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, message) from None
+        finally:
+            self.server.one_at_a_time.release()
+
+    def _say(self, refused: Refused) -> None:
+        self._send(refused.status, "application/json", json.dumps({"error": str(refused)}).encode())
+
+    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        for name, value in (
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Frame-Options", "DENY"),
+            ("Referrer-Policy", "no-referrer"),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log requests where debugging is on, and not on the terminal."""
+        log.debug(format, *args)

@@ -1,0 +1,1 @@
+"""The pages that `segtrain report` writes, from what lies in run folders."""
