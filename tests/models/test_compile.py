@@ -40,7 +40,12 @@ def assert_compiles(arch, backend):
     torch.testing.assert_close(step(twin, compiled), step(plain, plain))
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+FAST = ("deeplabv3", "fpn", "unet")
+
+
+@pytest.mark.parametrize(
+    "arch", [arch if arch in FAST else pytest.param(arch, marks=pytest.mark.slow) for arch in ARCHS]
+)
 def test_the_forward_is_captured_as_one_graph_and_trains_the_same(arch):
     assert_compiles(arch, "eager")
 

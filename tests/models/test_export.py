@@ -29,7 +29,7 @@ def make(arch, **options):
     return create_model(arch, "test_vit" if arch == "dpt" else "resnet18", num_classes=2, **options).double().eval()
 
 
-FAST = ("deeplabv3", "dpt", "fpn", "unet")  # of each kind one: pooled, of tokens, pyramid, skips
+FAST = ("deeplabv3", "fpn", "unet")  # one that pools, one with a pyramid, one with skips
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,10 @@ def test_every_architecture_is_exported():
     assert len(ARCHS) >= 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arch",
-    ["unet", *(pytest.param(arch, marks=pytest.mark.slow) for arch in ("deeplabv3plus", "pan"))],  # dilated ones
+    ["unet", "deeplabv3plus", "pan"],  # the last two are dilated
 )
 def test_sizes_that_are_only_said_to_vary_stay_free(arch):
     model = make(arch)
@@ -62,7 +63,11 @@ def test_sizes_that_are_only_said_to_vary_stay_free(arch):
     ("sides", "sizes"),
     [
         ({2: Dim.AUTO, 3: Dim.AUTO}, OTHER_SIZES),
-        ({2: 32 * Dim("rows", min=2, max=256), 3: 32 * Dim("columns", min=2, max=256)}, [(128, 96), (64, 320)]),
+        pytest.param(
+            {2: 32 * Dim("rows", min=2, max=256), 3: 32 * Dim("columns", min=2, max=256)},
+            [(128, 96), (64, 320)],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_encoders_whose_shortcuts_pool_are_exported_with_sides_that_vary_or_multiples(encoder, sides, sizes):

@@ -16,19 +16,19 @@ FAMILIES = [
     "test_byobnet",
     "dpn68",
     "mit_b0",
-    "mobileone_s0",  # several branches in the stem
     "repvgg_a0",
     "levit_128s",
     "pvt_v2_b0",
     "xcit_nano_12_p16_224",
     "efficientvit_b0",
     "coat_lite_tiny",
+]
+LARGE = [
     "gcvit_xxtiny",
     "hrnet_w18_small",
     "legacy_xception",
+    "mobileone_s0",  # several branches in the stem
     "tresnet_m",  # patches of 4x4 pixels as channels
-]
-LARGE = [
     "densenet121",
     "inception_v4",
     "swin_tiny_patch4_window7_224",
