@@ -28,7 +28,7 @@ def _pad(layer: nn.Module) -> None:
         layer.padding = layer.kernel_size // 2
 
 
-class FixedSame(Conv2dSame):  # type: ignore[misc]
+class FixedSame(Conv2dSame):
     """TensorFlow's "same" convolution of a map whose sides are multiples of the stride: its padding is constant."""
 
     def forward(self, x: Tensor) -> Tensor:
