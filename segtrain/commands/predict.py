@@ -66,7 +66,7 @@ def predict(config: PredictConfig, images: Sequence[Input], opened: Sequence[Ope
     predictor = make_predictor(payload, job, file, device=config.device, precision=config.precision, others=others)
     predictor.preprocess.max_pixels = min(predictor.preprocess.max_pixels, config.max_pixels)
     writer = ImageWriter(config, predictor)
-    make_folder(Path(config.output), key="output")
+    make_folder(writer.folder, key="output")
     record = None if writes_one_file(config) else open_record(config, opened)
     left = [image for image in images if not (record and _is_done(image, record, writer))]
     if len(left) < len(images):
@@ -160,7 +160,10 @@ def name_images(config: PredictConfig) -> list[Input]:
         raise ConfigError(f"output={output}: is the input; choose another output=...")
     root = Path(config.input) if isinstance(config.input, str) and Path(config.input).is_dir() else None
     found = name_inputs(find_inputs(config.input), root)
-    images = outside(found, output)
+    # masks may well stand beside photos, but none of an earlier call is a photo
+    images = found if root and not real_path(output).is_relative_to(real_path(root)) else outside(found, output)
+    if not images and root is None:
+        images = found
     if not images:
         raise DataError(f"input={config.input}: holds no images beside output={output}; choose another output=...")
     if len(images) < len(found):

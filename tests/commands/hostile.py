@@ -102,7 +102,7 @@ LIES = {
     "archive.webp": lambda: b"PK\x03\x04" + bytes(99),
     "pickle.npy": lambda: b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1, 1, 3), }",
     "magic.dcm": lambda: bytes(128) + b"DICM" + bytes(40),
-    "vrt.vrt": lambda: b"<VRTDataset rasterXSize='9' rasterYSize='9'><VRTRasterBand/></VRTDataset>",
+    "huge.vrt": lambda: b"<VRTDataset rasterXSize='60000' rasterYSize='60000'><VRTRasterBand/></VRTDataset>",
     "zero.gif": lambda: b"GIF89a" + bytes(30),
 }
 
