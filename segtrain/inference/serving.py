@@ -86,8 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "segtrain", ""
 
     def setup(self) -> None:
-        self.timeout = self.server.patience  # of each write
         super().setup()
+        self.connection.settimeout(self.server.patience)  # of each write
         # of the whole request: one byte now and then would pass a limit of each read
         self.clock = threading.Timer(self.server.patience, self._hear_no_more)
         self.clock.daemon = True
