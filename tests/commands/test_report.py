@@ -227,6 +227,7 @@ def test_a_history_that_is_being_written_is_read_as_far_as_it_is_whole(tmp_path)
     assert read_history(file) == [{"step": 1}]
 
 
+@pytest.mark.slow
 def test_a_planted_label_error_is_the_first_suspect_and_check_reads_the_list(tmp_path, capsys):
     for split, count in (("train", 10), ("val", 6)):
         write_blobs(tmp_path / split, count)
