@@ -75,6 +75,7 @@ def with_budget(words):
         "plan",
         "export",
         "bench",
+        "runs",
     }
     if commands & set(words) or {"--help", "--version"} & set(words):
         return words

@@ -47,10 +47,12 @@ NOT_RUN = {
 """Lines that are not carried out, and why."""
 FORMAT = "is trained on a small copy of such data by tests/data/formats/test_end_to_end.py"
 SHARDS = "is trained on, from a folder and a server, by tests/data/formats/test_webdataset.py"
+LOGGERS = "is trained with by tests/loggers"
 ONLY_COMPOSED = {
     **{"data=oxford_pets": "downloads 811 MB", "experiment=pets_lite0": "downloads 811 MB"},
     **dict.fromkeys([f"data={name}" for name in ("camvid", "voc", "cityscapes", "ade20k", "csv")], FORMAT),
     "data.root=listed": FORMAT,
+    **dict.fromkeys(("logger.mode=offline", "logger=mlflow", "logger=[tensorboard,mlflow]"), LOGGERS),
     **dict.fromkeys([f"data.root={root}" for root in ("https://host/shards", "https://host/tars", "tars")], SHARDS),
 }
 """Words of lines that are composed with ``--cfg job`` and no more, and why."""

@@ -97,7 +97,8 @@ def _held(report: Path) -> dict[str, Any] | None:
 
 def keep_training_scores(folder: Path, reports: Path, split: str) -> None:
     """Rename the report that training wrote of a split, before an evaluation replaces it."""
-    from segtrain.run.log import TRAINING, command_of, move_scores
+    from segtrain.run.log import command_of, move_scores
+    from segtrain.run.scores import TRAINING
 
     if command_of(reports / split) == "train":
         name = f"{split}-{TRAINING}"

@@ -22,7 +22,7 @@ from segtrain.build.parts import (
 )
 from segtrain.build.restore import describe
 from segtrain.config.choices import choices
-from segtrain.config.schema import TrainConfig, TrainerConfig
+from segtrain.config.schema import Leaf, TrainConfig, TrainerConfig
 from segtrain.config.signature import TARGET
 from segtrain.data.doctor.duplicates import same_files
 from segtrain.data.doctor.finding import first_few
@@ -32,6 +32,7 @@ from segtrain.data.formats.paired import PairedSource
 from segtrain.data.sample import Source
 from segtrain.errors import ConfigError, DataError
 from segtrain.inference.network import Network
+from segtrain.loggers import Guarded, Logger, Several
 from segtrain.models import (
     Normalize,
     Outputs,
@@ -265,8 +266,17 @@ def start_from(model: Segmenter, path: Path) -> None:
     model.normalize = Normalize(**payload["normalize"])
 
 
+def build_logger(leaf: Leaf, folder: Path, path: str = "logger") -> Logger:
+    """Build a logger, or several, none of which can end a training."""
+    if "loggers" not in leaf:
+        name = str(leaf[TARGET]).rpartition(".")[2]
+        return Guarded(construct(leaf, path, folder=folder), name)
+    inner = {name: build_logger(node, folder, f"{path}.loggers.{name}") for name, node in leaf["loggers"].items()}
+    return Several(folder, loggers=inner)
+
+
 def build_log(config: TrainConfig, job: Mapping[str, Any], folder: Path) -> RunLog:
     """Open the run's log."""
     text = yaml.safe_dump(dict(job), sort_keys=False)
-    logger = construct(config.logger, "logger", folder=folder)
+    logger = build_logger(config.logger, folder)
     return RunLog(folder, logger, config=text, choices=choices(config), monitor=config.trainer.monitor)

@@ -24,6 +24,8 @@ COMMANDS = {
     "tune": "segtrain.commands.tune",
     "lr_find": "segtrain.commands.lr_find",
     "import": "segtrain.commands.import_smp",
+    "search": "segtrain.commands.search",
+    "runs": "segtrain.commands.runs",
     "zoo": "segtrain.commands.zoo",
     "help": "segtrain.commands.help",
 }

@@ -221,15 +221,16 @@ def write_results(
     config: "TrainConfig", result: "Evaluation", measures: "Measures", folder: Path, name: str, about: dict[str, Any]
 ) -> None:
     """Write the report ``name`` in a run folder, its entry of scores.json and its logger's files; show the table."""
-    from segtrain.build.parts import construct
+    from segtrain.build.training import build_logger
     from segtrain.evaluation.reports import SPLITS_FOLDER, write_confusion, write_report
-    from segtrain.run.log import log_evaluation, show_scores, write_scores
+    from segtrain.run.log import log_evaluation, show_scores
+    from segtrain.run.scores import write_scores
 
     report, split = folder / SPLITS_FOLDER / name, about["split"]
     report.mkdir(parents=True, exist_ok=True)
     write_report(report, result.report(measures.task, **about))
     pictures = {"confusion": write_confusion(report, result.confusion, measures.task), **measures.write(report)}
-    logger = construct(config.logger, "logger", folder=report)
+    logger = build_logger(config.logger, report)
     log_evaluation(logger, split, result.scores, pictures, config=about["config"])
     show_scores(
         f"{name} split, {counted(len(result.ids), 'image')}",

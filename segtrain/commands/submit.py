@@ -6,16 +6,18 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
-from segtrain.commands.sweep import Ranking, check_jobs, give_folders, plan_jobs, sweep_folder_of
+from segtrain.commands.sweep import Ranking, check_jobs, opened, own_options, plan_jobs, show_jobs, words_to_go_on
 from segtrain.config.schema import LaunchConfig
 from segtrain.errors import ConfigError
+from segtrain.run.folders import holder, is_locked
 from segtrain.run.leaderboard import Job
-from segtrain.run.log import best_scores
-from segtrain.run.plan import Plan, make_plan
+from segtrain.run.ledger import Ledger, finish
+from segtrain.run.plan import Plan, is_used, make_plan
+from segtrain.run.scores import best_scores
 from segtrain.suggest import did_you_mean
 from segtrain.terminal.arguments import Arguments
 from segtrain.terminal.console import start_logging
@@ -47,8 +49,9 @@ def submit(config: LaunchConfig, processes: int, arguments: Arguments) -> int:
     if arguments.multirun:
         return submit_sweep(config, processes, arguments)
     plan = make_plan(arguments.overrides, arguments.config_dir)
-    check_jobs([Job(1, (), plan)])
-    (task,) = tasks([plan], arguments.config_dir, sharing=_sharing(config, processes))
+    job = Job(1, (), plan, config_dir=arguments.config_dir)
+    check_jobs([job])
+    (task,) = tasks([job], sharing=_sharing(config, processes))
     with outside_of_jobs():
         if config.executor == "slurm":
             handle = slurm_executor(config, processes, uses_gpus=_uses_gpus(plan)).submit(task)
@@ -60,40 +63,88 @@ def submit(config: LaunchConfig, processes: int, arguments: Arguments) -> int:
 
 
 def submit_sweep(config: LaunchConfig, processes: int, arguments: Arguments) -> int:
-    """Submit a job for each combination, await them, and rank them; returns 1 if any has failed."""
+    """Submit a job for each combination that is not finished, await them, and rank all; returns 1 if any has failed."""
+    options, arguments = own_options(arguments)
     jobs = plan_jobs(arguments)
-    ranking = Ranking.of(check_jobs(jobs))
-    folder = sweep_folder_of(jobs, arguments)
-    give_folders(jobs, folder)
-    work = tasks([job.plan for job in jobs], arguments.config_dir, sharing=_sharing(config, processes))
+    configs = check_jobs(jobs)
+    if options.dry_run:
+        return show_jobs(jobs, arguments, fresh=options.fresh)
+    ranking = Ranking.of(configs, options)
+    with opened(jobs, arguments, fresh=options.fresh) as ledger:
+        waiting = [job for job in jobs if job.state != "finished"]
+        refuse_running(waiting)
+        for job in waiting:
+            if is_used(job.plan.folder):
+                job.plan = replace(job.plan, overrides=words_to_go_on(job))
+        with outside_of_jobs():
+            handles = submitted(waiting, config, processes, ledger)
+        for job, handle in zip(waiting, handles, strict=True):
+            job.error = _failure(handle)
+            if job.error:
+                job.state, job.scores = "failed", best_scores(job.plan.folder)
+            else:
+                finish(job)
+            ledger.write()
+        return ranking.tell(jobs, ledger.folder)
+
+
+def submitted(jobs: Sequence[Job], config: LaunchConfig, processes: int, ledger: Ledger) -> list["Handle[None]"]:
+    """Submit jobs; returns what awaits each: of Slurm, that of an earlier start too, if it is still queued or runs."""
+    sharing = _sharing(config, processes)
     uses_gpus = any(_uses_gpus(job.plan) for job in jobs)
-    with outside_of_jobs():
-        if config.executor == "slurm":
-            handles = slurm_executor(config, processes, uses_gpus=uses_gpus).submit_array(work)
-            for handle in handles:
-                tell(handle)
-        else:
-            at_once = config.jobs or 1
-            found = gpus(at_once * processes) if uses_gpus else []
+    if config.executor == "slurm":
+        handles = {job.number: handle for job in jobs if (handle := queued(job, config))}
+        new = [job for job in jobs if job.number not in handles]
+        if new:
+            work = tasks(new, sharing=sharing)
+            array = slurm_executor(config, processes, uses_gpus=uses_gpus).submit_array(work)
+            handles |= {job.number: handle for job, handle in zip(new, array, strict=True)}
+        for job in jobs:
+            job.handle, job.state = handles[job.number].job_id, "running"
+            tell(handles[job.number])
+        ledger.write()
+        return [handles[job.number] for job in jobs]
+    at_once = config.jobs or 1
+    found = gpus(at_once * processes) if uses_gpus else []
 
-            def start(task: "TrainingJob", place: int) -> "Handle[None]":
-                handle = local_executor(config, processes, found[place * processes :][:processes]).submit(task)
-                tell(handle)
-                return handle
+    def start(task: "TrainingJob", place: int) -> "Handle[None]":
+        handle = local_executor(config, processes, found[place * processes :][:processes]).submit(task)
+        tell(handle)
+        return handle
 
-            handles = in_turns(work, start, at_once=at_once)
-    for job, handle in zip(jobs, handles, strict=True):
-        job.error = _failure(handle)
-        job.scores = best_scores(job.plan.folder)
-    return ranking.tell(jobs, folder)
+    return in_turns(tasks(jobs, sharing=sharing), start, at_once=at_once)
 
 
-def tasks(plans: Sequence[Plan], config_dir: Path | None, *, sharing: int) -> list["TrainingJob"]:
+def queued(job: Job, config: LaunchConfig) -> "Handle[None] | None":
+    """Return a job of Slurm that an earlier start has submitted, if it is not done; None without any."""
+    from submitit import SlurmJob
+
+    if job.handle is None:
+        return None
+    handle: Handle[None] = SlurmJob(config.logs, job.handle)
+    return None if handle.done() else handle
+
+
+def refuse_running(jobs: Sequence[Job]) -> None:
+    """Raise `ConfigError` where a process trains in the folder of a job: one that outlived what had submitted it."""
+    for job in jobs:
+        if job.handle is None and is_locked(job.plan.folder):
+            raise ConfigError(
+                f"job {job.number}: {holder(job.plan.folder)} still trains in {job.plan.folder}; wait until it ends, "
+                "or stop it"
+            )
+
+
+def tasks(jobs: Sequence[Job], *, sharing: int) -> list["TrainingJob"]:
     """Return what the processes of each run's job have to do."""
     from segtrain.commands.job import TrainingJob
 
-    flags = [] if config_dir is None else ["--config-dir", str(config_dir)]
-    return [TrainingJob([*plan.overrides.words, *flags], name=uuid.uuid4().hex, sharing=sharing) for plan in plans]
+    found = []
+    for job in jobs:
+        flags = [] if job.config_dir is None else ["--config-dir", str(job.config_dir)]
+        words = [*job.plan.overrides.words, *flags]
+        found.append(TrainingJob(words, name=uuid.uuid4().hex, sharing=sharing))
+    return found
 
 
 def in_turns(

@@ -3,8 +3,9 @@
 import logging
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,8 @@ from segtrain.errors import SegtrainError
 from segtrain.run.claim import claimed, take_back, telling_what_is_kept
 from segtrain.run.plan import Plan, make_plan
 from segtrain.run.restarts import after_restart, note_job
+from segtrain.run.scores import best_scores
+from segtrain.run.status import Noted, noting, read_status
 from segtrain.storage import write_text
 from segtrain.terminal.arguments import Arguments, show
 from segtrain.terminal.slow_imports import import_heavy
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from segtrain.runtime.world import World
+    from segtrain.training.step import Judge
     from segtrain.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -50,8 +54,11 @@ class Trained(NamedTuple):
     parameters: int
 
 
-def train(plan: Plan, world: "World | None" = None) -> Trained:
-    """Train in this process, one of ``world`` if there are several, with the run folder locked by the first."""
+def train(plan: Plan, world: "World | None" = None, judge: "Judge | None" = None) -> Trained:
+    """Train in this process, one of ``world`` if there are several, with the run folder locked by the first.
+
+    ``judge`` is asked after each validation whether the run is to end there, pruned.
+    """
     if world is not None and not world.is_first:
         return _train(replace(plan, folder=world.by_first(lambda: plan.folder)), (), world)
     with ExitStack() as stack:
@@ -64,19 +71,18 @@ def train(plan: Plan, world: "World | None" = None) -> Trained:
         claim() if world is None else world.by_first(claim)  # the others wait for it
         taken, made = claims[0]
         stack.enter_context(telling_what_is_kept(taken.folder, made))
-        return _train(taken, made, world)
+        return _train(taken, made, world, judge)
 
 
-def _train(plan: Plan, made: Sequence[Path], ranks: "World | None") -> Trained:
+def _train(plan: Plan, made: Sequence[Path], ranks: "World | None", judge: "Judge | None" = None) -> Trained:
     import_heavy("segtrain.build.training")
     from segtrain.build.training import build_trainer
     from segtrain.run.environment import note_start
-    from segtrain.run.log import best_scores
     from segtrain.runtime.device import keep_freed_memory
     from segtrain.runtime.world import ALONE
     from segtrain.terminal.console import logging_to, start_logging
 
-    world = ranks or ALONE
+    world, since = ranks or ALONE, time.time()
     start_logging()
     keep_freed_memory()
     if world.is_first:
@@ -95,15 +101,39 @@ def _train(plan: Plan, made: Sequence[Path], ranks: "World | None") -> Trained:
             note_start(plan.folder, environment)
         log.info("run folder %s", plan.folder)
         tell_what_trains(trainer)
-        if trainer.finished:
-            limit = "trainer.max_steps" if trainer.options.max_steps else "trainer.epochs"
-            log.info("nothing to do: the run is at step %d of %d; raise %s", trainer.place, trainer.total_steps, limit)
-        else:
-            trainer.fit()
-            tell_what_is_next(trainer)
+        trainer.judge = judge
+        with following(trainer, since) if world.is_first else nullcontext():
+            fit(trainer)
         log.info("done: %s", plan.folder)
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    return Trained(best_scores(plan.folder), parameters)
+    return Trained(best_scores(plan.folder), number_of_parameters(trainer))
+
+
+def fit(trainer: "Trainer") -> None:
+    """Train to the end, unless that is reached, and say what can be done next."""
+    if trainer.finished:
+        limit = "trainer.max_steps" if trainer.options.max_steps else "trainer.epochs"
+        log.info("nothing to do: the run is at step %d of %d; raise %s", trainer.place, trainer.total_steps, limit)
+    else:
+        trainer.fit()
+        tell_what_is_next(trainer)
+
+
+@contextmanager
+def following(trainer: "Trainer", since: float) -> Iterator[None]:
+    """Keep status.json of a run while the block trains; its start began at ``since``, as `time.time` counts."""
+    folder = trainer.log.folder
+    before = read_status(folder)
+    noted = Noted(steps=trainer.total_steps, parameters=number_of_parameters(trainer), step=trainer.place)
+    with noting(folder, noted, before=before.seconds if before else 0.0, since=since):
+        try:
+            yield
+        finally:
+            noted.step, noted.is_pruned = trainer.place, trainer.pruned
+
+
+def number_of_parameters(trainer: "Trainer") -> int:
+    """Return the number of parameters of a trainer's model."""
+    return sum(parameter.numel() for parameter in trainer.model.parameters())
 
 
 def warn_of_freezing(job: Mapping[str, Any]) -> None:
@@ -165,6 +195,8 @@ def _learns(parameter: "nn.Parameter") -> bool:
 
 def tell_what_is_next(trainer: "Trainer") -> None:
     """Log the reason of an early stop, and the next commands."""
+    if trainer.pruned:
+        log.info("pruned at step %d of %d: others were better by then", trainer.place, trainer.total_steps)
     if trainer.out_of_patience:
         waited, steps = trainer.state.waited, (trainer.place, trainer.total_steps)
         log.info("stopped at step %d of %d: %d validations brought nothing better (trainer.patience)", *steps, waited)

@@ -46,6 +46,7 @@ from segtrain.config.schema import (
 from segtrain.config.schema_shipping import BenchConfig, ExportConfig
 from segtrain.config.signature import MISSING, with_texts
 from segtrain.config.spine import check_spine, key_of
+from segtrain.config.studies import RunsConfig, SearchConfig, SweepConfig
 from segtrain.config.words import is_address, with_keys_restored
 from segtrain.errors import ConfigError
 from segtrain.suggest import did_you_mean, nearest_key, suggest_key
@@ -75,6 +76,9 @@ SCHEMAS: Mapping[str, type] = {
     "average": AverageConfig,
     "lr_find": LrFindConfig,
     "tune": TuneConfig,
+    "sweep": SweepConfig,
+    "search": SearchConfig,
+    "runs": RunsConfig,
 }
 _NOTHING = object()  # no value at a key, as None is a value
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
@@ -227,6 +231,8 @@ def _key_problem(override: Override, tree: Any) -> str | None:
     if now := current_key(key):
         return f"{key}: is called {now} now; write {now}={override.value()}"
     group = key.partition(".")[0]
+    if group == "sweep" and group not in tree:
+        return f"{key}: is of sweeps, expected a line with -m; add -m, or leave it out"
     if group in GROUPS and group in tree and tree[group] is None:
         return f"{key}: nothing is chosen for {group}; add {group}={'|'.join(Groups.find().choices(group))}"
     parent, _, child = key.rpartition(".")

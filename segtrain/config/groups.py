@@ -86,6 +86,8 @@ class Groups:
         group, choice = override.key_or_group, override.value()
         if choice is None or override.is_delete():
             return None if group in OPTIONAL_GROUPS else f"{group}: cannot be left out{self._hint('', group)}"
+        if group == "logger" and isinstance(choice, list):
+            return self._several_problem(choice)
         if not isinstance(choice, str | int):
             return f"{override.input_line}: expected the name of one choice{self._hint('', group)}"
         name = self.meant(group, str(choice))
@@ -94,6 +96,16 @@ class Groups:
         if group == "encoder":
             return encoder_problem(name)
         return f"{group}={choice}: no such choice{self._hint(str(choice), group)}"
+
+    def _several_problem(self, names: list[object]) -> str | None:
+        """Describe what is wrong with the list of ``logger=[a,b]``."""
+        known = [name for name in self.choices("logger") if name not in ("several", "none")]
+        strange = [name for name in names if name not in known]
+        if strange:
+            return f"logger=[{strange[0]}]: no such choice{did_you_mean(str(strange[0]), known, listed=_LISTED)}"
+        if len(set(map(str, names))) < len(names) or not names:
+            return f"logger=[{','.join(map(str, names))}]: expected some loggers, each once; or write logger=none"
+        return None
 
     def meant(self, group: str, word: str) -> str:
         """Return the choice that a word means in another spelling; an unknown word is returned as it is.
@@ -120,6 +132,8 @@ class Groups:
         group, choice = override.key_or_group, override.value()
         if choice is None:
             return [f"~{group}"]
+        if isinstance(choice, list):  # several loggers
+            return [f"{group}=several", *(f"+{group}@{group}.loggers.{name}={name}" for name in choice)]
         name = self.meant(group, str(choice))
         if group == "encoder" and name not in self.choices(group):
             return ["encoder=timm", f"encoder.name={name}"]

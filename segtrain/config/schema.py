@@ -22,6 +22,7 @@ NonNegative = Annotated[float, Range(low=0)]
 Positive = Annotated[float, Range(above=0)]
 Duration: TypeAlias = Positive | Annotated[str, Pattern(FORM, "a duration such as 2h30m")]  # numbers are minutes
 Fraction = Annotated[float, Range(low=0, high=1)]
+Confidence = Annotated[float, Range(above=0, high=0.9999)]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 GroupOption: TypeAlias = Literal["lr_factor", "weight_decay"]
@@ -167,7 +168,7 @@ class EvalOptions:
     at: Literal["original", "input"]
     absent: Literal["exclude", "one", "zero"]
     bootstrap: Natural
-    confidence: Annotated[float, Range(above=0, high=0.9999)]
+    confidence: Confidence
     curves: bool
     boundary: bool
     surface: bool
@@ -220,7 +221,7 @@ class ScoreConfig:
     as_: Literal["segtrain", "smp", "mmseg", "torchvision"]
     absent: Literal["exclude", "one", "zero"]
     bootstrap: Natural
-    confidence: Annotated[float, Range(above=0, high=0.9999)]
+    confidence: Confidence
     boundary: bool
     surface: bool
     output: str | None
@@ -289,7 +290,7 @@ class CompareConfig:
     split: str | None
     output: str | None
     bootstrap: Count
-    confidence: Annotated[float, Range(above=0, high=0.9999)]
+    confidence: Confidence
     seed: Seed
     pictures: Natural
     device: str

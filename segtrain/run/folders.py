@@ -92,6 +92,23 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return False
 
 
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process holds the lock of a folder; nothing is written there."""
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDONLY)
+    except OSError:  # no file, or no permission to know
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def holder(folder: Path) -> str:
     """Describe the process that holds the lock of a folder."""
     return (folder / _LOCK).read_text(encoding="utf-8") or "another process"

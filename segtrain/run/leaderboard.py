@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from rich.markup import escape
 from rich.table import Table
@@ -20,13 +20,17 @@ from segtrain.terminal.console import out
 log = logging.getLogger(__name__)
 
 _SCORES = ("iou", "iou_imagewise", "f1", "accuracy", "loss")
+State: TypeAlias = Literal["waiting", "running", "finished", "interrupted", "failed"]
 REPEATED = ("data.fold", "seed", "data.seed")
 """Keys whose values make repetitions of one experiment, of which the mean counts."""
 
 
 @dataclass
 class Job:
-    """One job of a sweep, numbered from 1: the words that vary, its plan, and its result."""
+    """One job of a sweep, numbered from 1: the words that vary, its plan, and its result.
+
+    ``handle`` is the number of a job of a cluster that makes it.
+    """
 
     number: int
     varied: tuple[str, ...]
@@ -35,6 +39,9 @@ class Job:
     parameters: int | None = None
     seconds: float | None = None
     error: str = ""
+    state: State = "waiting"
+    handle: str | None = None
+    config_dir: Path | None = None
 
     def rank(self, monitor: str) -> float:
         """Return the sort key: the best job first, jobs without a score last."""

@@ -20,14 +20,13 @@ from segtrain.loggers.base import Logger
 from segtrain.run.folders import numbered
 from segtrain.run.pages.writing import leave_page
 from segtrain.run.profiling import Clock
-from segtrain.storage import read_text, write_picture, write_text
+from segtrain.run.scores import best_scores, read_scores, write_scores
+from segtrain.storage import read_text, write_picture, write_table
 from segtrain.task import Task
 from segtrain.terminal.console import Display, out, score_notes, score_table
 
 log = logging.getLogger(__name__)
 
-TRAINING = "training"
-"""Suffix for the name of a split whose scores are those of the validation during training."""
 T = TypeVar("T")
 
 
@@ -61,13 +60,25 @@ class RunLog:
         self.logger.start(step, self.config)
         with self.display.running(step, total_steps):
             self.restart_clock()
-            yield
+            try:
+                yield
+            except SegtrainError:  # saved, and to be gone on with
+                self.write_curves()
+                raise
+        self.write_curves()
         best = best_scores(self.folder)
         if best:
             epoch = f"epoch {best['epoch']}, " if "epoch" in best else ""
             show_scores(f"best validation: {epoch}step {best['step']}", best)
         self.logger.finish(self.choices, {f"best/{name}": value for name, value in _numbers(best).items()})
         leave_page(self.folder)
+
+    def write_curves(self) -> None:
+        """Write metrics.csv: the numbers of every validation in metrics.jsonl, a row each."""
+        entries = [json.loads(line) for line in read_text(self.metrics).splitlines()]
+        rows = [{k: v for k, v in entry.items() if _is_cell(v)} for entry in entries if entry["split"] == "val"]
+        names = list(dict.fromkeys(name for row in rows for name in row if name != "split"))
+        write_table(self.folder / "metrics.csv", [names, *([row.get(name) for name in names] for row in rows)])
 
     def restart_clock(self) -> None:
         """Exclude the time since the last reading from the speed, such as that of a validation."""
@@ -178,23 +189,6 @@ def _short(value: float | None) -> str:
     return "absent" if value is None else f"{value:.4f}"
 
 
-def read_scores(folder: Path) -> dict[str, Any]:
-    """Read scores.json; empty where there is none."""
-    file = folder / "scores.json"
-    scores: dict[str, Any] = json.loads(read_text(file)) if file.exists() else {}
-    return scores
-
-
-def best_scores(folder: Path) -> dict[str, Any]:
-    """Return the scores of a run's best validation, under either name; empty without any."""
-    found = read_scores(folder)
-    # only training writes a step: an evaluation may have taken the name val
-    best: dict[str, Any] = next(
-        (found[name] for name in ("val", f"val-{TRAINING}") if "step" in found.get(name, {})), {}
-    )
-    return best
-
-
 def command_of(report: Path) -> str | None:
     """Return the command that wrote a report; None where there is none that can be read."""
     with suppress(SegtrainError):
@@ -210,11 +204,8 @@ def move_scores(folder: Path, split: str, name: str) -> None:
     write_scores(folder, name, read_scores(folder).get(split, {}))
 
 
-def write_scores(folder: Path, split: str, scores: Mapping[str, Any]) -> Path:
-    """Set one split's entry of scores.json, and return the file."""
-    file = folder / "scores.json"
-    write_text(file, json.dumps({**read_scores(folder), split: scores}, indent=2, allow_nan=False) + "\n")
-    return file
+def _is_cell(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

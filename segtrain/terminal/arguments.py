@@ -65,6 +65,7 @@ EXAMPLES = {
     "reproduce": f"segtrain reproduce {_RUN}",
     "import": "segtrain import saved_folder model.pt",
     "average": f"segtrain average {_RUN} output=avg.pt",
+    "runs": "segtrain runs outputs sort=val/iou",
 }
 """Examples of the commands that take positional words, files or folders."""
 OWN_KEYS = {
@@ -82,6 +83,7 @@ OWN_KEYS = {
     "reproduce": ("run",),
     "import": ("smp", "output"),
     "average": ("runs",),
+    "runs": ("folder",),
 }
 """The keys of these positional words, in order."""
 MANY = ("average", "report")

@@ -16,6 +16,8 @@ ALSO: Mapping[str, str] = {
     **dict.fromkeys(("mistakes", "suspects"), "reports"),
     "memory": "tuning",
     **dict.fromkeys(("onnx", "deployment", "quantization", "hub"), "exporting"),
+    **dict.fromkeys(("optuna", "ranking"), "searching"),
+    **dict.fromkeys(("logger", "wandb", "mlflow", "tensorboard"), "loggers"),
     **dict.fromkeys(("compile", "checkpointing"), "speed"),
     **dict.fromkeys(("tiles", "tta", "ensemble", "infer"), "prediction"),
     **dict.fromkeys(("optimizer", "schedules", "scheduler", "averaging"), "optimizers"),
@@ -23,7 +25,8 @@ ALSO: Mapping[str, str] = {
 """Words that people look for, and the pages that answer them."""
 _ORDER = (
     *("data", "checking", "augmentation", "models", "losses", "optimizers", "evaluation", "prediction", "reports"),
-    *("exporting", "sweeps", "reproducing", "tuning", "speed", "scaling", "python", "extending", "troubleshooting"),
+    *("exporting", "sweeps", "searching", "loggers", "reproducing", "tuning", "speed", "scaling"),
+    *("python", "extending", "troubleshooting"),
 )
 _WIDEST = 120  # columns; longer lines of prose are hard to read
 _PIPED = 100  # columns, where the output is no terminal

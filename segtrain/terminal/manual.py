@@ -32,6 +32,8 @@ commands (`segtrain <command> --help` shows its keys)
   check    what is wrong with data:  segtrain check data=folder data.root=my_photos 'data.classes=[cat,dog]'
   shard    data as tar files:    segtrain shard data=folder data.root=my_photos 'data.classes=[cat,dog]' output=shards
   tune     settings that are quick here:  segtrain tune arch=fpn data=oxford_pets
+  search   the best values of some keys:  segtrain search 'space={optimizer.lr: 1e-4..1e-2 log}' arch=fpn
+  runs     all runs, ranked:     segtrain runs outputs sort=val/iou 'where=val/iou>0.8'
   average  weights of several:  segtrain average outputs/<name>/<time> output=avg.pt
   lr_find  a learning rate:     segtrain lr_find data=folder data.root=my_photos optimizer=adamw
   import   a model of segmentation_models_pytorch:   segtrain import saved_folder model.pt
@@ -46,7 +48,7 @@ examples
   segtrain resume outputs/<name>/<time> trainer.epochs=20        go on with a run, for longer
 
 flags
-  -m, --multirun      run every combination of comma-separated values
+  -m, --multirun      run every combination of comma-separated values; sweep.dry_run=true lists them with times
   -c, --cfg job       print the composed config and stop
   -cd, --config-dir   a folder with your own YAML groups, looked at after the built-in ones
   -h, --help          this page

@@ -7,7 +7,8 @@ from itertools import count, islice
 import numpy as np
 
 from segtrain.errors import ConfigError
-from segtrain.training.trainer import Trainer, grouped
+from segtrain.training.step import grouped
+from segtrain.training.trainer import Trainer
 
 _DIVERGED = 4.0  # times the lowest smoothed loss, from where on nothing is learnt any more (fastai's bound)
 _FEWEST = 10  # steps before the smoothed loss says anything

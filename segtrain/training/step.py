@@ -1,7 +1,9 @@
 """One optimizer step: forward pass, loss and gradients of the batches of a group, on all ranks, and the update."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,9 @@ from segtrain.training.memory import Attempt, tell
 from segtrain.training.objective import WHOLE, Objective, Share, partner_in
 from segtrain.training.parallel import Parallel
 from segtrain.training.running_loss import add_by_name
+
+Judge: TypeAlias = Callable[[int, float], bool]
+"""Takes the epoch (from 1) and score of a validation, higher is better; says whether the run is to end there."""
 
 
 class Step:
@@ -118,3 +123,10 @@ class Step:
             found: AbstractContextManager[None] = module.no_sync()
             return found
         return nullcontext()
+
+
+def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Group batches for gradient accumulation, ``size`` to an optimizer step; the last group may be smaller."""
+    iterator = iter(batches)
+    while group := list(islice(iterator, size)):
+        yield group

@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
-from itertools import islice
 from typing import Any
 
 from torch import Tensor
@@ -37,7 +36,7 @@ from segtrain.training.running_loss import RunningLoss
 from segtrain.training.sharding import Shards
 from segtrain.training.soundness import Soundness
 from segtrain.training.state import TrainState
-from segtrain.training.step import Step
+from segtrain.training.step import Judge, Step, grouped
 
 
 class Trainer:
@@ -80,6 +79,9 @@ class Trainer:
         # what a checkpoint carries
         self.state = TrainState(images=len(train.dataset), ended=0)
         self.running = RunningLoss(self.runtime.device, world)
+        # what a search may ask: to end after a validation
+        self.judge: Judge | None = None
+        self.pruned = False
         # what keeps values that are not finite out of it
         self.soundness = Soundness(self.model, self.running, checkpoints.last, world)
 
@@ -93,8 +95,9 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are done and validated, or early stopping ends the run."""
-        return (self.place >= self.total_steps and self.state.ended in (None, self.state.step)) or self.out_of_patience
+        """Whether all steps are done and validated, or early stopping or a search ends the run."""
+        is_done = self.place >= self.total_steps and self.state.ended in (None, self.state.step)
+        return is_done or self.out_of_patience or self.pruned
 
     @property
     def out_of_patience(self) -> bool:
@@ -231,6 +234,8 @@ class Trainer:
         state.waited = 0 if is_best else state.waited + 1
         ranked = sorted([*state.kept, (score, self.state.epoch)], reverse=True)
         state.kept = ranked[: self.saving.keep_top_k]
+        is_judged = self.judge is not None and self.judge(state.epoch + 1, score)
+        self.pruned = is_judged and self.place < self.total_steps
         return is_best
 
     def end_epoch(self) -> None:
@@ -291,10 +296,3 @@ class Trainer:
         mine = ranks[self.world.rank if self.world.rank < len(ranks) else 0]
         self.running.load_state_dict(mine["running"])
         restore_random_state(mine["random"])
-
-
-def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """Group batches for gradient accumulation, ``size`` to an optimizer step; the last group may be smaller."""
-    iterator = iter(batches)
-    while group := list(islice(iterator, size)):
-        yield group

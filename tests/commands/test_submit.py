@@ -124,6 +124,21 @@ def test_a_sweep_of_jobs_is_awaited_and_ranked(here, monkeypatch, capfd):
     assert "Traceback" not in printed
 
 
+@pytest.mark.slow
+def test_the_same_line_submits_what_is_not_finished(here, monkeypatch, capfd):
+    monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 0)  # of the one that fails
+    training = [word for word in TINY if word != "device=cpu"]
+    words = ["launch", "-m", "executor=local", "nproc=1", *training, "trainer.max_steps=1", "device=cpu,mps"]
+    assert main(words) == main(words) == 1
+    said = capfd.readouterr()
+    assert "1 finished, 1 interrupted" in said.out
+    assert said.out.count("prints to") == 3
+    (folder,) = (path for path in Path("outputs/sweeps").iterdir() if path.is_dir())
+    with (folder / "leaderboard.csv").open() as file:
+        best, _ = csv.DictReader(file)
+    assert float(best["seconds"]) > 0
+
+
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """A cluster that takes every job and starts none, seen from its login node."""

@@ -32,7 +32,7 @@ def test_lists_of_names_stand_in_the_table_as_they_were_typed(tmp_path, capsys, 
     assert (
         {row["job"] for row in table(tmp_path)}
         == {"1", "2"}
-        == {path.name for path in tmp_path.iterdir()} - {"leaderboard.csv"}
+        == {path.name for path in tmp_path.iterdir()} - {"leaderboard.csv", "sweep.json", "report.html"}
     )
     assert "job 2 of 2: loss.classes=[disc,star]" in printed
 
@@ -58,10 +58,9 @@ def test_a_job_that_cannot_be_built_is_named_once_and_the_others_go_on(tmp_path,
 
 
 def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path):
-    folder = tmp_path / "sweeps" / "now"
-    made = [make_sweep_folder(folder, is_chosen=False) for _ in range(3)]
+    folder = tmp_path / "now"
+    made = [make_sweep_folder(folder) for _ in range(3)]
     assert made == [folder, Path(f"{folder}-2"), Path(f"{folder}-3")]
-    assert make_sweep_folder(folder, is_chosen=True) == folder
 
 
 @pytest.mark.parametrize(

@@ -46,4 +46,4 @@ def test_a_run_that_was_never_saved_is_none(tmp_path):
 
 def test_a_sweep_refuses_it(here, refused):
     (line,) = refused("-m", *TINY, "seed=0,1", "trainer.auto_resume=true")
-    assert line == "segtrain: trainer.auto_resume=true: is for single runs, and -m starts several; leave it out"
+    assert line == "segtrain: trainer.auto_resume=true: is for single runs, and a sweep goes on by itself; leave it out"

@@ -27,7 +27,8 @@ from segtrain.data.sample import Batch, RawSample, Source, Split
 from segtrain.errors import ShortOfMemoryError
 from segtrain.runtime.device import keep_freed_memory, make_runtime
 from segtrain.task import Mode
-from segtrain.training.trainer import Trainer, grouped
+from segtrain.training.step import grouped
+from segtrain.training.trainer import Trainer
 
 _WARM_UP = 2  # steps: the first allocates, and the second has the optimizer's state
 _BLOCKS = 3  # of steps, between two looks at the clock; the median of them is the result
