@@ -27,7 +27,7 @@ def test_the_folder_is_opened_by_load_model_predict_and_eval(run, here):
     ours, theirs = load_model(run).state_dict(), load_model(here / "hub").state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(here / "photo.png")
-    assert main(["predict", str(here / "hub"), str(here / "photo.png"), str(here / "mask.png")]) == 0
+    assert main(["predict", str(here / "hub"), str(here / "photo.png"), str(here / "masks")]) == 0
     assert main(["eval", str(here / "hub"), f"output={here}", "eval.bootstrap=0"]) == 0
 
 
