@@ -37,7 +37,7 @@ class WandB:
         """Begin a run, or go on with that of the folder."""
         import wandb
 
-        self.run = wandb.init(
+        self.run: Any = wandb.init(
             project=self.project,
             entity=self.entity,
             dir=self.folder,

@@ -141,7 +141,7 @@ COMMAND_LINES = cases(
     ("unheard-of encoder", "encoder=xyzzy", "encoder=xyzzy: no such encoder", "`segtrain zoo <part of a name>` lists"),
     ("augment", "augment=ligth", "augment=ligth: no such choice", "did you mean 'light'?"),
     ("debug", "debug=smok", "debug=smok: no such choice", "did you mean 'smoke'?"),
-    ("unheard-of choice", "logger=wandb", "logger=wandb: no such choice", "choose from none, tensorboard"),
+    ("unheard-of choice", "logger=aim", "logger=aim: no such choice", "choose from mlflow, none, several, tensorboard"),
     ("no choice", "arch=null", "arch: cannot be left out", "choose from deeplabv3, deeplabv3plus, dpt, fpn,"),
     ("group taken out", "~trainer", "trainer: cannot be left out", "choose from default"),
     (
@@ -580,7 +580,7 @@ def test_an_unreadable_image_does_not_keep_the_others_from_being_predicted(run, 
     errors = capsys.readouterr().err
     check_form(errors, lines=1)
     assert "photos/images/bad.jpg: not an image of a known format" in errors
-    assert sorted(path.name for path in Path("masks").iterdir()) == [f"{index}.png" for index in range(8)]
+    assert sorted(path.name for path in Path("masks").glob("*.png")) == [f"{index}.png" for index in range(8)]
 
 
 def test_two_images_of_one_name_have_a_mask_each(run, photos):

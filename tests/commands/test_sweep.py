@@ -32,7 +32,7 @@ def test_lists_of_names_stand_in_the_table_as_they_were_typed(tmp_path, capsys, 
     assert (
         {row["job"] for row in table(tmp_path)}
         == {"1", "2"}
-        == {path.name for path in tmp_path.iterdir()} - {"leaderboard.csv", "sweep.json", "report.html"}
+        == {path.name for path in tmp_path.iterdir()} - {"leaderboard.csv", "sweep.json", "verdict.txt", "report.html"}
     )
     assert "job 2 of 2: loss.classes=[disc,star]" in printed
 
