@@ -39,7 +39,7 @@ NOT_RUN = {
     RAY_CLUSTER: "is a server that does not end; tests/commands/test_on_ray.py starts it",
     RAY_JOB: "is tests/commands/test_on_ray.py",
     f"{EXPORTING} output=small.onnx quantize=int8 check=200": "is tests/commands/test_export.py",
-    EXPORTING: "takes seconds, as the line with output=model.onnx does",
+    f"{EXPORTING} format=onnx": "takes seconds, as the line with output=model.onnx does",
     "segtrain bench arch=fpn encoder=resnet34 sizes=[256,512] batches=[1,8]": "is tests/commands/test_bench.py",
     "segtrain demo outputs/<name>/<time>": "is a server that does not end: tests/commands/test_demo.py",
     "tensorboard --logdir outputs": "is a server that does not end",

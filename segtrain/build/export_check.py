@@ -50,17 +50,15 @@ class Trial:
     def shown(self) -> Iterator[Shown]:
         """Yield images with what the checkpoint says of them: fitted, and as stored where the file fits them.
 
-        Each is scored once, as it is used. Where neither data nor a folder is there, they are random pixels; that is
-        said.
+        Those that are fitted are scored, as both see the same pixels. Where neither data nor a folder is there, they are
+        random pixels; that is said.
         """
         samples = list(self._samples())
         fitted = list(self._fitted(samples))
-        if self.computed.fits:
-            yield from (each._replace(target=None) for each in fitted)
-            yield from (self._stored(*sample) for sample in samples)
-            return
         yield from fitted
-        if self.computed.shapes == "dynamic":
+        if self.computed.fits:
+            yield from (self._stored(image, name) for image, _, name in samples)
+        elif self.computed.shapes == "dynamic":
             yield from (self._odd(each) for each in fitted[:2])
 
     def calibrating(self, split: Split, most: int) -> Iterator[Tensor]:
@@ -122,11 +120,10 @@ class Trial:
                 targets = [torch.from_numpy(fitting.mask(mask)) for mask in masks if mask is not None]
                 yield self._of(torch.cat(images), torch.stack(targets).long() if targets else None, names)
 
-    def _stored(self, image: Pixels, mask: NDArray[np.uint8] | None, name: str) -> Shown:
+    def _stored(self, image: Pixels, name: str) -> Shown:
         """Show an image at its own size; the checkpoint's logits are those of `segtrain predict`."""
         pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-        target = None if mask is None else torch.from_numpy(np.ascontiguousarray(mask))[None].long()
-        return Shown(pixels, Outputs(self.predictor.logits(image)), target, [name], exactly=False)
+        return Shown(pixels, Outputs(self.predictor.logits(image)), None, [name], exactly=False)
 
     def _odd(self, shown: Shown) -> Shown:
         """Cut a few rows and columns off, so that the size is a multiple of no stride."""

@@ -282,7 +282,9 @@ def tell(config: ExportConfig, graph: Graph, found: "Fidelity", written: Path) -
     megabytes = written.stat().st_size / 1e6
     ious = found.ious()
     scored = "no masks to score by" if ious is None else f"IoU {ious[1]:.4f}, the checkpoint's {ious[0]:.4f}"
-    parts = [f"{found.agreement:.4%} of {found.pixels} pixels have the same label", scored]
+    parts = [f"{found.exact.share:.4%} of {found.exact.pixels} pixels have the same label", scored]
+    if found.resized.pixels:
+        parts.insert(1, f"{found.resized.share:.4%} of {found.resized.pixels} where the file resizes")
     if config.gives != "labels":
         parts.insert(0, f"{config.gives} differ by up to {found.difference:.2g} (the largest is {found.largest:.3g})")
     log.info("%s: %.1f MB, %s", graph.name, megabytes, takes(graph.computed, graph.trial.predictor.channels))

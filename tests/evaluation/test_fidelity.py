@@ -20,7 +20,7 @@ def found(answer, *, logits=LOGITS, target=TARGET, task=TASK, exactly=True, labe
 
 def test_equal_answers_have_no_problem():
     equal = found(LOGITS.clone())
-    assert (equal.difference, equal.agreement, equal.ious()) == (0, 1, (1, 1))
+    assert (equal.difference, equal.exact.share, equal.ious()) == (0, 1, (1, 1))
     assert equal.problem(**ALLOWED) is None
 
 
@@ -37,8 +37,8 @@ def test_what_is_no_number_is_refused():
 
 def test_other_labels_are_refused_where_pixels_were_resized_otherwise():
     swapped = found(LOGITS.flip(1), exactly=False)
-    assert (swapped.difference, swapped.agreement) == (0, 0)
-    assert "100.00% of the pixels have another label" in swapped.problem(**ALLOWED)
+    assert (swapped.difference, swapped.resized.share) == (0, 0)
+    assert "100.00% of the resized pixels have another label" in swapped.problem(**ALLOWED)
     assert swapped.ious() == (1, 0)
 
 
