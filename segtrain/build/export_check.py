@@ -50,8 +50,8 @@ class Trial:
     def shown(self) -> Iterator[Shown]:
         """Yield images with what the checkpoint says of them: fitted, and as stored where the file fits them.
 
-        Those that are fitted are scored, as both see the same pixels. Where neither data nor a folder is there, they are
-        random pixels; that is said.
+        Those that are fitted are scored, as both see the same pixels. Where neither data nor a folder is there, they
+        are random pixels; that is said.
         """
         samples = list(self._samples())
         fitted = list(self._fitted(samples))

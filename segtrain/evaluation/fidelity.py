@@ -54,8 +54,8 @@ class Fidelity:
     """Differences between a file and its checkpoint, over all images shown.
 
     ``difference`` is the largest of a logit or probability, ``largest`` the largest of the checkpoint's own, both of
-    images shown ``exactly``; ``exact`` and ``resized`` count their pixels, and those of images that the file resizes. ``counts`` are those of the checkpoint and of
-    the file, by image, of all with masks; ``ids`` names them.
+    images shown ``exactly``; ``exact`` counts the pixels of those, ``resized`` those of images that the file resizes.
+    ``counts`` are those of the checkpoint and of the file, by image, of all with masks; ``ids`` names them.
     """
 
     task: Task
