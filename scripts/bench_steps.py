@@ -56,7 +56,7 @@ def main() -> None:
     options = argparse.Namespace(root=given.root, images=8, batch_size=8, workers=0)
     for pair in given.pairs:
         arch, encoder = pair.split("/")
-        steps = {"segtrain": (bench_train.bare(arch, encoder, options), None)}
+        steps: dict[str, tuple[bench_train.Turn, Any]] = {"segtrain": (bench_train.bare(arch, encoder, options), None)}
         for name, without in WITHOUT.items():
             with without():
                 steps[name] = (bench_train.bare(arch, encoder, options), without)
