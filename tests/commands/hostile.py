@@ -103,6 +103,7 @@ LIES = {
     "pickle.npy": lambda: b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1, 1, 3), }",
     "magic.dcm": lambda: bytes(128) + b"DICM" + bytes(40),
     "huge.vrt": lambda: b"<VRTDataset rasterXSize='60000' rasterYSize='60000'><VRTRasterBand/></VRTDataset>",
+    "flat.bmp": lambda: bytes(saved("bmp")[:18]) + bytes(4) + bytes(saved("bmp")[22:]),
     "zero.gif": lambda: b"GIF89a" + bytes(30),
 }
 

@@ -256,7 +256,10 @@ def refuse_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
 
 
 def as_supported(pixels: Pixels, path: Path) -> Pixels:
-    """Convert to uint8, uint16 or float32; raises where that would change values or they are no numbers."""
+    """Convert to uint8, uint16 or float32; raises where that would change values, or there are none or no numbers."""
+    if not pixels.size:
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise DataError(f"{path}: holds {size} pixels, expected one or more; restore or remove it")
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
     if pixels.dtype == bool:

@@ -1,6 +1,8 @@
 """Decoding JPEG, PNG, WebP, BMP, GIF and what else Pillow knows, with OpenCV and Pillow."""
 
 import io
+import logging
+import warnings
 from pathlib import Path
 
 import cv2
@@ -26,6 +28,8 @@ AS_THEY_STAND = ("1", "L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "F")
 """Pillow modes whose arrays hold the values of the file."""
 
 Image.MAX_IMAGE_PIXELS = None  # aerial images exceed Pillow's limit; ours is `images.MAX_PIXELS`
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # our errors say what is wrong, as below
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our errors name the file and the remedy
 
 
