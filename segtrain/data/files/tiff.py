@@ -24,6 +24,11 @@ BY_OTHERS = ("NONE", "LZW", "JPEG", "OJPEG", "CCITTRLE", "CCITTFAX3", "CCITTFAX4
 """Compressions that Pillow and OpenCV decode or refuse; JPEG 2000 is not one, OpenCV makes it black."""
 
 
+DAMAGE = (
+    *(tifffile.TiffFileError, IndexError, KeyError, TypeError, zlib.error, struct.error),
+    *(AttributeError, ZeroDivisionError, OverflowError),  # a tag of no known value is a plain number, a side may be 0
+)
+"""What tifffile and our use of its tags raise where a file is damaged; it raises `ValueError` too."""
 NODATA = 42113  # the tag GDAL_NODATA: the value of pixels that hold nothing
 
 
@@ -44,7 +49,7 @@ def read_tiff(request: Request) -> Stored:
             if palette is not None and not request.for_mask:
                 return Stored(palette[pixels], 3, orientation)
             return Stored(pixels, colours_in_page(page, pixels.shape[2:]), orientation, palette, (nodata_of(page),))
-    except (tifffile.TiffFileError, IndexError, KeyError, TypeError, zlib.error, struct.error) as error:
+    except DAMAGE as error:
         raise ValueError(f"damaged TIFF ({error})") from None
 
 
