@@ -181,7 +181,7 @@ def reset_peak(device: torch.device) -> None:
             trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
             if trim is not None:
                 trim(0)
-            _RESET.write_text(_WORKING_SET)
+            _RESET.write_text(_WORKING_SET, encoding="ascii")
     gc.collect()
 
 
@@ -190,7 +190,7 @@ def read_peak(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
-        lines = _STATUS.read_text().splitlines()
+        lines = _STATUS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)

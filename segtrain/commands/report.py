@@ -1,4 +1,4 @@
-"""``segtrain report``: a page on a run, with its model's mistakes, or on several runs side by side."""
+"""``segtrain report``: a page on a run, with its model's mistakes, on several runs side by side, or on a sweep."""
 
 import json
 import logging
@@ -61,11 +61,37 @@ def run(arguments: Arguments) -> int:
         return 0
     asked = Asked(config, to_config(evaluated, EvalConfig), changes)
     import_heavy("segtrain.run.pages.writing")
-    if len(config.runs) == 1:
+    if is_of_sweep(config):
+        report_sweep(asked)
+    elif len(config.runs) == 1:
         report_run(asked, arguments.config_dir)
     else:
         report_several(asked)
     return 0
+
+
+def is_of_sweep(config: ReportConfig) -> bool:
+    """Tell whether the one folder that is named is that of a sweep or a search."""
+    from segtrain.run.results import is_sweep
+
+    return len(config.runs) == 1 and is_sweep(Path(config.runs[0]))
+
+
+def report_sweep(asked: Asked) -> Path:
+    """Write the page of a sweep or a search: its runs from best to worst, and what mattered; returns the file."""
+    from segtrain.run.results import write_page
+    from segtrain.terminal.console import start_logging
+
+    start_logging()
+    (folder,) = asked.config.runs
+    if asked.config.output is not None or asked.config.split is not None or asked.changes.words:
+        raise ConfigError(
+            f"runs={folder}: is a sweep, whose page is report.html in it, of the scores that its runs have; leave "
+            "other keys out"
+        )
+    file = write_page(Path(folder), confidence=asked.measured.eval.confidence)
+    log.info("written to %s", file)
+    return file
 
 
 def report_run(asked: Asked, config_dir: Path | None = None) -> Path:

@@ -78,6 +78,7 @@ def test_its_checkpoint_scores_alone_what_the_ranks_have_printed(shared_out, tmp
     assert shown == {name: found[name] for name in shown}
 
 
+@pytest.mark.slow
 def test_its_checkpoint_goes_on_under_ddp_and_alone(alone, shared_out, tmp_path):
     folder, _ = shared_out
     resumed = [f"resume={folder}", "trainer.max_steps=6", "logger=none"]

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 
-@pytest.mark.parametrize("locale", [{}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+@pytest.mark.parametrize(
+    "locale", [pytest.param({}, marks=pytest.mark.slow), {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+)
 def test_names_in_chinese_train_under_a_c_locale(tmp_path, locale):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG", "PYTHONIO"))}
     words = ["data=folder", "data.root=照片", "data.classes=[背景,物体]", "encoder=test_resnet", "trainer.max_steps=1"]

@@ -108,6 +108,7 @@ def test_the_folder_of_a_sweep_stands_for_the_mean_of_its_runs(run, other, photo
     assert main(["eval", "sweep", "output=scored", "data.split=test", "eval.bootstrap=0"]) == 0
 
 
+@pytest.mark.slow
 def test_a_mean_is_compared_and_not_scored_on_what_one_of_its_models_has_seen(here, refused, capsys):
     folds = [*TINY, "trainer.max_steps=2", "arch=fpn"]
     from tests.data.layouts import save, scenes
@@ -118,7 +119,14 @@ def test_a_mean_is_compared_and_not_scored_on_what_one_of_its_models_has_seen(he
     data = ["data=folder", f"data.root={here / 'data'}", "data.classes=[a,b]", "data.image_size=32", "data.folds=2"]
     small = [word for word in folds if not word.startswith("data")]
     for fold in (0, 1):
-        words = [*small, *data, f"data.fold={fold}", "data.batch_size=2", "data.test_fraction=0.25"]
+        words = [
+            *small,
+            *data,
+            f"data.fold={fold}",
+            "data.batch_size=2",
+            "data.test_fraction=0.25",
+            "encoder.weights=null",
+        ]
         assert main([*words, f"hydra.run.dir=folds/{fold}"]) == 0
     (line,) = refused("eval", "folds", "output=mean", "data.split=val")
     assert "folds/1/checkpoints/best.pt: was trained on" in line

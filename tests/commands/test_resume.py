@@ -97,7 +97,7 @@ def whole(tmp_path_factory):
     ("precision", "workers"),
     [
         ("fp32", 2),
-        ("bf16", 0),
+        pytest.param("bf16", 0, marks=pytest.mark.slow),
         ("fp16", 0),
         pytest.param("fp32", 0, marks=pytest.mark.slow),
         pytest.param("bf16", 2, marks=pytest.mark.slow),

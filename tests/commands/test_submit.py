@@ -109,6 +109,7 @@ def test_a_job_that_slurm_preempts_ends_as_if_it_had_not_been(here, whole, monke
     assert same(state("run"), state(whole))
 
 
+@pytest.mark.slow
 def test_a_sweep_of_jobs_is_awaited_and_ranked(here, monkeypatch, capfd):
     monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 0)  # of the one that fails
     training = [word for word in TINY if word != "device=cpu"]

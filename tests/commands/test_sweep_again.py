@@ -92,6 +92,10 @@ def test_a_sweep_that_broke_off_goes_on_by_the_same_line_and_computes_nothing_tw
     assert table(folder) == table(Path("whole"))
     assert main([*LINE, "hydra.sweep.dir=whole"]) == 0  # a folder that was chosen: all is done
     assert starts(Path("whole/2")) == [0]
+    Path("whole/report.html").unlink()
+    assert main(["report", "whole"]) == 0
+    assert "optimizer.lr" in Path("whole/report.html").read_text(encoding="utf-8")
+    assert "is a sweep, whose page is report.html in it" in refused("report", "whole", "data.split=test")[0]
 
 
 def test_a_job_that_failed_is_tried_again(here, capsys):

@@ -171,6 +171,7 @@ def mount():
         os.system(f"umount {folder}")
 
 
+@pytest.mark.slow
 def test_a_run_folder_that_becomes_read_only_ends_the_run_which_goes_on_where_it_can_be_written(
     photos, monkeypatch, refused, mount
 ):
