@@ -1,8 +1,10 @@
 """Run the command line in processes of their own, without paying for the import of torch each time."""
 
 import os
+import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 from scripts.torture import context, forked, print_to
@@ -71,3 +73,14 @@ def run_ranks(count, *arguments, output: Path, code: int = 0) -> list[str]:
     printed = [Path(f"{output}.{rank}").read_text() for rank in range(count)]
     assert [process.exitcode for process in ranks] == [code] * count, "\n".join(printed)
     return printed
+
+
+def kill_when(process, condition):
+    """Kill a process by SIGKILL as soon as a condition holds."""
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert process.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()

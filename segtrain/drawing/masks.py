@@ -67,7 +67,28 @@ def open_picture(
     return TiffWriter(named, shape, dtype, place=form.place, nodata=nodata, colours=colours)
 
 
-class MaskWriter:
+class _Pictures:
+    """Pictures that are written together."""
+
+    pictures: "Sequence[PngPicture | TiffWriter]"
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files."""
+        return [picture.path for picture in self.pictures]
+
+    def close(self) -> None:
+        """Write the files."""
+        for picture in self.pictures:
+            picture.close()
+
+    def discard(self) -> None:
+        """Forget what was written."""
+        for picture in self.pictures:
+            picture.discard()
+
+
+class MaskWriter(_Pictures):
     """Writes the mask of one image by rows: one file, or where classes overlap one for each, in folders of their names.
 
     ``values`` says what it holds, and ``mask_values`` what the data's own masks hold for each label. A palette and
@@ -96,11 +117,6 @@ class MaskWriter:
         dtype = np.uint8 if values in ("palette", "colours") else self.table.dtype
         self.pictures = [open_picture(place / name, form, dtype=dtype, bands=bands, colours=shown) for place in places]
 
-    @property
-    def paths(self) -> list[Path]:
-        """The files."""
-        return [picture.path for picture in self.pictures]
-
     def write(self, labels: NDArray[np.uint8], empty: NDArray[np.bool_] | None = None) -> None:
         """Add labels ``(rows, W)`` or ``(C, rows, W)``; ``empty`` are pixels of no data."""
         for picture, mask in zip(self.pictures, list(labels) if self.is_apart else [labels], strict=True):
@@ -114,43 +130,18 @@ class MaskWriter:
                 rows = np.where(empty if rows.ndim == 2 else empty[..., None], rows.dtype.type(self.form.nodata), rows)
             picture.write(rows)
 
-    def close(self) -> None:
-        """Write the files."""
-        for picture in self.pictures:
-            picture.close()
 
-    def discard(self) -> None:
-        """Forget what was written."""
-        for picture in self.pictures:
-            picture.discard()
-
-
-class ScoreWriter:
+class ScoreWriter(_Pictures):
     """Writes numbers from 0 to 1 of one image row by row, as 16 bits of gray: 65535 is 1."""
 
     def __init__(self, paths: Sequence[Path], form: Form) -> None:
         form = form._replace(nodata=None)
         self.pictures = [open_picture(path, form, dtype=np.uint16) for path in paths]
 
-    @property
-    def paths(self) -> list[Path]:
-        """The files."""
-        return [picture.path for picture in self.pictures]
-
     def write(self, scores: NDArray[np.float32]) -> None:
         """Add scores ``(files, rows, W)``."""
         for picture, rows in zip(self.pictures, scores, strict=True):
             picture.write(np.rint(rows * _FULL).astype(np.uint16))
-
-    def close(self) -> None:
-        """Write the files."""
-        for picture in self.pictures:
-            picture.close()
-
-    def discard(self) -> None:
-        """Forget what was written."""
-        for picture in self.pictures:
-            picture.discard()
 
 
 class OverlayWriter:

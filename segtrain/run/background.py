@@ -1,6 +1,5 @@
 """Work beside the training loop, in a thread: checkpoints are written from a copy of what they hold."""
 
-import copy
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from segtrain.runtime.shards import whole
+from segtrain.runtime.shards import each_tensor, whole
 
 
 class Background:
@@ -53,15 +52,11 @@ def snapshot(value: Any, *, keep: bool = True) -> Any:
 
     Those that are shared out are gathered, as `whole` does; a rank that does not ``keep`` them gets None.
     """
-    if isinstance(value, DTensor):
-        return whole(value, keep=keep)
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True) if keep else None
-    if isinstance(value, dict):
-        made = copy.copy(value)  # of its own type: a module's state has a note of its version
-        for key, item in value.items():
-            made[key] = snapshot(item, keep=keep)
-        return made
-    if isinstance(value, list | tuple):
-        return type(value)(snapshot(item, keep=keep) for item in value)
-    return value
+
+    def copied(tensor: Tensor) -> Tensor | None:
+        if isinstance(tensor, DTensor):
+            gathered: Tensor | None = whole(tensor, keep=keep)
+            return gathered
+        return tensor.detach().to("cpu", copy=True) if keep else None
+
+    return each_tensor(value, copied)

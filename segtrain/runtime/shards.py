@@ -1,7 +1,7 @@
 """Tensors that are shared out: each of several ranks holds a shard of them."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,16 +20,27 @@ def whole(value: Any, *, keep: bool = True) -> Any:
 
     All ranks call it, with the same tensors in one order. A rank that does not ``keep`` them gets None in their place.
     """
-    if isinstance(value, DTensor):
-        full: Tensor = value.full_tensor().detach()
+
+    def gathered(tensor: Tensor) -> Tensor | None:
+        if not isinstance(tensor, DTensor):
+            return tensor
+        full: Tensor = tensor.full_tensor().detach()
         return full.cpu() if keep else None
+
+    return each_tensor(value, gathered)
+
+
+def each_tensor(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Copy dicts, lists and tuples, with what ``change`` returns in the place of each tensor in them."""
+    if isinstance(value, Tensor):
+        return change(value)
     if isinstance(value, dict):
         made = copy.copy(value)  # of its own type: a module's state has a note of its version
         for key, item in value.items():
-            made[key] = whole(item, keep=keep)
+            made[key] = each_tensor(item, change)
         return made
     if isinstance(value, list | tuple):
-        return type(value)(whole(item, keep=keep) for item in value)
+        return type(value)(each_tensor(item, change) for item in value)
     return value
 
 

@@ -128,7 +128,12 @@ COMMAND_LINES = cases(
         "arch.dropout: unknown key",
         "arch has attention, aux_heads, center, channels",
     ),
-    ("added key", "+trainer.foo=1", "trainer.foo: unknown key", "auto_resume, channels_last"),
+    (
+        "added key",
+        "+trainer.foo=1",
+        "trainer.foo: unknown key",
+        "choose from activation_checkpointing, auto_resume, channels_last",
+    ),
     ("added key that exists", "+seed=1", "+seed=1: is there already", "write it without the +"),
     ("added leaf key", f"{SHAPES} +arch.attn=scse", "arch.attn: unknown key", "did you mean"),
     ("Hydra's own key", "hydra.verbose=true", "hydra.verbose: unknown key", "choose from hydra.run.dir, hydra.sweep"),
@@ -580,7 +585,8 @@ def test_an_unreadable_image_does_not_keep_the_others_from_being_predicted(run, 
     errors = capsys.readouterr().err
     check_form(errors, lines=1)
     assert "photos/images/bad.jpg: not an image of a known format" in errors
-    assert sorted(path.name for path in Path("masks").glob("*.png")) == [f"{index}.png" for index in range(8)]
+    written = sorted(path.name for path in Path("masks").iterdir())
+    assert written == [*(f"{index}.png" for index in range(8)), "predictions.jsonl"]
 
 
 def test_two_images_of_one_name_have_a_mask_each(run, photos):

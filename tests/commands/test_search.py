@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,7 @@ import pytest
 from segtrain.cli import main
 from segtrain.training.trainer import Trainer
 from tests.conftest import TINY
-from tests.processes import run, start
+from tests.processes import kill_when, run, start
 
 pytest.importorskip("optuna")
 SMALL = (*TINY, "data.train=8", "trainer.log_every=1", "checkpoint.every_steps=1", "checkpoint.in_background=false")
@@ -29,16 +26,6 @@ def table(folder="found"):
 def steps(folder):
     rows = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
     return [row["step"] for row in rows if row["split"] == "train"]
-
-
-def kill_when(process, condition):
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert process.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
 
 
 def has_lines(file, count):

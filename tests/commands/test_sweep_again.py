@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import re
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from segtrain.cli import main
 from segtrain.run.folders import Lock
 from segtrain.training.trainer import Trainer
 from tests.conftest import TINY
-from tests.processes import run, run_ranks, start, start_ranks
+from tests.processes import kill_when, run, run_ranks, start, start_ranks
 
 LINE = (
     "-m",
@@ -43,16 +40,6 @@ def steps(folder):
 
 def starts(folder):
     return [entry["step"] for entry in json.loads((folder / "environment.json").read_text())]
-
-
-def kill_when(process, condition):
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert process.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
 
 
 def lines_in(file):
