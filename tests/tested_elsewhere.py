@@ -62,6 +62,7 @@ TESTED_ELSEWHERE = {
     "data/formats/valued.py": "The base of Folder and Csv: tests/data/formats/test_folder.py.",
     "data/loading/feed.py": "Order and loader, tested in tests/data/loading/test_dataset.py, put together.",
     "drawing/findings_page.py": "The gallery of `segtrain check report=html`: tests/commands/test_check.py.",
+    "drawing/templates.py": "Every page is made with it: tests/drawing/test_page.py, test_sweep_page.py.",
     "drawing/thumbnails.py": "The pictures of `segtrain check report=html`: tests/commands/test_check.py.",
     "evaluation/differences.py": "tests/commands/test_compare.py",
     "evaluation/mask_files.py": "`segtrain score` scores every pair with it: tests/commands/test_score.py.",

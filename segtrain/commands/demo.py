@@ -3,7 +3,6 @@
 import json
 import logging
 import secrets
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,10 +68,9 @@ def make_server(config: DemoConfig, changes: Overrides, config_dir: Path | None 
 
 def page_of(name: str, classes: list[dict[str, object]], *, most_mb: int) -> str:
     """Write the page for a model of these classes."""
-    from jinja2 import Environment
+    from segtrain.drawing.templates import template
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("segtrain.drawing").joinpath(TEMPLATE).read_text(encoding="utf-8"))
     # a class may be called </script>: as JSON within HTML, < has to be written otherwise
     held = json.dumps(classes).replace("<", "\\u003c")
-    return template.render(name=name, classes=classes, held=held, most_mb=most_mb, nonce=secrets.token_urlsafe(16))
+    nonce = secrets.token_urlsafe(16)
+    return template(TEMPLATE).render(name=name, classes=classes, held=held, most_mb=most_mb, nonce=nonce)

@@ -1,7 +1,6 @@
 """The page of a data set's examination: numbers and findings, with pictures of the files, in one HTML file."""
 
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from segtrain.data.doctor.statistics import SplitNumbers
 from segtrain.data.doctor.subject import Subject
 from segtrain.data.files.listing import Pair
 from segtrain.data.palette import Colour
+from segtrain.drawing.templates import template
 from segtrain.drawing.thumbnails import data_uri, thumbnail
 
 TEMPLATE = "findings.html.j2"
@@ -30,15 +30,10 @@ def findings_page(
 
     ``pictures`` are the files shown of each kind of finding; ``names`` are what ``colours`` stand for.
     """
-    from jinja2 import Environment  # here: only a report needs it
-
-    # autoescape: names of files and classes may hold < and &
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("segtrain.drawing").joinpath(TEMPLATE).read_text(encoding="utf-8"))
     groups = by_kind(found.findings)
     shown = {file for group in groups for file in _files_of(group, pictures)}
     pairs = _pairs_with(shown, subjects)
-    return template.render(
+    return template(TEMPLATE).render(
         title=title,
         summary=summary,
         splits={split: _numbers(numbers) for split, numbers in found.numbers.items()},

@@ -3,14 +3,9 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from segtrain.drawing.charts import Line, style_of
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from segtrain.drawing.templates import template
 
 TEMPLATE = "page.html.j2"
 
@@ -104,15 +99,4 @@ class Page:
 
 def render(page: Page) -> str:
     """Write a page as HTML, below one `<main>` with landmarks around it."""
-    return _template().render(page=page)
-
-
-@cache  # compiling it takes longer than a page
-def _template() -> "Template":
-    from jinja2 import Environment  # here: only a page needs it
-    from markupsafe import Markup
-
-    # autoescape: names of files and classes may hold < and &
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["drawn"] = Markup
-    return environment.from_string(files("segtrain.drawing").joinpath(TEMPLATE).read_text(encoding="utf-8"))
+    return template(TEMPLATE).render(page=page)

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from typing import Any, TypeAlias
+
+from segtrain.drawing.templates import template
 
 Value: TypeAlias = str | int | float | bool | None
 TEMPLATE = "sweep.html.j2"
@@ -121,14 +122,11 @@ def sweep_page(
     results: Sequence[Result], *, title: str, monitor: str, verdict: str = "", confidence: float = 0.95
 ) -> str:
     """Write the page in one HTML file that fetches nothing; ``results`` are in the order of its table."""
-    from jinja2 import Environment  # here: only a page needs it
-    from markupsafe import Markup
+    from markupsafe import Markup  # here: only a page needs it
 
     found = effects(results, confidence)
     keys = list(dict.fromkeys(key for result in results for key in result.varied))
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("segtrain.drawing").joinpath(TEMPLATE).read_text(encoding="utf-8"))
-    return template.render(
+    return template(TEMPLATE).render(
         title=title,
         monitor=monitor,
         verdict=verdict,
