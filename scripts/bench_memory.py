@@ -14,13 +14,12 @@ import tempfile
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from segtrain.build.training import build_trainer
-from segtrain.run.plan import make_plan
-from segtrain.runtime.device import keep_freed_memory
-from segtrain.training.trainer import Trainer
+if TYPE_CHECKING:  # each process imports what it trains with, and no more
+    from segtrain.training.trainer import Trainer
 
 MB = 1e6
 SMALL = 64
@@ -33,13 +32,17 @@ def resident(field: str) -> float:
     return int(found[1]) * 1024 / MB
 
 
-def make_trainer(options: argparse.Namespace, *words: str) -> Trainer:
+def make_trainer(options: argparse.Namespace, *words: str) -> "Trainer":
     """Build the trainer of synthetic images."""
-    keep_freed_memory()
+    from segtrain.build.training import build_trainer
+    from segtrain.run.plan import make_plan
+    from segtrain.runtime.device import keep_freed_memory
+
     sizes = (f"data.image_size={options.size}", f"data.size={options.size}", f"data.batch_size={options.batch_size}")
     few = (f"data.train={options.batch_size}", "data.val=2", "data.num_workers=0", f"trainer.max_steps={options.steps}")
     model = (f"arch={options.arch}", f"encoder={options.encoder}", "encoder.weights=null")
     plan = make_plan((*model, "data=shapes", *sizes, *few, "logger=none", *words, *options.words), None)
+    keep_freed_memory(sparing=plan.job["trainer"]["activation_checkpointing"])
     folder = Path(tempfile.mkdtemp())
     (folder / "checkpoints").mkdir()
     return build_trainer(plan.job, folder)

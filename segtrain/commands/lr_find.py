@@ -46,7 +46,7 @@ def find(config: LrFindConfig, job: dict[str, Any]) -> None:
     from segtrain.training.lr_finder import range_test
 
     start_logging()
-    keep_freed_memory()
+    keep_freed_memory(sparing=job["trainer"]["activation_checkpointing"])
     output = Path(config.output)
     with TemporaryDirectory() as folder:
         trainer = build_trainer(job, Path(folder))

@@ -84,7 +84,7 @@ def _train(plan: Plan, made: Sequence[Path], ranks: "World | None", judge: "Judg
 
     world, since = ranks or ALONE, time.time()
     start_logging()
-    keep_freed_memory()
+    keep_freed_memory(sparing=plan.job["trainer"]["activation_checkpointing"])
     if world.is_first:
         (plan.folder / "checkpoints").mkdir(exist_ok=True)
     with logging_to(plan.folder / "train.log") if world.is_first else nullcontext():

@@ -8,18 +8,21 @@ every pixel is a decision of its own.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from segtrain.metrics.bootstrap import bootstrap
 from segtrain.metrics.counting import count_values, narrowest, sum_values
 from segtrain.metrics.curves import in_blocks
 from segtrain.task import Mode, Task, complete_task, lay_out
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 TEMPERATURES = tuple(2 ** (step / 2) for step in range(-6, 7))
 """The grid of temperatures, from 1/8 to 8: a spline over their logarithms finds the minimum to within 2 %."""
@@ -195,9 +198,9 @@ class Calibration:
             ece=_ece(gaps[0], everywhere),
             nll=float(nll[TEMPERATURES.index(1)]),
             temperature=math.exp(best),
-            ece_calibrated=_ece(CubicSpline(_LOGS, gaps[1:])(best), sampled),
+            ece_calibrated=_ece(_spline(gaps[1:])(best), sampled),
             # A spline can undershoot.
-            nll_calibrated=max(0.0, float(CubicSpline(_LOGS, nll)(best))),
+            nll_calibrated=max(0.0, float(_spline(nll)(best))),
             reliability=reliability,
         )
 
@@ -237,8 +240,15 @@ def _lowest(nll: NDArray[np.float64]) -> float:
     temperature.
     """
     lowest = min(range(len(nll)), key=lambda place: (nll[place], abs(_LOGS[place])))
-    spline = CubicSpline(_LOGS, nll)
+    spline = _spline(nll)
     flat = spline.derivative().roots(extrapolate=False)
     # A stationary point of the spline elsewhere is an overshoot of the spline, no minimum of the loss.
     between = flat[(flat > _LOGS[max(lowest - 1, 0)]) & (flat < _LOGS[min(lowest + 1, len(nll) - 1)])]
     return float(min([_LOGS[lowest], *between], key=spline))
+
+
+def _spline(values: NDArray[np.float64]) -> "CubicSpline":
+    """Interpolate what was counted at each of `TEMPERATURES`, over their logarithms."""
+    from scipy.interpolate import CubicSpline  # 30 MB that a training does not need
+
+    return CubicSpline(_LOGS, values)

@@ -127,16 +127,25 @@ def _cpu_computes_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(*, sparing: bool = False) -> None:
     """Make glibc keep freed memory instead of returning it to the system.
 
     Every training step frees and allocates the same large activations; by default each allocation is
     an ``mmap`` with its page faults. Does nothing with other C libraries.
+
+    ``sparing`` is for who would rather wait than need more (activation checkpointing): each large block is mapped by
+    itself and returned as soon as it is free. The heap otherwise gets holes that no later block fits into.
     """
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX in malloc.h
+    if mallopt is None:
+        return
+    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX in malloc.h
+    if sparing:
+        mallopt(mmap_max, 2**16)  # glibc's own
+        mallopt(mmap_threshold, 2**20)  # once set, it no longer rises with each block that is freed
+        mallopt(trim_threshold, 2**17)  # glibc's own
+    else:
         mallopt(mmap_max, 0)  # large blocks from the heap too, not from mmap
         mallopt(trim_threshold, 2**31 - 1)  # the greatest int: never give the top of the heap back

@@ -107,6 +107,12 @@ def test_what_it_sets_itself_is_refused(words, answer, refused, here):
     assert line.startswith(f"segtrain: {answer}")
 
 
+@pytest.mark.slow  # compiles the blocks anew in each of three processes
+def test_compiled_blocks_go_on_exactly_too(here, capsys):
+    assert main(["verify-resume", *TINY, "steps=4", "kills=1", "trainer.compile=true"]) == 0
+    assert "bit for bit" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_two_processes_go_on_exactly_too(here, capsys):
     assert main(["verify-resume", *TINY, "steps=4", "kills=1", "ranks=2", "device=cpu"]) == 0

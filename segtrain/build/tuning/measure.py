@@ -143,7 +143,7 @@ def measure_step(
 
     Raises `SegtrainError` for what the user can fix, `ShortOfMemoryError` where memory runs out.
     """
-    keep_freed_memory()
+    keep_freed_memory(sparing=job["trainer"]["activation_checkpointing"])
     (folder / "checkpoints").mkdir()
     trainer = build_trainer(job_of_noise(job, kind), folder)
     trainer.network.module.train()

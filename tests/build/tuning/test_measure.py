@@ -16,7 +16,7 @@ from tests.conftest import TINY
 
 @pytest.fixture(autouse=True)
 def _malloc_as_it_was(monkeypatch):
-    monkeypatch.setattr(measure, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(measure, "keep_freed_memory", lambda **_: None)
 
 
 def job_and_kind(*words):
