@@ -65,7 +65,13 @@ class Demo:
             raise DataError(f"{_NAME}: is no JPEG, PNG, WebP, BMP or GIF; choose one, or run segtrain predict on it")
         preprocess, task = self.predictor.preprocess, self.predictor.task
         options: dict[str, Any] = {"channels": self.predictor.channels, "max_pixels": self.max_pixels, "data": data}
-        pixels = read_image(_NAME, **options)
+        try:
+            pixels = read_image(_NAME, **options)
+        except DataError as error:
+            if error.kind != "too large":
+                raise
+            problem = str(error).partition(";")[0]  # its remedies are of other commands
+            raise DataError(f"{problem}; choose a smaller one, or run segtrain predict on it") from None
         height, width = pixels.shape[:2]
         least = preprocess.fitting.least_size((height, width))
         reduced = None if least is None else read_reduced(_NAME, least, **options)[0]  # as `segtrain predict` does

@@ -14,6 +14,7 @@ _GAP = 4  # pixels of white between panels
 _CAPTION = 14  # height of a line of text, in pixels
 _HEIGHT = 240  # height that pictures are scaled to, in pixels
 _WHITE = {"uint8": 255.0, "uint16": 65535.0}  # by dtype; floats are 0..1
+_AT_ONCE = 2**22  # pixels that are converted at once, as floats of four times the bytes
 
 
 def as_rgb(image: Pixels, value_range: tuple[float, float] | None = None) -> NDArray[np.uint8]:
@@ -23,8 +24,12 @@ def as_rgb(image: Pixels, value_range: tuple[float, float] | None = None) -> NDA
     """
     channels = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)  # (H, W, 3)
     low, high = value_range or (0.0, _WHITE.get(image.dtype.name, 1.0))
-    levels: NDArray[np.float32] = (channels.astype(np.float32) - low) * (255 / (high - low))
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    shown = np.empty(channels.shape, np.uint8)
+    rows = max(1, _AT_ONCE // max(1, channels.shape[1]))
+    for first in range(0, len(channels), rows):
+        levels = (channels[first : first + rows].astype(np.float32) - low) * (255 / (high - low))
+        shown[first : first + rows] = np.clip(np.rint(levels), 0, 255)
+    return shown
 
 
 def side_by_side(

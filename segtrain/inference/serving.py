@@ -21,7 +21,14 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 _PART = 2**16  # bytes
-_CONNECTIONS = 16  # at once; what comes beyond is closed
+_CONNECTIONS = 8  # at once, each of which may hold a body; what comes beyond waits for one of these
+_WAITING = 64  # connections that the system keeps until then
+_DIGITS = 20  # of a length, as no file is longer
+_OF_CLIENT = {
+    HTTPStatus.NOT_IMPLEMENTED: HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED: HTTPStatus.BAD_REQUEST,
+}
+"""What `http.server` takes for its own lack, and what it is here: a mistake of who asks."""
 Answering: TypeAlias = Callable[[bytes], Mapping[str, Any]]
 """Takes the bytes of an image file, and returns what JSON takes; raises `SegtrainError` for what is no image."""
 
@@ -42,6 +49,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True  # a slow client must not keep the process from ending
+    request_queue_size = _WAITING
 
     def __init__(self, page: str, answer: Answering, *, port: int, most_bytes: int, patience: float) -> None:
         self.page, self.answer = page.encode(), answer
@@ -62,8 +70,8 @@ class Server(ThreadingHTTPServer):
         return (f"{LOOPBACK}:{port}", f"localhost:{port}")
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, unless there are too many."""
-        if not self.connections.acquire(blocking=False):
+        """Answer in a thread of its own, once there is room for it; each of the others is let go in this time."""
+        if not self.connections.acquire(timeout=self.patience):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
@@ -84,6 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.0"  # one request a connection: what is left of a refused body is never read as another
     server_version, sys_version = "segtrain", ""
+    default_request_version = "HTTP/1.0"  # of a request that cannot be read: its answer has a status all the same
 
     def setup(self) -> None:
         super().setup()
@@ -134,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         """Read the body, if its length is said and within the limit."""
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
+        if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers or len(length) > _DIGITS:
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "a request has to say the length of its image")
         if int(length) > self.server.most_bytes:
             limit = f"{self.server.most_bytes / 2**20:g} MiB"
@@ -167,6 +176,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, message) from None
         finally:
             self.server.one_at_a_time.release()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Answer a request that `http.server` cannot read as any other that is refused: it is the client's mistake."""
+        status = _OF_CLIENT.get(HTTPStatus(code), HTTPStatus(code))
+        # without its message, which repeats what was sent, of any length
+        self._say(Refused(status, f"the request cannot be answered: {status.phrase.lower()}"))
 
     def _say(self, refused: Refused) -> None:
         self._send(refused.status, "application/json", json.dumps({"error": str(refused)}).encode())

@@ -140,6 +140,26 @@ def damaged(number):
     return f"damaged{number:03d}.{suffix}", bytes(data)
 
 
+TRICKY_NAMES = (
+    "../../../../tmp/up.png",
+    "/etc/passwd",
+    "C:\\up.png",
+    "a\0b.png",
+    "..",
+    "-rf.png",
+    "a\r\nX-Up: 1.png",
+    "é" * 300,
+)
+"""Names that a client may give to what it uploads."""
+
+
+def uploads(count):
+    """Yield names and bytes of so many files that a server may be sent: those of `write_all` that are files at all."""
+    made = {**BOMBS, **LIES}
+    yield from ((name, bytes(make())) for name, make in made.items())
+    yield from (damaged(number) for number in range(count - len(made)))
+
+
 def write_all(folder, count):
     """Write so many hostile files, and a sound one, ``good.png``."""
     folder.mkdir()

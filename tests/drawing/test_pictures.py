@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from segtrain.drawing import pictures
 from segtrain.drawing.pictures import as_rgb, heading, legend, panel, side_by_side, stack_with_legend
 
 NAMES = ("background", "cat", "dog")
@@ -70,3 +71,12 @@ def test_a_heading_is_told_from_a_title():
 def test_an_image_is_shown_from_its_black_to_its_white(dtype, value_range, values, shown):
     picture = as_rgb(np.array([values], dtype)[..., None], value_range)
     assert picture.tolist() == [[[level] * 3 for level in shown]]
+
+
+def test_a_large_image_is_shown_in_parts_as_it_would_be_as_a_whole(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 2**16, (50, 30, 4), dtype=np.uint16)
+    whole = as_rgb(image)
+    monkeypatch.setattr(pictures, "_AT_ONCE", 100)  # three rows of 30, and two at the end
+    assert np.array_equal(as_rgb(image), whole)
+    monkeypatch.setattr(pictures, "_AT_ONCE", 1)  # less than a row
+    assert np.array_equal(as_rgb(image), whole)

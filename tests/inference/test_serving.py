@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -73,6 +74,7 @@ def raw(server, text, *, wait=True):
     [
         ("Content-Length: 1001", "413"),
         ("Content-Length: 99999999999999999999", "413"),
+        (f"Content-Length: {'9' * 5000}", "411"),  # Python reads no number of so many digits
         ("Content-Length: -1", "411"),
         ("Content-Length: 0", "400"),
         ("Content-Length: x", "411"),
@@ -83,6 +85,38 @@ def raw(server, text, *, wait=True):
 def test_a_body_is_refused_before_it_is_read(line, status):
     with serving(lambda _: pytest.fail("it was read")) as server:
         assert status in raw(server, f"POST /predict HTTP/1.1\r\nHost: {{host}}\r\n{line}\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("PUT /predict HTTP/1.1\r\n\r\n", 405),
+        ("HEAD / HTTP/1.1\r\n\r\n", 405),
+        ("GET / HTTP/9.9\r\n\r\n", 400),
+        ("one two three four\r\n", 400),
+        ("GET /" + "a" * 70_000 + " HTTP/1.1\r\n\r\n", 414),
+        ("GET / HTTP/1.1\r\n" + "X: 1\r\n" * 200 + "\r\n", 431),
+        ("\x16\x03\x01\x02\r\n", 400),  # a TLS handshake begins so
+    ],
+)
+def test_what_is_no_request_is_refused_in_a_line_that_repeats_nothing(text, status):
+    with serving() as server, socket.create_connection(server.server_address, timeout=10) as connection:
+        connection.sendall(text.encode())
+        with connection.makefile("rb") as file:
+            head, _, body = file.read().partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.0 {status} ".encode())
+    said = json.loads(body)["error"]
+    assert said.startswith("the request cannot be answered: ")
+    assert len(said) < 100
+
+
+def test_who_comes_while_many_are_served_waits_and_is_answered():
+    def answer(_):
+        time.sleep(0.02)
+        return {}
+
+    with serving(answer) as server, ThreadPoolExecutor(40) as pool:
+        assert list(pool.map(lambda _: ask(server), range(40))) == [(200, {})] * 40
 
 
 def test_who_sends_nothing_is_let_go_and_others_are_served():
