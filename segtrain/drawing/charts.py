@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 520, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 12, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 24, 12, 44  # half of a long number stands right of the last tick
 SHADES = 8
 """Colours of lines that a page defines, ``--line-0`` and so on; beyond them lines are dashed."""
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
@@ -33,8 +33,9 @@ class Span:
     def of(cls, values: Sequence[float], *, ends: tuple[float, float] | None = None) -> "Span":
         """Choose round ends around values, or ticks between given ``ends``."""
         low, high = ends or (min(values, default=0.0), max(values, default=1.0))
-        if high <= low:
-            low, high = low - 0.5, high + 0.5
+        if high <= low:  # one value alone: around it, and on its own scale, be it a learning rate
+            half = abs(low) / 2 or 0.5
+            low, high = low - half, high + half
         step = _round_step((high - low) / 5)
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
         ticks = tuple(number * step for number in range(first, last + 1))

@@ -8,17 +8,22 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeAlias
 
+from segtrain.drawing.charts import Span, number
 from segtrain.drawing.templates import template
 
 Value: TypeAlias = str | int | float | bool | None
 TEMPLATE = "sweep.html.j2"
 _FEW = 6  # values of a key, up to which each has a column of its own
+_LETTER = 7.0  # the width of one, in units of a chart
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 460, 250, 58, 46, 12
 
 
 @dataclass(frozen=True)
 class Result:
-    """One job: its values by key, its score (None without), and the words of its row: state, folder, time."""
+    """One job: its values by key, its score (None without), and the words of its row: state, folder, time.
+
+    ``page`` is where its own page lies, as seen from that of the sweep; empty where there is none.
+    """
 
     number: int
     varied: dict[str, Value]
@@ -27,6 +32,7 @@ class Result:
     folder: str
     seconds: float | None = None
     error: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,14 +132,15 @@ def sweep_page(
 
     found = effects(results, confidence)
     keys = list(dict.fromkeys(key for result in results for key in result.varied))
+    span = _span(found)
     return template(TEMPLATE).render(
         title=title,
         monitor=monitor,
         verdict=verdict,
         confidence=f"{confidence:.0%}",
-        keys=keys,
+        keys=[(key, _is_of_numbers([result.varied.get(key) for result in results])) for key in keys],
         rows=[_row(place, result, keys) for place, result in enumerate(results, 1)],
-        effects=[(effect, Markup(chart(effect, monitor)), f"{effect.share:.0%}") for effect in found],
+        effects=[(effect, Markup(chart(effect, monitor, span)), f"{effect.share:.0%}") for effect in found],
     )
 
 
@@ -146,25 +153,44 @@ def _row(place: int, result: Result, keys: Sequence[str]) -> dict[str, Any]:
         "state": result.state,
         "seconds": "-" if result.seconds is None else f"{result.seconds:.0f}",
         "folder": result.folder,
+        "page": result.page,
         "error": result.error,
     }
 
 
-def chart(effect: Effect, monitor: str) -> str:
+def _is_of_numbers(values: Sequence[Value]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values if value is not None)
+
+
+def _span(found: Sequence[Effect]) -> Span:
+    """Return the axis of all charts: it holds each score, and of intervals what is not far from them.
+
+    That of two jobs may be twenty times as long as they are apart: dots on an axis for all of it would fall together.
+    """
+    columns = [column for effect in found for column in effect.columns]
+    scores = [score for column in columns for score in column.scores]
+    if not scores:
+        return Span.of(())
+    low, high = min(scores), max(scores)
+    room = (high - low) / 2 or 0.01
+    ends = [end for effect in found if not effect.points for column in effect.columns for end in column.interval or ()]
+    margin = room / 10  # so that no dot lies on an edge
+    return Span.of(
+        (), ends=(max(low - room, min([low, *ends])) - margin, min(high + room, max([high, *ends])) + margin)
+    )
+
+
+def chart(effect: Effect, monitor: str, span: Span) -> str:
     """Draw the scores by the values of a key as SVG: dots, and means with their intervals where values are few."""
-    scores = [score for column in effect.columns for score in column.scores]
-    ends = [end for column in effect.columns if not effect.points for end in column.interval or ()]
-    low, high = min([*scores, *ends]), max([*scores, *ends])
-    low, high = (low - 0.01, high + 0.01) if low == high else (low, high)
 
     def up(score: float) -> float:
-        return _HEIGHT - _BOTTOM - (score - low) / (high - low) * (_HEIGHT - _BOTTOM - _TOP)
+        return _HEIGHT - _BOTTOM - span.share(score) * (_HEIGHT - _BOTTOM - _TOP)
 
     label = escape(f"val/{monitor} by {effect.key}: " + _spoken(effect))
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}" class="chart">']
-    for score in (low, (low + high) / 2, high):
+    for score in span.ticks:
         parts.append(f'<line class="grid" x1="{_LEFT}" y1="{up(score):.1f}" x2="{_WIDTH - 8}" y2="{up(score):.1f}"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{up(score) + 4:.1f}" text-anchor="end">{score:.3f}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{up(score) + 4:.1f}" text-anchor="end">{number(score)}</text>')
     drawn = _points(effect, up) if effect.points else _columns(effect, up)
     name = f"{effect.key}{' (logarithmic)' if effect.is_log else ''}"
     axis = f'<text x="{(_LEFT + _WIDTH) / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(name)}</text>'
@@ -202,14 +228,19 @@ def _columns(effect: Effect, up: Any) -> list[str]:
             for score in column.scores
         ]
         if column.interval:
-            low, high = map(up, column.interval)
-            parts.append(f'<line class="interval" x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}"/>')
+            low, high = column.interval
+            line = f'<line class="interval" x1="{x:.1f}" y1="{up(low):.1f}" x2="{x:.1f}" y2="{up(high):.1f}">'
+            parts.append(f"{line}<title>{low:.4f} to {high:.4f}</title></line>")
         parts.append(
             f'<rect class="mean" x="{x - 6:.1f}" y="{up(column.mean) - 2:.1f}" width="12" height="4">'
             f"<title>mean {column.mean:.4f}</title></rect>"
         )
-        shown = column.name if len(column.name) * 7 < width else column.name[: max(3, int(width / 7) - 1)] + "…"
-        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 28}" text-anchor="middle">{escape(shown)}</text>')
+        name, letters = column.name, int(width / _LETTER)
+        # both ends, as the values of a key often begin alike
+        half = max(1, (letters - 2) // 2)
+        shown = name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"
+        words = escape(shown) + (f"<title>{escape(name)}</title>" if shown != name else "")
+        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 28}" text-anchor="middle">{words}</text>')
     return parts
 
 

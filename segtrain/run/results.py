@@ -70,6 +70,7 @@ def _of_sweep(job: dict[str, Any], folder: Path, monitor: str) -> Result:
         folder=str(folder / str(job["number"])),
         seconds=job["seconds"],
         error=job["error"],
+        page=_page_of(folder, job["number"]),
     )
 
 
@@ -82,7 +83,13 @@ def _of_search(trial: dict[str, Any], folder: Path) -> Result:
         folder=str(folder / str(trial["trial"])),
         seconds=trial["seconds"],
         error=trial["error"],
+        page=_page_of(folder, trial["trial"]),
     )
+
+
+def _page_of(folder: Path, number: int) -> str:
+    """Return where the page of a job lies, as seen from that of all; empty where there is none."""
+    return f"{number}/{PAGE}" if (folder / str(number) / PAGE).is_file() else ""
 
 
 def _value(text: str) -> Value:

@@ -41,6 +41,14 @@ def test_ticks_are_few_and_round_and_hold_all_values(values):
     assert len({number(tick) for tick in span.ticks}) == len(span.ticks)
 
 
+@pytest.mark.parametrize("value", [1e-3, 10.0, -7.0, 3e5])
+def test_one_value_alone_is_seen_on_its_own_scale(value):
+    span = Span.of([value])
+    assert 0.2 < span.share(value) < 0.8
+    assert span.high - span.low <= 2 * abs(value)
+    assert span.low * span.high >= 0  # both on its side of 0
+
+
 def test_given_ends_stay():
     span = Span.of([0.4, 0.6], ends=(0.0, 1.0))
     assert (span.low, span.high, span.share(0.25)) == (0.0, 1.0, 0.25)

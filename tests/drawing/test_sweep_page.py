@@ -62,3 +62,41 @@ def test_a_sweep_of_one_job_has_a_table_and_no_charts():
     page = sweep_page([result(1, 0.5, arch="fpn")], title="x", monitor="iou")
     assert "What mattered" not in page
     assert "0.5000" in page
+
+
+def ticks_of(page):
+    """Return the numbers beside the axis of each chart."""
+    return [
+        re.findall(r'text-anchor="end">([-\d.e]+)</text>', svg) for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    ]
+
+
+def test_charts_have_one_axis_of_round_numbers():
+    first, second = ticks_of(sweep_page(GRID, title="x", monitor="iou"))
+    assert first == second == ["0.25", "0.5", "0.75", "1"]
+
+
+def test_an_interval_of_two_jobs_does_not_push_their_dots_together():
+    results = [result(1, 0.9, arch="fpn"), result(2, 0.7, arch="fpn"), result(3, 0.5, arch="unet")]
+    (effect,) = effects(results)
+    low, high = effect.columns[0].interval
+    assert high - low > 2.5
+    page = sweep_page(results, title="x", monitor="iou")
+    dots = sorted(float(y) for y in re.findall(r'class="dot" cx="[\d.]+" cy="([\d.]+)"', page))
+    assert dots[-1] - dots[0] > 90  # of 192
+    (ends,) = re.findall(r'class="interval" x1="[\d.]+" y1="([\d.]+)" x2="[\d.]+" y2="([\d.]+)"', page)
+    assert [float(end) for end in ends] == [204, 12]  # the edges of the chart
+    assert f"<title>{low:.4f} to {high:.4f}</title>" in page
+
+
+def test_a_long_value_keeps_both_of_its_ends_and_is_said_in_full():
+    names = [f"mobilenetv3_{size}_100.ra_in1k" for size in ("large", "small", "tiny", "base", "huge")]
+    page = sweep_page([result(n, n / 10, encoder=name) for n, name in enumerate(names)], title="x", monitor="iou")
+    assert page.count("mobi…in1k<title>mobilenetv3_") == 5
+    assert "mobilenetv3_huge_100.ra_in1k 0.4000" in page
+
+
+def test_the_page_of_a_job_is_a_link_to_a_file_beside():
+    job = Result(7, {"arch": "fpn"}, 0.5, "finished", 'sweep/"7"', page="7/report.html")
+    page = sweep_page([job, GRID[0]], title="x", monitor="iou")
+    assert re.findall(r"<a (.*?)</a>", page) == ['href="7/report.html">sweep/&#34;7&#34;']

@@ -28,6 +28,8 @@ def test_jobs_of_a_sweep_have_typed_values_and_are_ranked(tmp_path):
     assert "arch=unet is surely better." in write_page(tmp_path).read_text()
     assert monitor_of(tmp_path) == "iou"
     (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "report.html").touch()
+    assert [job.page for job in read_results(tmp_path, "iou")] == ["", "1/report.html", ""]
     (tmp_path / "1" / "config.yaml").write_text("trainer: {monitor: val/loss}\n")
     assert monitor_of(tmp_path) == "loss"
 
