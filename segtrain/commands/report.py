@@ -206,6 +206,7 @@ def keep(
         log.warning("no pictures: %s", error)
         unseen, shown_rows, suspect_rows = str(error), [], [dict(row) for row in drawn]
     found |= {"shown": shown_rows, "suspects": [*suspect_rows, *found["suspects"][len(drawn) :]], "unseen": unseen}
+    found["colours"] = dict(zip(names, source.palette[len(source.palette) - len(names) :], strict=True))
     suspects = closer.suspects.ranked()
     files = files_of(suspects, source)
     header, *rows = suspect_table(suspects)

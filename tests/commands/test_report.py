@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from segtrain.cli import main
+from segtrain.data.palette import palette
 from segtrain.evaluation.reports import read_report
 from segtrain.run.pages.reading import RunFiles, read_history
 from segtrain.run.pages.writing import leave_page, write_page
@@ -246,7 +247,12 @@ def test_a_planted_label_error_is_the_first_suspect_and_check_reads_the_list(tmp
     assert rows[0]["id"].endswith("03")
     assert (rows[0]["given"], rows[0]["predicted"], rows[0]["verdict"]) == ("background", "blob", "")
     assert rows[0]["mask"] == str(planted)
-    page = parse((run / "report.html").read_text())
+    text = (run / "report.html").read_text()
+    _, _, gallery = text.partition("The most suspected regions: given labels, then predicted ones</summary>")
+    red, green, blue = palette(2)[1]
+    key, _, _ = gallery.partition('<div class="pictures">')
+    assert f'background: rgb({red}, {green}, {blue})"></span>blob' in key
+    page = parse(text)
     (command,) = [text for text in page.texts("code") if text.startswith("segtrain check")]
     capsys.readouterr()
     assert main([*shlex.split(command)[1:-1]]) in (0, 1)

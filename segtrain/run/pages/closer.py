@@ -110,7 +110,10 @@ def labels(run: RunFiles, look: Mapping[str, Any]) -> Section:
         f"All {len(suspects)} are in {files}: a table with a column for your verdict, and a list of the images."
     )
     table = Table(f"The {len(rows)} most suspected regions", columns, rows, is_open=False)
-    gallery = Gallery("The most suspected regions: given labels, then predicted ones", pictures, is_open=True)
+    named = {each[which] for each in suspects if "file" in each for which in ("given", "predicted")}
+    colours = look.get("colours", {})  # looks of earlier versions have none
+    key = [(name, _css(colour)) for name, colour in colours.items() if name in named]
+    gallery = Gallery("The most suspected regions: given labels, then predicted ones", pictures, True, key)
     return Section(
         "Suspected labels",
         words=words,
