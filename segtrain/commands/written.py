@@ -1,7 +1,7 @@
 """All that `segtrain predict` writes of one image, whole or row by row."""
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -144,6 +144,7 @@ class ImageWriter:
         nodata = self._free_value() if marked is not None and marked.nodata is not None and suffix == ".tif" else None
         form = Form(size, suffix, place, nodata, is_long)
         parts = self._rows(rows or pixels, size) if is_long else self._whole(image, pixels)
+        del pixels  # they go with the last of the parts, before annotations take as much
         return self._write_parts(image, form, _marked(parts, marked if nodata is not None else None), stack)
 
     def _whole(self, image: Input, pixels: Pixels | None) -> Iterator[tuple[Pixels, Tensor]]:
@@ -170,19 +171,28 @@ class ImageWriter:
         sinks = list(self._sinks(image, form))
         for sink in sinks:
             stack.callback(sink.writer.discard)
-        kept = []
+        labels = self._write_rows(sinks, parts, form.size)
+        for sink in sinks:
+            sink.writer.close()
+        if labels is not None:
+            self._annotate(image, form.size, labels)
+        return [path for sink in sinks for path in sink.writer.paths]
+
+    def _write_rows(
+        self, sinks: Sequence["Sink"], parts: Iterator[Part], size: tuple[int, int]
+    ) -> NDArray[np.uint8] | None:
+        """Write the rows of an image; returns the labels of all where annotations are asked for."""
+        whole, top = None, 0
         for pixels, logits, empty in parts:
             labels = self.predictor.labels(logits)
             probabilities = self.predictor.probabilities(logits) if self.config.scores else logits
             for sink in sinks:
                 sink.write(Answer(pixels, labels, probabilities, empty))
             if self.annotations:
-                kept.append(labels)
-        for sink in sinks:
-            sink.writer.close()
-        if self.annotations:
-            self._annotate(image, form.size, np.concatenate(kept, axis=-2))
-        return [path for sink in sinks for path in sink.writer.paths]
+                whole = np.empty((*labels.shape[:-2], *size), np.uint8) if whole is None else whole
+                whole[..., top : top + labels.shape[-2], :] = labels
+                top += labels.shape[-2]
+        return whole
 
     def _sinks(self, image: Input, form: Form) -> Iterator["Sink"]:
         """Yield a writer for each file, with what it takes of an answer."""

@@ -1,5 +1,9 @@
 """Regions of a label map: outlines along the edges of pixels, which give the same pixels again."""
 
+import subprocess
+import sys
+
+import cv2
 import numpy as np
 import pytest
 
@@ -41,6 +45,58 @@ def test_outlines_and_holes_give_the_pixels_again(seed):
         outer = area_of(region.outline) - sum(map(area_of, region.holes))
         assert outer == region.area == np.count_nonzero(region.mask)
     assert (masks == expected).all()
+
+
+def outlines_in_twice_the_size(pixels):
+    """Trace the outline, then the holes, in a picture whose pixels lie on either side of each edge of this one."""
+    doubled = pixels.repeat(2, axis=0).repeat(2, axis=1).view(np.uint8)
+    contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    for _, contour in sorted(enumerate(contours), key=lambda each: tree[0][each[0]][3] >= 0):
+        points = (contour[:, 0] + 1) // 2
+        points = points[(points != np.roll(points, 1, axis=0)).any(1)]
+        before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+        yield points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_corners_are_those_of_a_picture_of_twice_the_size_without_its_memory(seed):
+    rng = np.random.default_rng(seed)
+    seen = {"pixel": 0, "hole": 0, "line": 0}
+    for _ in range(60):
+        labels = (rng.random(rng.integers(1, 16, 2)) < rng.uniform(0.2, 0.9)).astype(np.uint8)
+        for region in find_regions(labels, make_task("binary", ["a"])):
+            expected = list(outlines_in_twice_the_size(np.pad(region.mask, 1)))
+            found = [region.outline, *region.holes]
+            assert len(found) == len(expected)
+            for ours, theirs in zip(found, expected, strict=True):
+                assert np.array_equal(ours - (region.left, region.top), theirs - 1)
+            seen["pixel"] += region.area == 1
+            seen["hole"] += len(region.holes)
+            seen["line"] += region.area > 1 and 1 in region.mask.shape
+    assert min(seen.values()) > 10, seen
+
+
+_LARGE = """
+import re
+from pathlib import Path
+import numpy as np
+from segtrain.data.annotating.regions import find_regions
+from segtrain.task import make_task
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+labels = np.ones((5000, 5000), np.uint8)
+labels[9:99, 9:99] = 0
+before = peak()  # and not ru_maxrss, which counts what the process was before
+(region,) = find_regions(labels, make_task("binary", ["a"]))
+assert len(region.holes) == 1
+print((peak() - before) / labels.size)
+"""
+
+
+def test_a_large_region_takes_eight_bytes_a_pixel_at_most():
+    """Of 12000x12000 pixels it is a gigabyte: four bytes are its number, one its mask, one is OpenCV's own."""
+    done = subprocess.run([sys.executable, "-c", _LARGE], capture_output=True, text=True, check=True)
+    assert 4 < float(done.stdout) < 8
 
 
 def test_small_regions_and_holes_are_left_out():
