@@ -15,6 +15,7 @@ Colour: TypeAlias = tuple[int, int, int]
 IGNORE_COLOUR: Colour = (128, 128, 128)
 BACKGROUND_COLOUR: Colour = (24, 24, 32)
 _BACKGROUND_NAMES = ("background", "bg", "backdrop", "none", "nothing", "other", "void", "unlabelled", "unlabeled")
+_AT_ONCE = 2**22  # pixels that are blended at once, as floats of eight times the bytes
 _GOLDEN_RATIO = 0.618034  # its multiples modulo 1 spread evenly over the hues, for any count
 
 
@@ -79,5 +80,10 @@ def overlay(
     image: NDArray[np.uint8], labels: NDArray[np.integer], colours: Sequence[Colour], *, alpha: float = 0.5
 ) -> NDArray[np.uint8]:
     """Blend the colours of labels over their RGB image ``(H, W, 3)``; ``alpha`` is their opacity."""
-    painted = colorize(labels, colours)
-    return np.rint((1 - alpha) * image + alpha * painted).astype(np.uint8)
+    blended = np.empty(image.shape, np.uint8)
+    step = max(1, _AT_ONCE // max(1, image.shape[1]))
+    for top in range(0, len(image), step):
+        rows = slice(top, top + step)
+        painted = colorize(labels[..., rows, :], colours)
+        blended[rows] = np.rint((1 - alpha) * image[rows] + alpha * painted)
+    return blended

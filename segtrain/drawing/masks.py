@@ -17,6 +17,7 @@ Values: TypeAlias = Literal["original", "labels", "palette", "colours"]
 """What masks hold: the values or colours of the data's own masks, class numbers, these with a palette, colours."""
 _FULL = 2**16 - 1  # of a score of 1
 _OVERLAY = 4096  # pixels of the longer side of the overlay of an image that is read by rows
+_ROWS = 256  # of an overlay that are drawn at once
 
 
 class Form(NamedTuple):
@@ -162,26 +163,33 @@ class OverlayWriter:
         self.path, self.palette, self.alpha, self.value_range = path, palette, alpha, value_range
         self.paths = [path]
         self.step = max(1, -(-max(form.size) // _OVERLAY)) if form.is_long else 1
-        self._parts: list[NDArray[np.uint8]] = []
+        self._picture: NDArray[np.uint8] | None = None
+        self._size = -(-form.size[0] // self.step), -(-form.size[1] // self.step)
         self._row = 0
 
     def write(self, image: Pixels, labels: NDArray[np.uint8]) -> None:
         """Add pixels ``(rows, W, C)`` and their labels ``(rows, W)`` or ``(K, rows, W)``."""
-        first = -self._row % self.step
-        self._row += len(image)
-        if first < len(image):
-            down, across = slice(first, None, self.step), slice(None, None, self.step)
+        if self._picture is None:
+            self._picture = np.empty((*self._size, 3), np.uint8)
+        first, across = -self._row % self.step, slice(None, None, self.step)
+        for top in range(first, len(image), _ROWS * self.step):  # the whole of a large image would be held twice
+            down = slice(top, min(len(image), top + _ROWS * self.step), self.step)
             rgb = as_rgb(image[down, across], self.value_range)
-            self._parts.append(overlay(rgb, labels[..., down, across], self.palette, alpha=self.alpha))
+            place = (self._row + top) // self.step
+            self._picture[place : place + len(rgb)] = overlay(
+                rgb, labels[..., down, across], self.palette, alpha=self.alpha
+            )
+        self._row += len(image)
 
     def close(self) -> None:
         """Write the file."""
+        assert self._picture is not None
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(self.path, np.concatenate(self._parts), quality=90)
+        write_picture(self.path, self._picture, quality=90)
 
     def discard(self) -> None:
         """Forget what was written."""
-        self._parts = []
+        self._picture = None
 
 
 def write_labels(

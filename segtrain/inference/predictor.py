@@ -25,6 +25,7 @@ from segtrain.task import Task
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 2**24  # pixels that are decided at once, as labels of 8 bytes
 _TOO_WHITE = 2.0  # times the white of floats: an image of 0 to 1 may shine beyond, one of 0 to 255 is far beyond
 
 
@@ -164,7 +165,12 @@ class ImagePredictor:
 
     def labels(self, logits: Tensor) -> NDArray[np.uint8]:
         """Decide by logits ``(1, out_channels, H, W)``, as `predict` does."""
-        return self.task.predict(logits)[0].to(torch.uint8).cpu().numpy()
+        rows = max(1, _AT_ONCE // logits.shape[-1])
+        parts = [
+            self.task.predict(logits[..., top : top + rows, :])[0].to(torch.uint8).cpu()
+            for top in range(0, logits.shape[-2], rows)
+        ]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, -2)).numpy()
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return calibrated probabilities float32 ``(1, out_channels, H, W)``, on the CPU."""

@@ -27,6 +27,14 @@ def test_labels_become_their_colours_and_ignored_pixels_gray():
     assert painted.dtype == np.uint8
 
 
+def test_an_overlay_that_is_blended_in_parts_is_that_of_the_whole(monkeypatch):
+    rng = np.random.default_rng(0)
+    image, labels = rng.integers(0, 256, (50, 30, 3), dtype=np.uint8), rng.integers(0, 2, (2, 50, 30), dtype=np.uint8)
+    whole = overlay(image, labels, palette(3), alpha=0.3)
+    monkeypatch.setattr("segtrain.data.palette._AT_ONCE", 100)  # three rows of 30, and two at the end
+    assert np.array_equal(overlay(image, labels, palette(3), alpha=0.3), whole)
+
+
 def test_an_overlay_mixes_image_and_colours():
     image = np.full((1, 1, 3), 200, np.uint8)
     colours = [(0, 100, 255)]

@@ -1,9 +1,10 @@
 """Label maps as files: gray PNGs of the label values, a folder for each class that overlaps, overlays."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from segtrain.drawing.masks import write_labels, write_overlay
+from segtrain.drawing.masks import Form, OverlayWriter, write_labels, write_overlay
 
 LABELS = np.uint8([[0, 1, 2], [2, 1, 0]])
 
@@ -32,3 +33,20 @@ def test_an_overlay_mixes_the_image_with_the_colours(tmp_path):
     expected = {0: [75, 75, 75], 1: [125, 75, 75], 2: [75, 100, 75]}
     found = np.asarray(Image.open(tmp_path / "over" / "1.png"))
     assert found.tolist() == [[expected[label] for label in row] for row in LABELS.tolist()]
+
+
+@pytest.mark.parametrize(("longest", "shown"), [(4096, (50, 30)), (20, (17, 10))])  # each pixel, and each third
+def test_an_overlay_is_the_same_in_whatever_parts_it_is_given(tmp_path, monkeypatch, longest, shown):
+    monkeypatch.setattr("segtrain.drawing.masks._OVERLAY", longest)
+    rng = np.random.default_rng(0)
+    image, labels = rng.integers(0, 256, (50, 30, 3), dtype=np.uint8), rng.integers(0, 2, (50, 30), dtype=np.uint8)
+    pictures = []
+    for rows, parts in ((256, 1), (256, 7), (2, 1), (2, 7)):
+        monkeypatch.setattr("segtrain.drawing.masks._ROWS", rows)
+        writer = OverlayWriter(tmp_path / "o.png", Form((50, 30), is_long=True), [(0, 0, 0), (9, 99, 199)], alpha=0.5)
+        for part, masks in zip(np.array_split(image, parts), np.array_split(labels, parts), strict=True):
+            writer.write(part, masks)
+        writer.close()
+        pictures.append(np.asarray(Image.open(tmp_path / "o.png")))
+    assert pictures[0].shape == (*shown, 3)
+    assert all(np.array_equal(picture, pictures[0]) for picture in pictures)

@@ -122,3 +122,14 @@ def test_images_that_are_no_photos_or_hardly_larger_are_not_reduced(tmp_path, th
     for name in ("a.png", "a.jpg"):
         assert preprocess.reduced(tmp_path / name, preprocess.pixels(tmp_path / name)) is None
     assert preprocess.reduced(thirds, thirds) is None
+
+
+@pytest.mark.parametrize("task", [Binary(["a"]), Multiclass(["a", "b", "c"]), Multilabel(["a", "b", "c"])])
+def test_labels_of_a_large_image_are_decided_in_parts_as_they_would_be_as_a_whole(task, monkeypatch):
+    predictor = make_predictor(task)
+    logits = torch.randn(1, task.out_channels, 50, 30, generator=torch.Generator().manual_seed(0))
+    whole = predictor.labels(logits)
+    assert len(np.unique(whole)) > 1
+    monkeypatch.setattr("segtrain.inference.predictor._AT_ONCE", 100)  # three rows of 30, and two at the end
+    assert np.array_equal(predictor.labels(logits), whole)
+    assert np.array_equal(whole, task.predict(logits)[0].numpy())
