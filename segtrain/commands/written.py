@@ -243,7 +243,7 @@ class ImageWriter:
             raise DataError(
                 f"{image.path}: {size[1]}x{size[0]} pixels of {self.predictor.task.out_channels} classes need "
                 f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free; "
-                f"{'cut it into pieces' if is_long else 'write infer=tiles, which goes row by row'}"
+                f"{'write a smaller infer.size' if is_long else 'write infer=tiles, which goes row by row'}"
             )
 
 

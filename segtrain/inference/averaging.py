@@ -60,6 +60,11 @@ class Ensemble(Network):
         """Run all networks on stored pixels ``(N, C, H, W)``, one after another; each normalises as it was trained."""
         return mean_of_outputs((member(pixels) for member in self.members), self.task)
 
+    @property
+    def is_bound_to_size(self) -> bool:
+        """Tell whether any network has position embeddings."""
+        return any(member.is_bound_to_size for member in self.members)
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Switch all to evaluation mode, as `Network.evaluating` does one."""

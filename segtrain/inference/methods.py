@@ -13,6 +13,7 @@ from segtrain.task import Task
 
 Overlap = Annotated[float, Range(low=0, high=0.9)]
 Scale = Annotated[float, Range(low=0.1, high=4)]
+_TILE = 1536  # pixels; smaller tiles show too little around what they cut, and neighbours then differ at more pixels
 
 
 class Whole:
@@ -49,8 +50,10 @@ class TTA(Whole):
 class Tiles(Whole):
     """Overlapping tiles, cut from each image at its own size, whose logits are averaged with a smooth window.
 
-    ``size`` is the height and width of tiles, by default the training size; neighbours share ``overlap`` of it.
-    ``batch_size`` tiles run at once. ``each`` is how each tile is shown: as it is, or in several views.
+    ``size`` is the height and width of tiles; neighbours share ``overlap`` of it. By default it is 1536 pixels, or the
+    training size where that is more, or where the network has position embeddings, which are of that size.
+    ``batch_size`` tiles run at once, by default as many as have the pixels of one of 1536x1536. ``each`` is how each
+    tile is shown: as it is, or in several views.
     """
 
     own_size = True
@@ -60,7 +63,7 @@ class Tiles(Whole):
         *,
         size: Side | tuple[Side, Side] | None = None,
         overlap: Overlap = 0.5,
-        batch_size: Count = 4,
+        batch_size: Count | None = None,
         each: TTA | None = None,
     ) -> None:
         self.size, self.overlap, self.batch_size, self.each = size, overlap, batch_size, each
@@ -68,8 +71,9 @@ class Tiles(Whole):
     def around(self, network: Network, task: Task, size: tuple[int, int]) -> Network:
         """Return the network that sees tiles."""
         inner = network if self.each is None else self.each.around(network, task, size)
-        height, width = _pair(self.size or size)
-        return Tiled(inner, size=(height, width), overlap=self.overlap, batch_size=self.batch_size)
+        height, width = _pair(self.size or (size if network.is_bound_to_size else [max(side, _TILE) for side in size]))
+        at_once = self.batch_size or max(1, _TILE**2 // (height * width))
+        return Tiled(inner, size=(height, width), overlap=self.overlap, batch_size=at_once)
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

@@ -32,6 +32,11 @@ class Network:
             # normalised outside of ``module``: a wrapper sees the same float images as the model
             return Outputs.of(self.module(self.model.normalize(images)))
 
+    @property
+    def is_bound_to_size(self) -> bool:
+        """Tell whether the model has position embeddings, which were learnt for images of the training size."""
+        return any(hasattr(part, name) for part in self.model.modules() for name in ("pos_embed", "rope"))
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Switch to evaluation mode without gradients, and back to the mode before at the end."""
@@ -50,6 +55,11 @@ class Around(Network):
     def __init__(self, inner: Network) -> None:
         super().__init__(inner.model, inner.runtime, module=inner.module)
         self.inner = inner
+
+    @property
+    def is_bound_to_size(self) -> bool:
+        """Answer for the network within."""
+        return self.inner.is_bound_to_size
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -6,9 +6,10 @@ from torch import nn
 
 from segtrain.errors import ConfigError
 from segtrain.inference import TTA, Tiles, Whole
+from segtrain.inference.averaging import Ensemble
 from segtrain.inference.network import Network
 from segtrain.inference.views import Views, scaled
-from segtrain.models import Normalize
+from segtrain.models import Normalize, create_model
 from segtrain.runtime.device import Runtime
 from segtrain.task import make_task
 
@@ -76,10 +77,20 @@ def test_methods_stand_around_a_network():
     network = Network(Pointwise(), RUNTIME)
     assert Whole().around(network, TASK, (16, 16)) is network
     assert len(TTA(flips=["both"]).around(network, TASK, (16, 16)).views) == 2
-    tiles = Tiles(each=TTA(scales=[2.0], flips=[])).around(network, TASK, (12, 16))
-    assert tiles.size == (12, 16)
+    tiles = Tiles(each=TTA(scales=[2.0], flips=[])).around(network, TASK, (12, 2000))
+    assert (tiles.size, tiles.batch_size) == ((1536, 2000), 1)
     assert isinstance(tiles.inner, Views)
+    assert Tiles(size=512).around(network, TASK, (12, 16)).batch_size == 9
     assert Tiles(size=32).around(network, TASK, (12, 16)).size == (32, 32)
     assert (Whole.own_size, TTA.own_size, Tiles.own_size) == (False, False, True)
     with pytest.raises(ConfigError, match="no view beside the image itself"):
         TTA(flips=[], scales=[1.0]).around(network, TASK, (16, 16))
+
+
+@pytest.mark.parametrize(("encoder", "size"), [("test_vit", 64), ("test_resnet", 1536)])
+def test_tiles_have_the_training_size_where_positions_were_learnt_for_it(encoder, size):
+    network = Network(create_model("fpn", encoder), RUNTIME)
+    assert Tiles().around(network, TASK, (64, 64)).size == (size, size)
+    both = Ensemble([Network(Pointwise(), RUNTIME), network], TASK)
+    assert Tiles().around(both, TASK, (64, 64)).size == (size, size)
+    assert Views(both, TASK, flips=["vertical"], scales=[1.0]).is_bound_to_size == (size == 64)
