@@ -26,7 +26,7 @@ from segtrain.task import Mode, make_task
 class Predictor:
     """Predicts labels exactly as `segtrain predict` does: ``labels = Predictor("outputs/<name>/<time>")(image)``.
 
-    Opens a run folder (its best checkpoint), a checkpoint file, or what `segtrain export` wrote, an ONNX file or a
+    Opens a run folder (its best checkpoint), a checkpoint file, or what `segtrain export` wrote, a graph or a
     folder for a hub; of a list of them, or of the folder of a sweep, it averages the probabilities. ``infer`` are words
     of the command line such as ``"tiles"``, or ``["tiles", "infer.overlap=0.25"]``. ``device`` and ``precision`` are
     those of the command line; ``trust`` names classes of your own that the checkpoint may build, as in `load_model`.

@@ -21,9 +21,9 @@ from segtrain.build.exporting import trace, write_onnx
 from segtrain.config.schema_shipping import Backend
 from segtrain.errors import ConfigError, SegtrainError
 from segtrain.inference.exportable import Exportable
+from segtrain.inference.exported_network import Computed, ExportedNetwork
 from segtrain.inference.latency import Latency, in_turns
 from segtrain.inference.network import Network
-from segtrain.inference.onnx_network import Computed, OnnxNetwork
 from segtrain.models import Segmenter
 from segtrain.models.compiling import FAULTS
 from segtrain.run import portable
@@ -141,7 +141,8 @@ def _measured(
 def _opened(subject: Subject, backend: Backend, size: tuple[int, int], folder: Path) -> Callable[[Tensor], object]:
     """Return what runs a backend; raises `SegtrainError` where it cannot be made."""
     if subject.model is None:
-        if backend != "onnx":
+        assert isinstance(subject.network, ExportedNetwork)
+        if backend != subject.network.engine.backend:
             raise ConfigError(
                 "the file holds no weights to run otherwise; give the checkpoint that it was exported from"
             )
@@ -164,7 +165,7 @@ def _exported(subject: Subject, model: Segmenter, size: tuple[int, int], folder:
     program = trace(module, example, "batch", name=subject.name)
     names = ["logits", *(["image_logits"] if model.image_classes else [])]
     write_onnx(program, file, portable.describe(subject.payload), computed, names)
-    network = OnnxNetwork(file, subject.payload, computed, subject.runtime)
+    network = ExportedNetwork(file, subject.payload, computed, subject.runtime)
     if network.runtime.device.type != subject.runtime.device.type:
         raise ConfigError(f"onnxruntime has no provider for {subject.runtime.device} here; pip install onnxruntime-gpu")
     return network

@@ -17,8 +17,8 @@ from segtrain.data.files.walk import find_images
 from segtrain.data.sample import Pixels, RawSample, Source
 from segtrain.errors import DataError, SegtrainError
 from segtrain.evaluation.fidelity import Shown
+from segtrain.inference.exported_network import Computed
 from segtrain.inference.network import Network
-from segtrain.inference.onnx_network import Computed
 from segtrain.inference.predictor import ImagePredictor
 from segtrain.models import Outputs
 from segtrain.task import Task

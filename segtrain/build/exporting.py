@@ -14,7 +14,8 @@ from torch.export import Dim, ExportedProgram
 
 from segtrain.config.schema_shipping import Shapes
 from segtrain.errors import ConfigError
-from segtrain.inference.onnx_network import Computed, require
+from segtrain.inference.engines import TORCH, require, taken_by
+from segtrain.inference.exported_network import Computed
 from segtrain.run import portable
 from segtrain.storage import taken_whole
 
@@ -40,7 +41,7 @@ def trace(module: nn.Module, example: Tensor, shapes: Shapes, *, name: str) -> E
     except Exception as error:  # anything that a model does may be what torch cannot trace
         raise _untraced(name, shapes, _first_line(error)) from error
     # AUTO, as torch refuses what is only not proven to hold for all sizes; but it fixes what it must without a word
-    (taken,) = (node.meta["val"] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
+    taken = taken_by(program)
     fixed = [_AXES[place] for place in varying if str(taken.shape[place]).isdigit()]  # not a symbol
     if fixed:
         raise _untraced(name, shapes, f"it takes one {' and '.join(fixed)} alone")
@@ -112,7 +113,7 @@ def metadata(description: str, computed: Computed) -> dict[str, str]:
 
 def write_program(program: ExportedProgram, file: Path, description: str) -> None:
     """Write a traced program as a .pt2 file of torch, with a description beside the graph."""
-    torch.export.save(program, file, extra_files={portable.KEY: description})
+    torch.export.save(program, file, extra_files={portable.KEY: description, TORCH: torch.__version__})
 
 
 def write_safetensors(payload: Mapping[str, Any], file: Path, description: str) -> None:

@@ -18,8 +18,8 @@ from segtrain.data.sample import Source
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.evaluation.operating_point import OperatingPoint
 from segtrain.inference.averaging import Ensemble
+from segtrain.inference.exported_network import Computed, open_network
 from segtrain.inference.network import Network
-from segtrain.inference.onnx_network import Computed, open_network
 from segtrain.inference.predictor import ImagePredictor, Preprocess
 from segtrain.models import (
     Activation,
@@ -169,8 +169,8 @@ def make_network(
 ) -> tuple[Network, Task]:
     """Make the network of an opened checkpoint on the device, with the normalisation of a job, and its task.
 
-    ``value_range`` is that of the data that it will see, where the data has one of its own. An ONNX file is run by
-    onnxruntime.
+    ``value_range`` is that of the data that it will see, where the data has one of its own. An exported graph is run by
+    its engine.
     """
     if portable.EXPORTED in payload:
         return _open_exported(payload, job, file, runtime, value_range), restore_task(payload)
@@ -242,7 +242,7 @@ def _open_exported(
     runtime: Runtime,
     value_range: Sequence[float] | None,
 ) -> Network:
-    """Open an ONNX file; raises `ConfigError` for another normalisation than that in it."""
+    """Open an exported graph; raises `ConfigError` for another normalisation than that in it."""
     network = open_network(file, payload, Computed(**payload[portable.EXPORTED]), runtime)
     held = network.model.normalize
     wanted = with_changed_range(held, payload["config"], job).with_range(value_range)

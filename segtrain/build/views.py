@@ -87,9 +87,9 @@ def _view_of_model(report: Report, device: str, precision: Precision, trusted: S
 
 def _member(file: Path, evaluated: Mapping[str, Any], trusted: Sequence[str]) -> Opened:
     """Open another checkpoint of a mean, to see images as it was scored."""
-    from segtrain.run import checkpoint
+    from segtrain.run import checkpoint, opening
 
-    payload = checkpoint.read(file)
+    payload = opening.read(file)
     checkpoint.check_targets(payload["config"], file, named_by_user=trusted)
     return Opened(file, payload, {**payload["config"], "data": evaluated["data"], "infer": evaluated["infer"]})
 

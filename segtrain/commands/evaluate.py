@@ -260,7 +260,9 @@ def warn_of_sizes(result: "Evaluation", scale: "TrainingScale") -> None:
 
 def refuse_to_calibrate(config: EvalConfig, file: Path) -> None:
     """Raise `ConfigError` where thresholds are to be kept in an exported file, which cannot hold others."""
-    if config.eval.calibrate and file.suffix in (".onnx", ".safetensors"):
+    from segtrain.run import portable
+
+    if config.eval.calibrate and file.suffix in (*portable.GRAPHS, portable.SAFETENSORS):
         raise ConfigError(
             f"eval.calibrate: {file} is an exported file, expected a checkpoint to keep thresholds in; calibrate the "
             "checkpoint and export it again"

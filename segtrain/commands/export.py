@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from segtrain.build.export_check import Trial
     from segtrain.evaluation.fidelity import Fidelity
     from segtrain.inference.exportable import Exportable
-    from segtrain.inference.onnx_network import Computed
+    from segtrain.inference.exported_network import Computed
     from segtrain.models import Outputs
 
 log = logging.getLogger(__name__)
@@ -86,8 +86,8 @@ def refuse_contradictions(config: ExportConfig) -> None:
                 raise ConfigError(line)
     problems.raise_any()
     if config.format == "onnx":
-        import_heavy("segtrain.inference.onnx_network")
-        from segtrain.inference.onnx_network import require
+        import_heavy("segtrain.inference.engines")
+        from segtrain.inference.engines import require
 
         require("onnx", "onnxscript", "onnxruntime", wanted="format=onnx")
 
@@ -158,8 +158,8 @@ def prepare(config: ExportConfig, opened: Opened, changes: Overrides) -> Graph:
     from segtrain.build.restore import build_preprocess, restore, training_scale, with_changed_range
     from segtrain.evaluation.operating_point import OperatingPoint
     from segtrain.inference.exportable import Exportable
+    from segtrain.inference.exported_network import Computed
     from segtrain.inference.network import Network
-    from segtrain.inference.onnx_network import Computed
     from segtrain.inference.predictor import ImagePredictor
     from segtrain.run import portable
     from segtrain.runtime.device import Runtime
@@ -242,8 +242,11 @@ def example_for(config: ExportConfig, computed: "Computed", channels: int, multi
 def check(config: ExportConfig, graph: Graph, written: Path, file: Path) -> None:
     """Compare the file with the checkpoint, print how they differ, and raise `CheckpointError` where by too much."""
     from segtrain.evaluation.fidelity import compare
+    from segtrain.inference.exported_network import ExportedNetwork
+    from segtrain.run import portable
 
-    answering = runner(config, graph, written)
+    payload, runtime = portable.read_graph(written), graph.trial.network.runtime
+    answering = ExportedNetwork(written, payload, graph.computed, runtime).answer
     found = compare(
         answering,
         graph.trial.shown(),
@@ -259,22 +262,6 @@ def check(config: ExportConfig, graph: Graph, written: Path, file: Path) -> None
     problem = found.problem(tolerance=config.tolerance, iou_tolerance=config.iou_tolerance)
     if problem:
         raise CheckpointError(f"{file}: {problem}; nothing is written, as it would not be the model of {config.ckpt}")
-
-
-def runner(config: ExportConfig, graph: Graph, written: Path) -> "Callable[[torch.Tensor], Outputs]":
-    """Open a file that was just written, to be called with stored pixels."""
-    import torch
-
-    from segtrain.inference.onnx_network import OnnxNetwork, in_batches
-    from segtrain.models import Outputs
-    from segtrain.run import portable
-
-    if config.format == "onnx":
-        payload = portable.read_onnx(written)
-        return OnnxNetwork(written, payload, graph.computed, graph.trial.network.runtime).answer
-    program = torch.export.load(written).module()
-    length = config.batch if config.shapes == "static" else None
-    return lambda pixels: in_batches(lambda part: Outputs.of(program(part)), pixels, length)
 
 
 def tell(config: ExportConfig, graph: Graph, found: "Fidelity", written: Path) -> None:

@@ -68,14 +68,14 @@ def read(path: Path) -> dict[str, Any]:
 
     Former names in its config are translated. Raises `CheckpointError` for a file that is missing,
     truncated, of another tool, or that holds pickled code. All tensors are whole. Weights that `segtrain export` wrote
-    are read too; an ONNX file has none.
+    are read too; a graph has none.
     """
     if path.suffix == portable.SAFETENSORS:
         return portable.read_safetensors(path)
     if path.suffix in portable.GRAPHS and path.is_file():
         raise CheckpointError(
-            f"{path}: is a graph, of which segtrain predict and eval run those of {portable.ONNX}, expected weights; "
-            "give the checkpoint that it was exported from"
+            f"{path}: is a graph, which segtrain predict and eval run, expected weights; give the checkpoint that it "
+            "was exported from"
         )
     file = path / sharded.REST if path.is_dir() else path
     if not file.is_file():

@@ -25,7 +25,7 @@ class Opened(NamedTuple):
 def open_checkpoint(
     path: Path, changes: Overrides = _NONE, *, config_dir: Path | None = None, trust: Sequence[str] = ()
 ) -> Opened:
-    """Read the best checkpoint of a run folder, or a file; of an ONNX file that `segtrain export` wrote, what it says.
+    """Read the best checkpoint of a run folder, or a file; of a graph that `segtrain export` wrote, what it says.
 
     ``trust`` names targets beside those that ``changes`` name.
 
@@ -44,10 +44,10 @@ def open_checkpoint(
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Read a checkpoint, or the description of an ONNX file, which `build.restore.make_network` runs."""
+    """Read a checkpoint, or the description of a graph, which `build.restore.make_network` runs."""
     from segtrain.run import checkpoint, portable
 
-    return portable.read_onnx(file) if file.suffix == portable.ONNX else checkpoint.read(file)
+    return portable.read_graph(file) if file.suffix in portable.GRAPHS else checkpoint.read(file)
 
 
 def open_checkpoints(

@@ -12,16 +12,15 @@ import yaml
 
 from segtrain.config.renamed import with_current_names
 from segtrain.errors import CheckpointError
-from segtrain.inference.onnx_network import read_metadata
+from segtrain.inference.engines import ENGINES
 from segtrain.storage import write_text
 
 KEY = "segtrain"
 """The key of the description in the metadata of a file."""
 EXPORTED = "exported"
-"""The key, in the payload of an exported file, of what the file computes: see `segtrain.inference.onnx_network`."""
-ONNX, SAFETENSORS = ".onnx", ".safetensors"
-GRAPHS = (ONNX, ".pt2")
-"""Suffixes of files."""
+"""The key, in the payload of an exported file, of what the file computes: see `segtrain.inference.exported_network`."""
+SAFETENSORS, GRAPHS = ".safetensors", tuple(ENGINES)
+"""Suffixes of files: of weights, and of graphs."""
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 """The files of a folder for a hub."""
 _KEPT = (
@@ -94,12 +93,12 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read ({str(error)[:120]}); export it again") from None
 
 
-def read_onnx(path: Path) -> dict[str, Any]:
-    """Read the description of an ONNX file, as the payload of a checkpoint that has no weights.
+def read_graph(path: Path) -> dict[str, Any]:
+    """Read the description of an exported graph, as the payload of a checkpoint that has no weights.
 
     Raises `CheckpointError` where it cannot be read, or `segtrain export` has not written it.
     """
-    payload = restored(read_metadata(path).get(KEY), path)
+    payload = restored(ENGINES[path.suffix].metadata(path).get(KEY), path)
     if not isinstance(payload.get(EXPORTED), dict):
         raise CheckpointError(f"{path}: does not say what it computes; export it again")
     return payload

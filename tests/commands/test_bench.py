@@ -67,3 +67,6 @@ def test_a_checkpoint_and_its_file_are_measured(here, capsys):
     assert main(["bench", "model.onnx", "batches=[2]", "backends=[torch,onnx]", "output=onnx.csv", *QUICK]) == 0
     assert "torch at 32x32: the file holds no weights to run otherwise" in capsys.readouterr().out
     assert [row["backend"] for row in read(here / "onnx.csv")] == ["onnx"]
+    assert main(["export", "run", "format=torch_export", "output=model.pt2", "check=1"]) == 0
+    assert main(["bench", "model.pt2", "batches=[2]", "backends=[torch,onnx]", "output=pt2.csv", *QUICK]) == 0
+    assert [row["backend"] for row in read(here / "pt2.csv")] == ["torch"]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import zipfile
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from segtrain import Predictor, load_model
+from segtrain import Predictor, create_model, load_model, save_model
 from segtrain.build import exporting
 from segtrain.cli import main
 from segtrain.commands import export
@@ -54,6 +55,47 @@ def exported(run):
     return run / "model.onnx"
 
 
+@pytest.fixture(scope="module", params=["onnx", "torch_export"])
+def graph(request, run):
+    """The run as either kind of graph."""
+    if request.param == "onnx":
+        return request.getfixturevalue("exported")
+    assert main(["export", str(run), "format=torch_export"]) == 0
+    return run / "model.pt2"
+
+
+def answer_of(file, pixels):
+    """Ask a graph as other programs do, without segtrain."""
+    if file.suffix == ".pt2":
+        return torch.export.load(file).module()(torch.tensor(pixels)).detach().numpy()
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return session.run(["logits"], {"pixels": pixels})[0]
+
+
+def described(file, changed, change):
+    """Copy a graph with another description in it; without one where ``change`` gives None."""
+    if file.suffix == ".onnx":
+        model = onnx.load(str(file))
+        (held,) = (prop for prop in model.metadata_props if prop.key == "segtrain")
+        text = change(held.value)
+        del model.metadata_props[:]
+        onnx.helper.set_model_props(model, {} if text is None else {"segtrain": text})
+        onnx.save(model, str(changed))
+        return changed
+    return rewritten(file, changed, "extra/segtrain", change)
+
+
+def rewritten(file, changed, end, change):
+    """Copy a .pt2 with another text in the member that ends so; without it where ``change`` gives None."""
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(changed, "w") as target:
+        held = {name: source.read(name) for name in source.namelist()}
+        (name,) = (name for name in held if name.endswith(end))
+        text = change(held.pop(name).decode())
+        for each, content in {**held, **({} if text is None else {name: text.encode()})}.items():
+            target.writestr(each, content)
+    return changed
+
+
 def predicted(ckpt, photos, output):
     assert (
         main(["predict", str(ckpt), str(photos), str(output), "overlay=null", "values=labels", "precision=fp32"]) == 0
@@ -63,26 +105,25 @@ def predicted(ckpt, photos, output):
     return found
 
 
-def test_a_file_takes_stored_pixels_of_any_size_and_predicts_what_the_checkpoint_does(exported, run, photos, here):
-    masks, wanted = predicted(exported, photos, here / "onnx"), predicted(run, photos, here / "torch")
+def test_a_file_takes_stored_pixels_of_any_size_and_predicts_what_the_checkpoint_does(graph, run, photos, here):
+    masks, wanted = predicted(graph, photos, here / "graph"), predicted(run, photos, here / "torch")
     for name, mask in wanted.items():
         assert np.array_equal(masks[name], mask)
-    session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
-    predictor, opened = Predictor(run, device="cpu", precision="fp32")._made, Predictor(exported, device="cpu")
+    predictor, opened = Predictor(run, device="cpu", precision="fp32")._made, Predictor(graph, device="cpu")
     assert opened.class_names == load_model(run).class_names
     for name in wanted:
         image = np.asarray(Image.open(photos / f"{name}.png"))
         assert np.array_equal(opened(image), wanted[name])
-        (logits,) = session.run(["logits"], {"pixels": image.transpose(2, 0, 1)[None]})
+        logits = answer_of(graph, image.transpose(2, 0, 1)[None])
         assert logits.shape[-2:] == image.shape[:2]
         assert (
             np.abs(logits - predictor.logits(image).numpy()).max() < 0.05
         )  # pixels may be rounded otherwise by 1 of 255
 
 
-def test_eval_of_a_file_scores_what_that_of_its_checkpoint_does(exported, run, here):
+def test_eval_of_a_file_scores_what_that_of_its_checkpoint_does(graph, run, here):
     scores = []
-    for ckpt in (exported, run):
+    for ckpt in (graph, run):
         output = here / ckpt.name
         assert main(["eval", str(ckpt), f"output={output}", "precision=fp32", "eval.bootstrap=0"]) == 0
         scores.append(json.loads((output / "scores.json").read_text())["val"])
@@ -152,49 +193,82 @@ def test_thresholds_and_temperature_are_part_of_the_file(run, here, gives):
         np.testing.assert_allclose(answer, (logits / 2).softmax(1).numpy(), atol=1e-5)
 
 
-def test_a_file_without_logits_is_refused_by_predict(exported, here, photos, refused):
-    model = onnx.load(str(exported))
-    (held,) = (prop for prop in model.metadata_props if prop.key == "segtrain")
-    held.value = held.value.replace('"gives": "logits"', '"gives": "labels"')
-    onnx.save(model, "model.onnx")
-    (line,) = refused("predict", str(here / "model.onnx"), str(photos), str(here / "masks"))
+def test_a_file_without_logits_is_refused_by_predict(graph, here, photos, refused):
+    file = described(graph, here / graph.name, lambda text: text.replace('"gives": "logits"', '"gives": "labels"'))
+    (line,) = refused("predict", str(file), str(photos), str(here / "masks"))
     assert "gives labels, expected logits" in line
 
 
 @pytest.mark.slow
-def test_a_file_of_one_size_refuses_others_and_takes_any_number_of_images(run, here, photos, refused):
-    file = here / "model.onnx"
-    assert main(["export", str(run), "shapes=static", "batch=3", f"output={file}"]) == 0
+@pytest.mark.parametrize("format", ["onnx", "torch_export"])
+def test_a_file_of_one_size_refuses_others_and_takes_any_number_of_images(format, run, here, photos, refused):
+    file = here / {"onnx": "model.onnx", "torch_export": "model.pt2"}[format]
+    assert main(["export", str(run), f"format={format}", "shapes=static", "batch=3", f"output={here}"]) == 0
     assert main(["eval", str(file), f"output={here}", "eval.bootstrap=0"]) == 0  # batches of 4
     lines = refused("predict", str(file), str(photos), str(here / "masks"), "data.image_size=64")
     assert "shows its model images of 32x32, got 64x64" in lines[0]
 
 
-def test_other_numbers_than_those_that_a_file_takes_are_refused(exported, here, refused):
+def test_other_numbers_than_those_that_a_file_takes_are_refused(graph, here, refused):
     tifffile.imwrite(here / "deep.tif", np.full((32, 32, 3), 40000, np.uint16), photometric="rgb")
-    words = ["predict", str(exported), str(here / "deep.tif"), str(here / "masks")]
+    words = ["predict", str(graph), str(here / "deep.tif"), str(here / "masks")]
     assert "takes uint8 pixels, got uint16; export the checkpoint with pixels=uint16" in refused(*words)[0]
     lines = refused(*words, "data=folder", f"data.root={here}", "data.value_range=[0,100]")
     assert "export the checkpoint with data.value_range" in lines[0]
 
 
-def test_what_takes_weights_names_the_file_that_has_none(exported, here, refused):
-    (line,) = refused(*SMALL, f"init_from={exported}", f"hydra.run.dir={here}/run")
-    assert "is a graph, of which segtrain predict and eval run those of .onnx, expected weights" in line
-    (line,) = refused("export", str(exported))
+def test_what_takes_weights_names_the_file_that_has_none(graph, here, refused):
+    (line,) = refused(*SMALL, f"init_from={graph}", f"hydra.run.dir={here}/run")
+    assert "is a graph, which segtrain predict and eval run, expected weights" in line
+    (line,) = refused("export", str(graph), f"output={here}")
     assert "expected a checkpoint; give the one it was exported from" in line
-    (line,) = refused("eval", str(exported), "eval.calibrate=true", f"output={here}")
+    (line,) = refused("eval", str(graph), "eval.calibrate=true", f"output={here}")
     assert "calibrate the checkpoint and export it again" in line
 
 
-def test_files_that_are_damaged_or_of_other_tools_are_refused_in_a_line(exported, here, photos, refused):
-    damaged, foreign = here / "damaged.onnx", here / "foreign.onnx"
-    damaged.write_bytes(exported.read_bytes()[:1000])
-    model = onnx.load(str(exported))
-    del model.metadata_props[:]
-    onnx.save(model, str(foreign))
-    assert "onnxruntime cannot read it" in refused("predict", str(damaged), str(photos), str(here / "a"))[0]
-    assert "export it again" in refused("predict", str(foreign), str(photos), str(here / "b"))[0]
+def test_files_that_are_damaged_or_of_other_tools_are_refused_in_a_line(graph, here, photos, refused):
+    damaged = here / f"damaged{graph.suffix}"
+    damaged.write_bytes(graph.read_bytes()[:1000])
+    foreign = described(graph, here / f"foreign{graph.suffix}", lambda _: None)
+    missing = here / f"missing{graph.suffix}"
+    for file, said in ((damaged, "cannot "), (foreign, "says what its classes"), (missing, "no such file")):
+        (line,) = refused("predict", str(file), str(photos), str(here / "masks"))
+        assert line.startswith(f"segtrain: {file}: ")
+        assert said in line
+
+
+def test_what_a_newer_torch_wrote_is_refused_with_both_versions(run, here, photos, refused):
+    """Of another schema, which is all that torch's loader says of it; the description is read without that."""
+    assert main(["export", str(run), "format=torch_export", f"output={here}"]) == 0
+    rewritten("model.pt2", "versioned.pt2", "extra/torch", lambda _: "99.1")
+    rewritten("versioned.pt2", "newer.pt2", "models/model.json", of_a_later_schema)
+    (line,) = refused("predict", "newer.pt2", str(photos), str(here / "masks"))
+    assert f"newer.pt2: torch {torch.__version__} cannot read what torch 99.1 wrote" in line
+    assert line.endswith("install that one or a newer, or export the checkpoint again here")
+
+
+def of_a_later_schema(program):
+    held = json.loads(program)
+    held["schema_version"]["major"] += 1
+    return json.dumps(held)
+
+
+@pytest.mark.slow
+def test_a_graph_of_torch_takes_sizes_that_no_stride_divides_and_refuses_what_its_guards_exclude(here, refused):
+    torch.manual_seed(0)
+    model = create_model("fpn", "test_resnet", num_classes=3).eval()
+    save_model(model, "model.pt")  # images keep their own size
+    assert main(["export", "model.pt", "format=torch_export", f"output={here}"]) == 0
+    opened = Predictor(here / "model.pt2", device="cpu")._made
+    for size in ((64, 64), (97, 128), (65, 49)):
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            wanted = model(model.normalize(pixels))
+        assert (opened.logits(image) - wanted).abs().max() <= 1e-4 * wanted.abs().max()
+    Image.fromarray(np.zeros((20, 70, 3), np.uint8)).save("low.png")
+    (line,) = refused("predict", "model.pt2", "low.png", "masks")
+    assert "its graph does not hold for images of 20x70" in line
 
 
 def test_without_the_libraries_a_line_says_what_to_install(run, refused, monkeypatch):

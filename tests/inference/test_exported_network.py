@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from segtrain.errors import ConfigError
-from segtrain.inference.onnx_network import in_batches, require
+from segtrain.inference.exported_network import in_batches
 from segtrain.models import Outputs
 
 
@@ -27,8 +26,3 @@ def test_a_file_without_a_length_gets_all_at_once():
     lengths = []
     in_batches(lambda pixels: lengths.append(len(pixels)) or Outputs(pixels), torch.zeros(5, 1, 1, 1), None)
     assert lengths == [5]
-
-
-def test_a_library_that_is_missing_is_named_with_the_extra():
-    with pytest.raises(ConfigError, match=r"photos: no_such_library is not installed; pip install 'segtrain\[onnx\]'"):
-        require("torch", "no_such_library", wanted="photos")

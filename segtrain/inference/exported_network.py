@@ -1,25 +1,22 @@
-"""A network that is an ONNX file, run by onnxruntime: it takes the place of a model wherever one is applied."""
+"""A network that is an exported file, run by its engine: it takes the place of a model wherever one is applied."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segtrain.errors import CheckpointError, ConfigError
+from segtrain.errors import ConfigError
+from segtrain.inference.engines import ENGINES
 from segtrain.inference.network import Network
 from segtrain.models import Normalize, Outputs
 from segtrain.runtime.device import Runtime
 
 log = logging.getLogger(__name__)
-
-EXTRA = "pip install 'segtrain[onnx]'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,7 @@ class Computed:
     quantized: str | None = None
 
 
-class OnnxModel(nn.Module):
+class ExportedModel(nn.Module):
     """What callers ask of a model, for one that is in a file; the normalisation is described, and done in the file."""
 
     def __init__(self, payload: Mapping[str, Any]) -> None:
@@ -49,21 +46,20 @@ class OnnxModel(nn.Module):
         self.image_classes = tuple(payload.get("image_classes", ()))
 
 
-class OnnxNetwork(Network):
+class ExportedNetwork(Network):
     """Runs an exported file on stored pixels: the same call as `Network`, which it replaces.
 
     It takes pixels of one dtype, and of those sizes that the file was exported for; others raise `ConfigError`. It
-    computes in float32, on the GPU where ``runtime`` says so and onnxruntime can.
+    computes in float32, on the GPU where ``runtime`` says so and the engine can.
     """
 
     model: Any
 
     def __init__(self, file: Path, payload: Mapping[str, Any], computed: Computed, runtime: Runtime) -> None:
-        self.session, device = start(file, runtime.device)
+        self.engine = ENGINES[file.suffix](file, runtime.device)
         self.file, self.computed = file, computed
-        self.model = self.module = OnnxModel(payload)
-        self.runtime = Runtime(device, "fp32", channels_last=False)
-        self.input = self.session.get_inputs()[0]
+        self.model = self.module = ExportedModel(payload)
+        self.runtime = Runtime(self.engine.device, "fp32", channels_last=False)
         self.dtype = getattr(torch, computed.pixels)
 
     def __call__(self, pixels: Tensor) -> Outputs:
@@ -74,8 +70,7 @@ class OnnxNetwork(Network):
     def answer(self, pixels: Tensor) -> Outputs:
         """Return what the file gives, whatever that is, for pixels of any size that it takes; at their size."""
         self._refuse_dtype(pixels)
-        batch = self.input.shape[0]
-        return in_batches(self._run, pixels, batch if isinstance(batch, int) else None)
+        return in_batches(self._run, pixels, self.engine.batch)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -84,9 +79,7 @@ class OnnxNetwork(Network):
             yield
 
     def _run(self, pixels: Tensor) -> Outputs:
-        stored = np.ascontiguousarray(pixels.cpu().numpy())
-        answers = self.session.run(None, {self.input.name: stored})
-        maps, *labels = (torch.from_numpy(answer).to(self.runtime.device) for answer in answers)
+        maps, *labels = self.engine(pixels)
         return Outputs(maps, labels[0] if labels else None)
 
     def _refuse_dtype(self, pixels: Tensor) -> None:
@@ -124,50 +117,7 @@ def _filled(part: Tensor, length: int) -> Tensor:
     return torch.cat([part, part[:1].expand(missing, -1, -1, -1)]) if missing else part
 
 
-def require(*names: str, wanted: str) -> None:
-    """Raise `ConfigError` where a library of the extra is not installed."""
-    for name in names:
-        try:
-            import_module(name)
-        except ImportError:
-            raise ConfigError(f"{wanted}: {name} is not installed; {EXTRA}") from None
-
-
-def start(file: Path, device: torch.device, *, optimised: bool = True) -> tuple[Any, torch.device]:
-    """Start onnxruntime on a file; returns its session and the device that it runs on.
-
-    Raises `CheckpointError` for a file that it cannot read, `ConfigError` where it is not installed.
-    """
-    require("onnxruntime", wanted=str(file))
-    import onnxruntime
-
-    if not file.is_file():
-        raise CheckpointError(f"{file}: no such file, expected what segtrain export wrote; correct ckpt=...")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    if device.type == "cpu":
-        options.intra_op_num_threads = torch.get_num_threads()
-    if not optimised:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=providers)
-    except Exception as error:  # its own types, which a damaged file, one of another tool or of a later opset raises
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{file}: onnxruntime cannot read it ({reason}); export it again") from None
-    found = session.get_providers()[0] == "CUDAExecutionProvider"
-    return session, device if found else torch.device("cpu")
-
-
-def read_metadata(file: Path) -> dict[str, str]:
-    """Return the metadata of an ONNX file; raises `CheckpointError` where it cannot be read."""
-    session, _ = start(file, torch.device("cpu"), optimised=False)
-    return dict(session.get_modelmeta().custom_metadata_map)
-
-
-def open_network(file: Path, payload: Mapping[str, Any], computed: Computed, runtime: Runtime) -> OnnxNetwork:
+def open_network(file: Path, payload: Mapping[str, Any], computed: Computed, runtime: Runtime) -> ExportedNetwork:
     """Open a file for `segtrain predict` and `eval`; says what it computes on, and in which precision.
 
     Raises `ConfigError` for a file that does not give logits, which both decide and score by.
@@ -177,9 +127,10 @@ def open_network(file: Path, payload: Mapping[str, Any], computed: Computed, run
             f"{file}: gives {computed.gives}, expected logits, by which images are brought to their size and scored; "
             "export the checkpoint with gives=logits"
         )
-    network = OnnxNetwork(file, payload, computed, runtime)
+    network = ExportedNetwork(file, payload, computed, runtime)
     if runtime.device.type != network.runtime.device.type:
-        log.warning("%s: onnxruntime has no provider for %s here, so that it runs on the CPU", file, runtime.device)
-    kind = computed.quantized or "float32"
-    log.info("%s: by onnxruntime on %s, in %s whatever precision says", file.name, network.runtime.device, kind)
+        text = "%s: %s has no provider for %s here, so that it runs on the CPU"
+        log.warning(text, file, network.engine.name, runtime.device)
+    kind, device = computed.quantized or "float32", network.runtime.device
+    log.info("%s: by %s on %s, in %s whatever precision says", file.name, network.engine.name, device, kind)
     return network
