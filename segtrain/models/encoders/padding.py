@@ -14,10 +14,15 @@ Model = TypeVar("Model", bound=nn.Module)
 
 def with_exact_strides(model: Model, arch: str) -> Model:
     """Pad every layer without padding, in place, if ``arch`` is one of timm's networks with too small maps."""
-    if arch in _VALID:
+    if pads(arch):
         for layer in model.modules():
             _pad(layer)
     return model
+
+
+def pads(arch: str) -> bool:
+    """Tell whether a network of timm's is one that `with_exact_strides` changes."""
+    return arch in _VALID
 
 
 def _pad(layer: nn.Module) -> None:

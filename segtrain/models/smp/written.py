@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
+import timm
+import torch
+from torch import nn
+
 from segtrain.catalog import names
+from segtrain.models.encoders.padding import pads
 from segtrain.models.encoders.timm_encoder import TimmEncoder
 from segtrain.models.heads import ClassificationHead
 from segtrain.models.segmenter import Segmenter
@@ -40,10 +45,13 @@ def smp_config(model: Segmenter, arch: Mapping[str, Any], depth: int | None) -> 
     depth = type(model.decoder).demands.depth if depth is None else depth
     if architecture.output_stride == _NO_DILATION and stride != 2**depth:
         return "its encoder is dilated"
+    name = names.resolve(encoder.name).partition(".")[0]
+    if _tensors(encoder.model) != _tensors_there(name, depth, model.in_channels):
+        return f"its {name} of depth {depth} has other tensors"
     dilated = {"encoder_output_stride": stride} if architecture.output_stride != _NO_DILATION else {}
     options = {theirs[key]: _value(key, value) for key, value in given.items() if key in theirs}
     return {
-        "encoder_name": f"tu-{names.resolve(encoder.name).partition('.')[0]}",
+        "encoder_name": f"tu-{name}",
         "encoder_depth": depth,
         "encoder_weights": None,
         **dilated,
@@ -66,12 +74,31 @@ def _problem(model: Segmenter, kind: str) -> str | None:
     encoder = model.encoder
     if not isinstance(encoder, TimmEncoder) or encoder.layout != "pyramid" or encoder.pyramid or encoder.tile:
         return f"it has no encoder such as {type(encoder).__name__} of {getattr(encoder, 'name', 'your own')}"
-    # those that timm wraps once more, or that we cut into a chain, have other names of tensors
-    if not hasattr(encoder.model, "feature_info") or any(
-        key.startswith("model.model.") for key in encoder.state_dict()
-    ):
-        return f"it names the tensors of {encoder.name} otherwise"
-    return None
+    name = names.resolve(encoder.name).partition(".")[0]
+    if not timm.models.model_entrypoint(name).__module__.startswith("timm."):
+        return f"it has no {name} with these tensors"  # one that we register
+    return f"it pads {name} otherwise" if pads(name) else None
+
+
+def _tensors(encoder: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+
+
+def _tensors_there(name: str, depth: int, channels: int) -> dict[str, tuple[int, ...]]:
+    """Return the tensors of timm's encoder as it is built there; empty where timm cannot.
+
+    With fewer maps some of timm's models keep the layers behind the last one, which ours leave out, and others are
+    wrapped once more, so that their tensors have other names.
+    """
+    try:
+        with torch.device("meta"):
+            described: Any = timm.create_model(name, features_only=True).feature_info
+            strides = described.reduction()
+            first = (4 in strides[:1]) - (1 in strides[:1])  # maps of the strides 1 and 2 that it lacks, or has more
+            taken = tuple(range(depth - first))
+            return _tensors(timm.create_model(name, features_only=True, out_indices=taken, in_chans=channels))
+    except Exception:  # of timm, for a model without maps or that needs real numbers
+        return {}
 
 
 def _value(key: str, value: Any) -> Any:
