@@ -71,9 +71,10 @@ def write_onnx(program: ExportedProgram, file: Path, description: str, computed:
             made = torch.onnx.export(
                 program, dynamo=True, opset_version=OPSET, input_names=["pixels"], output_names=names, verbose=False
             )
-    except Exception as error:  # of an operator that has no translation
+    except Exception as error:  # of an operator that has no translation; its own first line says but the step
+        reason = _first_line(error.__cause__ or error)
         raise ConfigError(
-            f"format=onnx: the model cannot be translated ({_first_line(error)}); write format=torch_export"
+            f"format=onnx: the model cannot be translated ({reason}); write format=torch_export"
         ) from error
     assert made is not None
     proto = made.model_proto
