@@ -2,7 +2,7 @@
 
 import timm
 
-import segtrain.models  # noqa: F401 - registers those that timm lacks
+import segtrain.models.encoders.timm_encoder  # noqa: F401 - registers those that timm lacks
 from segtrain.catalog import index
 from segtrain.catalog.index import Row
 
