@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 from pathlib import Path
@@ -19,6 +20,21 @@ TINY = (
     "logger=none",
 )
 """Overrides of a run that takes a second."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Modules and tests, a million objects, live to the end: what looks for garbage need not go through them.
+
+    After that it looks less often than it would: runs of a second leave little.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(10_000, 10, 10)
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items):
@@ -44,6 +60,21 @@ def _cache_of_the_tests(tmp_path_factory):
     """Whatever is remembered between runs stays out of the user's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _pictures_are_packed_in_haste():
+    """A third of the time, and the pixels are the same: each run of a few steps writes an overview and a matrix."""
+    from PIL import Image
+
+    save = Image.Image.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Image.Image,
+            "save",
+            lambda image, *places, **options: save(image, *places, **{"compress_level": 1, **options}),
+        )
         yield
 
 

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -122,8 +123,10 @@ def compose(
         tree = OmegaConf.to_container(base, resolve=False)  # an unresolved ${...} may depend on another override
         found = [(override, _key_problem(override, tree)) for override in values]
         problems += [problem for _, problem in found if problem]
-        lines = [str(override.input_line) for override, problem in found if not problem]
-        config = _compose(primary, (*words, *lines)) if lines else copy.deepcopy(base)
+        right = [override for override, problem in found if not problem]
+        config = _with_values(base, right) if config_dir is None else None
+        if config is None:  # Hydra reads all files once more
+            config = _compose(primary, (*words, *(str(override.input_line) for override in right)))
     picked = {o.key_or_group: groups.meant(o.key_or_group, str(o.value())) for o in known_choices}
     composed = _resolve(config, {**picked, **called})
     problems += _stray_problems(composed.job) + check_spine(composed.job, SCHEMAS[primary])
@@ -288,9 +291,29 @@ def _of_package(primary: str, choices: tuple[str, ...]) -> DictConfig:
     return _compose(primary, choices)
 
 
+def _with_values(base: DictConfig, values: Sequence[Override]) -> DictConfig | None:
+    """Put values into a copy of what the choices give, as Hydra does itself after reading; a third of the time.
+
+    None where a value asks for what Hydra knows of the whole line, such as ``${hydra.job.override_dirname}``.
+    """
+    if any("${hydra" in str(override.input_line) for override in values):
+        return None
+    config = copy.deepcopy(base)
+    with _errors_in_one_line():
+        ConfigLoaderImpl._apply_overrides_to_config(list(values), config)
+    return config
+
+
 def _compose(primary: str, overrides: Sequence[str]) -> DictConfig:
+    with _errors_in_one_line():
+        composed: DictConfig = hydra_compose(primary, overrides=list(overrides), return_hydra_config=True)
+        return composed
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
     try:
-        return hydra_compose(primary, overrides=list(overrides), return_hydra_config=True)
+        yield
     except yaml.MarkedYAMLError as error:
         at = f"{error.problem_mark.name}:{error.problem_mark.line + 1}" if error.problem_mark else "a config file"
         raise ConfigError(f"{at}: not YAML ({error.problem}), expected key: value lines; fix the file") from None

@@ -24,6 +24,33 @@ def test_a_run_is_named_by_what_it_is_made_of_and_lies_in_a_folder_of_that_name(
     assert called.job["encoder"] == composed.job["encoder"]
 
 
+LINES = [
+    ["trainer.epochs=3", "data.image_size=[32,48]", "name=it", "hydra.run.dir=there/${name}"],
+    ["optimizer=sgd", "~optimizer.nesterov", "optimizer._target_=torch.optim.RMSprop", "optimizer.lr=1e-3"],
+    ["optimizer.groups={decoder:{lr_factor:2}}", "+data.mine={a:[1,2]}", "++trainer.epochs=4", "trainer.epochs=5"],
+    ["data=folder", "data.root='a b=c'", "data.classes=[a,'b, c']", "encoder.weights=null", "name='${seed}'"],
+    ["loss.terms.dice.weight=0.5", "augment.transforms.0.p=0.25", "logger=[tensorboard,mlflow]", "seed=7"],
+    ["hydra.run.dir='runs/${hydra.job.override_dirname}'", "seed=7", "arch=fpn"],
+]
+
+
+@pytest.mark.parametrize("words", LINES, ids=lambda words: words[0].partition("=")[0])
+def test_values_are_put_in_as_hydra_puts_them_in_when_it_reads_all_at_once(words, monkeypatch):
+    found = compose("train", words)
+    asked = []
+    monkeypatch.setattr("segtrain.config.compose._with_values", lambda base, values: asked.append(values))
+    again = compose("train", words)
+    assert asked
+    assert again.job == found.job
+    if any(word.startswith("hydra.run.dir") for word in words):  # another has the time in its name
+        assert again.run_dir == found.run_dir
+
+
+def test_a_folder_may_be_named_by_the_values_of_its_line():
+    composed = compose("train", ["hydra.run.dir='runs/${hydra.job.override_dirname}'", "seed=7"])
+    assert composed.run_dir == Path("runs/seed=7")
+
+
 def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigError) as error:
         compose("train", ["arch=unett", "trainer.epoch=3", "trainer.epochs=x"])
