@@ -1,6 +1,7 @@
 """`segtrain import`: what SMP's model computes, the checkpoint computes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -50,10 +51,22 @@ def small():
     return make("FPN", "resnet18", classes=5, decoder_pyramid_channels=32, decoder_segmentation_channels=32)
 
 
+@pytest.fixture(scope="module")
+def kept(small, tmp_path_factory):
+    """The folder that holds the model, saved, and what is no model."""
+    folder = tmp_path_factory.mktemp("kept")
+    small.save_pretrained(folder / "saved")
+    (folder / "empty").mkdir()
+    torch.save(small.state_dict(), folder / "alone.pt")
+    (folder / "text.pt").write_text("hello")
+    torch.save(small, folder / "code.pt")
+    torch.save({"weight": torch.zeros(1)}, folder / "other.pt")
+    return folder
+
+
 @pytest.fixture
-def saved(small, tmp_path):
-    small.save_pretrained(tmp_path / "saved")
-    return tmp_path / "saved"
+def saved(kept, tmp_path):
+    return shutil.copytree(kept / "saved", tmp_path / "saved")
 
 
 def assert_same_logits(path, theirs, channels=3, activation=None, size=(128, 160)):
@@ -238,13 +251,8 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("words", "message"), MISTAKES)
-def test_a_mistake_is_one_line_and_writes_nothing(tmp_path, saved, small, capfd, words, message):
-    (tmp_path / "empty").mkdir()
-    torch.save(small.state_dict(), tmp_path / "alone.pt")
-    (tmp_path / "text.pt").write_text("hello")
-    torch.save(small, tmp_path / "code.pt")
-    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
-    words = [word.format(here=tmp_path, saved=saved) for word in words]
+def test_a_mistake_is_one_line_and_writes_nothing(tmp_path, kept, capfd, words, message):
+    words = [word.format(here=kept, saved=kept / "saved") for word in words]
     code = main(["import", f"output={tmp_path}/model.pt", *words])
     said = capfd.readouterr().err.strip()
     assert code == 2

@@ -2,16 +2,15 @@
 
 import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.torture import context, print_to
 from segtrain import load_model
-from segtrain.cli import let_import_from, main
+from segtrain.cli import entry_point, let_import_from, main
 from segtrain.errors import CheckpointError
 from tests.conftest import TINY
 
@@ -66,16 +65,14 @@ def test_in_python_the_class_is_named_too(plugin):
     assert load_model(plugin / "run", trust=["their_package.Coarse"]).decoder.out_channels == 4
 
 
-SCRIPT = """
-import os
-import subprocess
-import sys
-from pathlib import Path
-sys.path[:] = [path for path in sys.path if path]  # a console script has its own folder there, not the current one
-from segtrain.cli import entry_point
-sys.argv = ["segtrain", *sys.argv[1:]]
-entry_point()
-"""
+def _as_installed(words, folder, own, output):
+    """Be the console script, which has its own folder on the path of imports, not the current one."""
+    print_to(output)
+    os.chdir(folder)
+    sys.path[:] = [path for path in sys.path if path not in ("", own)]
+    assert "their_package" not in sys.modules
+    sys.argv = ["segtrain", *words]
+    entry_point()
 
 
 @pytest.mark.parametrize(
@@ -87,10 +84,12 @@ def test_the_installed_script_finds_the_class(plugin, tmp_path, current, config_
     (plugin / "elsewhere").mkdir(exist_ok=True)
     shutil.copytree(plugin / "conf", plugin / "far" / "away" / "conf", dirs_exist_ok=True)
     words = ["--config-dir", config_dir, *TINY, "arch=mine", "trainer.max_steps=1", f"hydra.run.dir={tmp_path}/run"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    command = [sys.executable, "-c", SCRIPT, *words]
-    done = subprocess.run(command, cwd=plugin / current, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    output = tmp_path / "said"
+    process = context.Process(target=_as_installed, args=(words, str(plugin / current), str(plugin), str(output)))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0, output.read_text()
+    assert (tmp_path / "run/checkpoints/last.pt").is_file()
 
 
 def test_what_is_installed_comes_before_the_current_folder(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """A run that goes on with other options: what is said on the command line applies, what is not stays as it was."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -17,16 +18,22 @@ def train(folder, *words):
     assert main([*RECIPE, *words, "trainer.max_steps=9", f"hydra.run.dir={folder}"]) == 0
 
 
-@pytest.fixture
-def half(tmp_path):
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
     """The folder of a run that was stopped at step 9 of 24, in the middle of its second epoch."""
-    folder = tmp_path / "run"
+    folder = tmp_path_factory.mktemp("stopped") / "run"
     train(folder)
     file = folder / "checkpoints" / "last.pt"
     payload = torch.load(file, weights_only=True)
     payload["config"]["trainer"]["max_steps"] = None  # as if a signal had stopped it
     torch.save(payload, file)
     return folder
+
+
+@pytest.fixture
+def half(stopped, tmp_path):
+    """A copy of that run, to go on with."""
+    return shutil.copytree(stopped, tmp_path / "run")
 
 
 def state_of(folder):
