@@ -72,6 +72,11 @@ class ExportedNetwork(Network):
         self._refuse_dtype(pixels)
         return in_batches(self._run, pixels, self.engine.batch)
 
+    @property
+    def is_bound_to_size(self) -> bool:
+        """Answer True: a file may be of one size, and does not tell whether its positions are."""
+        return True
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Answer without gradients, which a file has none of."""

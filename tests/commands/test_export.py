@@ -207,6 +207,7 @@ def test_a_file_of_one_size_refuses_others_and_takes_any_number_of_images(format
     assert main(["eval", str(file), f"output={here}", "eval.bootstrap=0"]) == 0  # batches of 4
     lines = refused("predict", str(file), str(photos), str(here / "masks"), "data.image_size=64")
     assert "shows its model images of 32x32, got 64x64" in lines[0]
+    assert main(["predict", str(file), str(photos / "large.png"), str(here / "tiled"), "infer=tiles"]) == 0  # of 32x32
 
 
 def test_other_numbers_than_those_that_a_file_takes_are_refused(graph, here, refused):
