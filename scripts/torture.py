@@ -245,6 +245,7 @@ def _start(words: list[str], output: str, places: str | None) -> None:
         return lambda _flag, _module, *words: launcher(output, places, *words)
 
     print_to(output)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would this
     elastic_launch, api.elastic_launch = api.elastic_launch, forking  # type: ignore[assignment,misc]
     sys.exit(main(words))
 
