@@ -1,6 +1,7 @@
 """How quick tiling is: images in tiles, against a plain loop over batches of the very same tiles.
 
-    python scripts/bench_predict.py outputs/<name>/<time> --size 2048
+    python scripts/bench_predict.py outputs/<name>/<time>
+    python scripts/bench_predict.py outputs/<name>/<time> --size 2048 --tile 256 --batch 8
 
 The loop runs the network on the tiles that tiling cuts, and does nothing with its logits. Both see the same image, in
 turns; the shares of the medians is what cutting and blending leave of the network's own pace.
@@ -36,12 +37,14 @@ def main() -> None:
     """Print tiles a second of both, and the share."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run folder or a checkpoint")
-    parser.add_argument("--size", type=int, default=2048, help="pixels of a side of the image")
+    parser.add_argument("--size", type=int, default=4096, help="pixels of a side of the image")
+    parser.add_argument("--tile", type=int, help="pixels of a side of a tile")
     parser.add_argument("--overlap", type=float, default=0.5)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, help="tiles that run at once")
     parser.add_argument("--rounds", type=int, default=5)
     found = parser.parse_args()
-    words = ["tiles", f"infer.overlap={found.overlap}", f"infer.batch_size={found.batch}"]
+    sizes = [f"infer.size={found.tile or 'null'}", f"infer.batch_size={found.batch or 'null'}"]
+    words = ["tiles", f"infer.overlap={found.overlap}", *sizes]
     network = Predictor(found.run, infer=words)._made.network
     assert isinstance(network, Tiled)
     channels = network.model.in_channels
@@ -58,7 +61,8 @@ def main() -> None:
                 seconds["plain loop"].append(between - started)
                 seconds["tiling"].append(time.perf_counter() - between)
     medians = {name: statistics.median(each) for name, each in seconds.items()}
-    print(f"{found.size}x{found.size}, {count} tiles of {network.size[0]}x{network.size[1]}, batches of {found.batch}")
+    tile = "x".join(map(str, network.size))
+    print(f"{found.size}x{found.size}, {count} tiles of {tile}, batches of {network.batch_size}")
     for name, median in medians.items():
         print(f"{name:<12} {count / median:8.1f} tiles/s")
     print(f"share        {medians['plain loop'] / medians['tiling']:8.3f}")
