@@ -1,11 +1,12 @@
 """What each process of a submitted job does: join the others, train, and be queued again when it is stopped."""
 
 import os
-import runpy
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 from submitit.core.job_environment import JobEnvironment
@@ -64,8 +65,9 @@ class TrainingJob:
 def run_command_line(words: Sequence[str]) -> int:
     """Do what ``python -m segtrain <words>`` does, in this process; returns the exit code."""
     sys.argv = ["segtrain", *words]
-    try:
-        runpy.run_module("segtrain", run_name="__main__")
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    # By name, as it is a floor above. Not its entry point: in a process of several that one leaves at once where a run
+    # was stopped, and submitit would not queue the job again.
+    cli = import_module("segtrain.cli")
+    cli.let_import_from(Path.cwd())
+    code: int = cli.main(list(words))
+    return code
