@@ -12,7 +12,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 AXE = Path(os.environ.get("SEGTRAIN_AXE", "node_modules/axe-core/axe.min.js"))
@@ -126,3 +128,10 @@ class Browser:
         self.run(AXE.read_text(encoding="utf-8") + ";true")
         found = self.run("axe.run().then(found => found.violations)")
         return [f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in found]
+
+
+def brightness(file):
+    """Return the brightness, 0 to 255, in the middle of the page's margin, where nothing is drawn."""
+    pixels = np.asarray(Image.open(file).convert("L"))
+    assert len(np.unique(pixels)) > 60, "the page is (almost) empty"
+    return int(np.median(pixels[:, :4]))

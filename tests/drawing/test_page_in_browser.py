@@ -3,12 +3,10 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from segtrain.cli import main
-from tests.browser import Browser, needs_axe, needs_browser
+from tests.browser import Browser, brightness, needs_axe, needs_browser
 from tests.conftest import TINY
 
 pytestmark = [pytest.mark.browser, needs_browser]
@@ -29,13 +27,6 @@ def pages(tmp_path_factory):
 def browser(tmp_path_factory):
     with Browser(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
-
-
-def brightness(file):
-    """The middle of the page's margin, where nothing is drawn."""
-    pixels = np.asarray(Image.open(file).convert("L"))
-    assert len(np.unique(pixels)) > 60, "the page is (almost) empty"
-    return int(np.median(pixels[:, :4]))
 
 
 @pytest.mark.parametrize("page", ["run", "comparison"])
