@@ -175,6 +175,7 @@ def open_all(config: EvalConfig, changes: Overrides, config_dir: Path | None, wo
     from segtrain.build.parts import build_feed, checked_config, open_source
     from segtrain.build.restore import make_inference
     from segtrain.evaluation.reports import SPLITS_FOLDER
+    from segtrain.inference.network import OneByOne
     from segtrain.run import checkpoint
     from segtrain.runtime.device import keep_freed_memory, make_runtime
     from segtrain.terminal.console import start_logging
@@ -192,6 +193,8 @@ def open_all(config: EvalConfig, changes: Overrides, config_dir: Path | None, wo
     runtime = make_runtime(config.device, config.precision, channels_last=channels_last, world=world)
     source = open_source(run_config, run_config.data.split)
     network, task = make_inference(members, runtime, value_range=source.value_range)
+    if runtime.device.type == "cpu":  # a GPU is idle between single images
+        network = OneByOne(network)
     refuse_other_data(source, network.model, task)
     folder = Path(config.output) if config.output else checkpoint.run_folder(file) or Path()
     name = scored_data.report_name(folder / SPLITS_FOLDER, job, payload["config"])

@@ -65,6 +65,11 @@ class Ensemble(Network):
         """Tell whether any network has position embeddings."""
         return any(member.is_bound_to_size for member in self.members)
 
+    @property
+    def least_batch(self) -> int:
+        """The longest batch that any network asks for."""
+        return max(member.least_batch for member in self.members)
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Switch all to evaluation mode, as `Network.evaluating` does one."""

@@ -77,6 +77,11 @@ class ExportedNetwork(Network):
         """Answer True: a file may be of one size, and does not tell whether its positions are."""
         return True
 
+    @property
+    def least_batch(self) -> int:
+        """The length of the batches that the file takes; 1 where it takes any."""
+        return self.engine.batch or 1
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Answer without gradients, which a file has none of."""

@@ -37,6 +37,11 @@ class Network:
         """Tell whether the model has position embeddings, which were learnt for images of the training size."""
         return any(hasattr(part, name) for part in self.model.modules() for name in ("pos_embed", "rope"))
 
+    @property
+    def least_batch(self) -> int:
+        """How many images are run at least: some exported files take no less at once, and fewer are filled up."""
+        return 1
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Switch to evaluation mode without gradients, and back to the mode before at the end."""
@@ -61,8 +66,27 @@ class Around(Network):
         """Answer for the network within."""
         return self.inner.is_bound_to_size
 
+    @property
+    def least_batch(self) -> int:
+        """Answer for the network within."""
+        return self.inner.least_batch
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Switch the network within."""
         with self.inner.evaluating():
             yield
+
+
+class OneByOne(Around):
+    """A network that sees each image alone, so that an answer is the same to the last bit in batches of any length.
+
+    A CPU's kernels sum in another order for another length: scores would differ from those of `segtrain predict`, which
+    has one image at a time, by a few pixels of millions.
+    """
+
+    def __call__(self, pixels: Tensor) -> Outputs:
+        """Run the network on the images of ``(N, C, H, W)`` in turn, and put the answers together."""
+        answers = [self.inner(part) for part in torch.split(pixels, self.least_batch)]
+        labels = [answer.labels for answer in answers if answer.labels is not None]
+        return Outputs(torch.cat([answer.logits for answer in answers]), torch.cat(labels) if labels else None)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from segtrain.inference.network import Network
+from segtrain.inference.network import Network, OneByOne
 from segtrain.models import Normalize, Outputs
 from segtrain.runtime.device import Runtime
 
@@ -90,3 +90,24 @@ def test_evaluating_leaves_it_so_after_an_error_too():
         raise KeyError("a sample")
     assert model.training
     assert network(pixels()).logits.requires_grad
+
+
+class Rounding(nn.Module):
+    """A model whose answer hangs on how many images it is shown at once, as that of a CPU's kernels may."""
+
+    normalize = Normalize([0.5], [0.25])
+
+    def forward(self, images):
+        return images * (1 + 2**-20 * len(images)), images.mean((2, 3)) * len(images)
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_one_by_one_an_image_is_answered_alike_in_batches_of_any_length(least, monkeypatch):
+    monkeypatch.setattr(Network, "least_batch", least)  # as a file asks for that is exported for batches of that length
+    network = Network(Rounding(), Runtime(CPU, "fp32"))
+    images = torch.randint(0, 256, (4, 1, 3, 5), dtype=torch.uint8)
+    single = OneByOne(network)(images)
+    assert not torch.equal(network(images).logits, single.logits)
+    parts = [network(part) for part in images.split(least)]
+    assert torch.equal(single.logits, torch.cat([part.logits for part in parts]))
+    assert torch.equal(single.labels, torch.cat([part.labels for part in parts]))
