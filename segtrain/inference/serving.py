@@ -96,8 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.connection.settimeout(self.server.patience)  # of each write
-        # of the whole request: one byte now and then would pass a limit of each read
+        # Of the whole request: one byte now and then would pass a limit of each read. Reads have no limit of their own,
+        # which could run out just before this one, and would then end the connection without an answer.
         self.clock = threading.Timer(self.server.patience, self._hear_no_more)
         self.clock.daemon = True
         self.clock.start()
@@ -187,6 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(refused.status, "application/json", json.dumps({"error": str(refused)}).encode())
 
     def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.connection.settimeout(self.server.patience)  # of each write
         self.send_response(status)
         for name, value in (
             ("Content-Type", kind),

@@ -119,7 +119,13 @@ def test_who_comes_while_many_are_served_waits_and_is_answered():
         assert list(pool.map(lambda _: ask(server), range(40))) == [(200, {})] * 40
 
 
-def test_who_sends_nothing_is_let_go_and_others_are_served():
+@pytest.mark.parametrize("late", [0, 0.3])
+def test_who_sends_nothing_is_let_go_and_others_are_served(late, monkeypatch):
+    class Late(threading.Timer):
+        def __init__(self, seconds, function):
+            super().__init__(seconds + late, function)  # as on a busy machine
+
+    monkeypatch.setattr(threading, "Timer", Late)
     with serving(patience=1) as server, socket.create_connection(server.server_address, timeout=10) as slow:
         slow.sendall(f"POST /predict HTTP/1.1\r\nHost: {server.hosts[0]}\r\nContent-Length: 9\r\n\r\n123".encode())
         assert ask(server)[0] == 200
