@@ -40,7 +40,7 @@ class Predictor:
         *,
         infer: str | Sequence[str] = (),
         device: str = "auto",
-        precision: Precision = "auto",
+        precision: Precision = "fp32",
         trust: Sequence[str] = (),
     ) -> None:
         words = [infer] if isinstance(infer, str) else list(infer)
