@@ -34,9 +34,10 @@ def predicted_by_the_command(ckpt, photo, *words):
     return np.asarray(Image.open(masks / "a.png"))
 
 
-def test_the_predictor_gives_the_pixels_of_the_command(run, photo):
-    expected = predicted_by_the_command(run, photo)
-    predictor = Predictor(run)
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_the_predictor_gives_the_pixels_of_the_command(run, photo, precision):
+    expected = predicted_by_the_command(run, photo, f"precision={precision}")
+    predictor = Predictor(run, precision=precision)
     assert predictor.class_names == ("background", "disc", "square", "triangle", "star")
     assert np.array_equal(predictor(read_image(photo)), expected)
     assert np.array_equal(predictor(photo), expected)
@@ -44,7 +45,7 @@ def test_the_predictor_gives_the_pixels_of_the_command(run, photo):
 
 
 def test_a_loaded_model_carries_its_preprocessing(run, photo):
-    expected = predicted_by_the_command(run, photo, "precision=fp32")
+    expected = predicted_by_the_command(run, photo)
     model, image = load_model(run), read_image(photo)
     with torch.inference_mode():
         logits = model(model.preprocess(image))
@@ -79,7 +80,7 @@ GIVEN = {
 @pytest.mark.parametrize("kind", GIVEN)
 def test_model_and_predictor_take_an_image_by_one_door(run, tmp_path, kind):
     pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    model, predictor = load_model(run), Predictor(run, precision="fp32")  # half precision would decide ties anew
+    model, predictor = load_model(run), Predictor(run)
     given = GIVEN[kind](pixels, tmp_path)
     expected = model.normalize(torch.from_numpy(pixels).permute(2, 0, 1)[None])  # it has the training size already
     torch.testing.assert_close(model.preprocess(given), expected, atol=1e-5, rtol=0)
@@ -153,7 +154,7 @@ def test_a_model_made_in_python_is_read_by_predict_eval_and_load_model(tmp_path,
     with torch.inference_mode():
         logits = model(model.normalize(torch.from_numpy(image).permute(2, 0, 1)[None]))
         assert torch.equal(again(again.preprocess(image))[..., :50, :75], logits)  # filled up to the least size
-    assert np.array_equal(predicted_by_the_command(file, photo, "precision=fp32"), logits.argmax(1)[0].numpy())
+    assert np.array_equal(predicted_by_the_command(file, photo), logits.argmax(1)[0].numpy())
     assert again.decoder.dropout.p == 0.5
     assert main(["eval", f"ckpt={file}", "data.test=4", "data.split=test", f"output={tmp_path}"]) == 0
 

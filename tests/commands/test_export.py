@@ -97,9 +97,7 @@ def rewritten(file, changed, end, change):
 
 
 def predicted(ckpt, photos, output):
-    assert (
-        main(["predict", str(ckpt), str(photos), str(output), "overlay=null", "values=labels", "precision=fp32"]) == 0
-    )
+    assert main(["predict", str(ckpt), str(photos), str(output), "overlay=null", "values=labels"]) == 0
     found = {file.stem: np.asarray(Image.open(file)) for file in sorted(output.rglob("*.png"))}
     assert len(found) == 2
     return found
@@ -109,7 +107,7 @@ def test_a_file_takes_stored_pixels_of_any_size_and_predicts_what_the_checkpoint
     masks, wanted = predicted(graph, photos, here / "graph"), predicted(run, photos, here / "torch")
     for name, mask in wanted.items():
         assert np.array_equal(masks[name], mask)
-    predictor, opened = Predictor(run, device="cpu", precision="fp32")._made, Predictor(graph, device="cpu")
+    predictor, opened = Predictor(run, device="cpu")._made, Predictor(graph, device="cpu")
     assert opened.class_names == load_model(run).class_names
     for name in wanted:
         image = np.asarray(Image.open(photos / f"{name}.png"))
@@ -125,7 +123,7 @@ def test_eval_of_a_file_scores_what_that_of_its_checkpoint_does(graph, run, here
     scores = []
     for ckpt in (graph, run):
         output = here / ckpt.name
-        assert main(["eval", str(ckpt), f"output={output}", "precision=fp32", "eval.bootstrap=0"]) == 0
+        assert main(["eval", str(ckpt), f"output={output}", "eval.bootstrap=0"]) == 0
         scores.append(json.loads((output / "scores.json").read_text())["val"])
     assert scores[0]["iou"] == pytest.approx(scores[1]["iou"], abs=1e-4)
     assert scores[0]["per_class"].keys() == scores[1]["per_class"].keys()

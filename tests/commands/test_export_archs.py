@@ -181,7 +181,7 @@ def test_an_antialiased_resize_is_part_of_the_file(fit, here):
     save_model(model, "model.pt", image_size=[32, 48], fit=fit)
     assert main(["export", "model.pt", "resize=true", "output=model.onnx"]) == 0
     session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-    predictor = Predictor("model.pt", device="cpu", precision="fp32")._made
+    predictor = Predictor("model.pt", device="cpu")._made
     for size in [(301, 77), (20, 30), (32, 48)]:
         image = torch.randint(0, 256, (*size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
         (found,) = session.run(None, {"pixels": image.transpose(2, 0, 1)[None]})

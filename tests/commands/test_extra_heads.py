@@ -125,7 +125,7 @@ def test_a_run_with_every_head_goes_on_as_if_it_had_never_stopped(data, tmp_path
 
 
 def test_eval_repeats_the_accuracy_of_the_labels_and_prints_it(run, tmp_path, capsys):
-    assert main(["eval", f"ckpt={run}", f"output={tmp_path}", "precision=fp32"]) == 0
+    assert main(["eval", f"ckpt={run}", f"output={tmp_path}"]) == 0
     again, first = (json.loads((folder / "scores.json").read_text())["val"] for folder in (tmp_path, run))
     assert again["label_accuracy"] == first["label_accuracy"]
     assert f"label accuracy {first['label_accuracy']:.4f}" in capsys.readouterr().out

@@ -69,7 +69,7 @@ def test_two_ranks_learn_as_one_process_does(alone, shared_out):
 def test_its_checkpoint_scores_alone_what_the_ranks_have_printed(shared_out, tmp_path):
     folder, _ = shared_out
     *_, printed = [row for row in map(json.loads, (folder / "metrics.jsonl").open()) if row["split"] == "val"]
-    words = [ON_CPU, "data.split=val", "eval.at=input", "precision=fp32", "data.batch_size=3", f"output={tmp_path}"]
+    words = [ON_CPU, "data.split=val", "eval.at=input", "data.batch_size=3", f"output={tmp_path}"]
     assert main(["eval", str(folder / "checkpoints/last.pt"), *words]) == 0
     found = scores(tmp_path)
     names = ("iou", "f1", "precision", "recall", "accuracy", "iou_imagewise", "pixel_accuracy")

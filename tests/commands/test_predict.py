@@ -91,11 +91,11 @@ def test_tiles_cut_from_the_own_size_are_another_answer_than_the_whole_and_the_s
 
 def test_the_mean_of_several_models_is_that_of_their_probabilities(run, other, photos):
     pair = f"ckpt=[{run},{other}]"
-    assert predict(pair, f"input={photos}", "output=mean", "precision=fp32", *MASKS) == 0
-    models = [Predictor(each, precision="fp32") for each in (run, other)]
+    assert predict(pair, f"input={photos}", "output=mean", *MASKS) == 0
+    models = [Predictor(each) for each in (run, other)]
     expected = np.mean([each.probabilities(photos / "a.png") for each in models], axis=0).argmax(0)
     assert np.mean(read("mean/a.png") == expected) > 0.999
-    assert np.array_equal(Predictor([run, other], precision="fp32")(photos / "a.png"), read("mean/a.png"))
+    assert np.array_equal(Predictor([run, other])(photos / "a.png"), read("mean/a.png"))
     assert not np.array_equal(read("mean/a.png"), models[0](photos / "a.png"))
 
 
@@ -283,14 +283,14 @@ def test_validation_sees_images_as_the_run_is_told_to(here):
     words = [*TINY, "data.size=48", "trainer.max_steps=4", "infer=tiles_tta", "infer.size=32", "trainer.val_every=1"]
     assert main([*words, "hydra.run.dir=run"]) == 0
     scores = json.loads(Path("run/scores.json").read_text())
-    assert main(["eval", "run", "data.split=val", "eval.bootstrap=0"]) == 0  # which has it from the run
+    assert main(["eval", "run", "data.split=val", "eval.bootstrap=0", "precision=auto"]) == 0  # tiles from the run
     again = json.loads(Path("run/scores.json").read_text())
     assert scores["val"]["iou"] == pytest.approx(again["val"]["iou"], abs=1e-9)
 
 
 def test_a_list_of_arrays_of_any_sizes_is_a_list_of_labels(run):
     images = [pixels(40, 30), pixels(40, 30, seed=1), pixels(33, 80), pixels(40, 30, seed=2)]
-    predictor = Predictor(run, precision="fp32")
+    predictor = Predictor(run)
     found = predictor.predict(images, batch_size=2)
     assert [each.shape for each in found] == [image.shape[:2] for image in images]
     for image, labels in zip(images, found, strict=True):
