@@ -5,7 +5,7 @@
 They take turns, each in a process of its own: how segtrain has the C library keep freed memory holds for a process.
 
 - ``smp``: an fp32 model, a PIL loader with 2 workers, `get_stats` on every batch, one IoU at the end
-- ``input``: segtrain's evaluation of the same: the size that the model saw, counts alone
+- ``input``: segtrain's evaluation of the same: the size that the model saw, counts alone; one image at a time on a CPU
 - ``original``: what `segtrain eval` does by default: every image at its own size, curves and calibration in the pass
 
 All have FPN with EfficientNet-Lite0 at 256x256, random weights, batches of 8, and read the files in every round.
@@ -32,7 +32,7 @@ from segtrain.config.schema import EvalOptions
 from segtrain.evaluation.evaluator import evaluate
 from segtrain.evaluation.measures import Measures
 from segtrain.evaluation.operating_point import OperatingPoint
-from segtrain.inference.network import Network
+from segtrain.inference.network import Network, OneByOne
 from segtrain.runtime.device import keep_freed_memory, make_runtime
 from segtrain.task import Binary
 
@@ -84,11 +84,13 @@ def segtrain(root: str, options: EvalOptions) -> Turn:
     """Make the evaluation of `segtrain eval`."""
     keep_freed_memory()
     words = ["experiment=pets_lite0", f"data.root={root}", "data.download=false", "encoder.weights=null"]
-    config = checked_config(compose("train", words).job)
-    runtime, task = make_runtime("auto", "auto"), Binary(["pet"])
+    config, evaluating = checked_config(compose("train", words).job), compose("eval", ["ckpt=none"]).job
+    runtime, task = make_runtime("auto", evaluating["precision"]), Binary(["pet"])
     model = create_model("fpn", ENCODER).eval()
     runtime.place(model)
     network = Network(model, runtime)
+    if runtime.device.type == "cpu":
+        network = OneByOne(network)
     own_size = options.at == "original"
     source = open_source(config, "test")
     source.verify()
