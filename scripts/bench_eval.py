@@ -89,7 +89,7 @@ def segtrain(root: str, options: EvalOptions) -> Turn:
     model = create_model("fpn", ENCODER).eval()
     runtime.place(model)
     network = Network(model, runtime)
-    if runtime.device.type == "cpu":
+    if runtime.device.type == "cpu":  # as the command does
         network = OneByOne(network)
     own_size = options.at == "original"
     source = open_source(config, "test")

@@ -41,6 +41,8 @@ def main() -> None:
     tiles = Predictor(found.run, infer=["tiles", f"infer.size={found.tile}", f"infer.overlap={found.overlap}"])
     photos = find_images(found.photos)
     each = len(photos) // found.mosaics
+    if not each:
+        parser.error(f"{found.photos}: {len(photos)} photos for {found.mosaics} mosaics; give more, or --mosaics 1")
     shares = []
     for number in range(found.mosaics):
         image = mosaic(photos[number * each : (number + 1) * each], found.piece, found.size)
