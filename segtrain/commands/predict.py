@@ -1,7 +1,6 @@
 """``segtrain predict``: write masks and overlays for images, at their own size."""
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -44,9 +43,6 @@ def run(arguments: Arguments) -> int:
         return 0
     config = to_config(job, PredictConfig)
     start_logging()
-    # Feature maps of large tiles are unmapped once they are free, which bounds memory, and the next are paged in anew.
-    # Pages of 2 MiB make that quick. torch reads this once, before its first tensor.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     problems = Problems()
     with problems.noted():
         config, images = plan_output(config)
