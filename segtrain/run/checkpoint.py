@@ -271,7 +271,7 @@ class Checkpoints:
             discard(fresh)  # a full disk needs its room
             raise
         if self.last.exists():
-            _move(self.last, self.folder / "previous.pt")
+            _keep(self.last, self.folder / "previous.pt")
         _move(fresh, self.last)
 
     def _keep_epochs(self, fresh: Path, epochs: Sequence[int]) -> None:
@@ -300,6 +300,15 @@ def _move(source: Path, target: Path) -> None:
     if source.is_dir() or target.is_dir():  # which no rename replaces
         discard(target)
     source.replace(target)
+
+
+def _keep(source: Path, target: Path) -> None:
+    """Give a checkpoint a second name, so that it is never missing under its first; one that can have no two moves."""
+    discard(target)
+    try:
+        target.hardlink_to(source)
+    except OSError:  # a folder, or a file system without links
+        source.replace(target)
 
 
 def discard(path: Path) -> None:

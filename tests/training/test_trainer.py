@@ -1,5 +1,6 @@
 """The loop, with a model of one convolution and batches made by hand."""
 
+import errno
 import json
 
 import pytest
@@ -384,20 +385,54 @@ def test_a_step_on_the_gpu_does_not_wait_for_it(tmp_path):
 def test_the_best_checkpoint_is_there_before_the_last_one_moves_on(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save({"epoch": 1})
-    monkeypatch.setattr(type(tmp_path), "replace", killed_when_rotating(type(tmp_path).replace))
+    monkeypatch.setattr(type(tmp_path), "replace", killed_before_last_moves(type(tmp_path).replace))
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save({"epoch": 2}, best=True, epochs=[1])
-    found = {name: torch.load(tmp_path / name)["epoch"] for name in ("last.pt", "best.pt", "epoch0002.pt")}
-    assert found == {"last.pt": 1, "best.pt": 2, "epoch0002.pt": 2}
+    names = ("last.pt", "previous.pt", "best.pt", "epoch0002.pt")
+    assert [torch.load(tmp_path / name)["epoch"] for name in names] == [1, 1, 2, 2]
+    monkeypatch.undo()
+    checkpoints.save({"epoch": 3})
+    assert [torch.load(tmp_path / name)["epoch"] for name in ("previous.pt", "last.pt")] == [1, 3]
 
 
-def killed_when_rotating(replace):
+def killed_before_last_moves(replace):
     def stand_in(path, target):
-        if path.name == "last.pt":
+        if target.name == "last.pt":
             raise KeyboardInterrupt
         return replace(path, target)
 
     return stand_in
+
+
+def test_there_is_a_last_checkpoint_all_the_time(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"epoch": 1})
+    seen = []
+    for name in ("replace", "unlink", "hardlink_to"):
+        monkeypatch.setattr(type(tmp_path), name, watched(getattr(type(tmp_path), name), checkpoints.last, seen))
+    for epoch in (2, 3):
+        checkpoints.save({"epoch": epoch})
+    assert len(seen) >= 6
+    assert all(seen)
+
+
+def watched(change, file, seen):
+    def stand_in(*args, **kwargs):
+        change(*args, **kwargs)
+        seen.append(file.is_file())
+
+    return stand_in
+
+
+def test_where_files_have_one_name_only_the_last_checkpoint_is_kept_as_the_previous_too(tmp_path, monkeypatch):
+    def unsupported(path, target):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(type(tmp_path), "hardlink_to", unsupported)
+    checkpoints = Checkpoints(tmp_path)
+    for epoch in (1, 2, 3):
+        checkpoints.save({"epoch": epoch})
+    assert [torch.load(tmp_path / name)["epoch"] for name in ("previous.pt", "last.pt")] == [2, 3]
 
 
 def test_a_run_that_was_left_in_its_last_validation_makes_it_when_it_goes_on(tmp_path):
