@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,12 @@ from pathlib import Path
 from scripts.torture import context, forked, print_to
 
 _PATIENCE = 120  # seconds
+_MEASURED = """
+import resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "segtrain", *sys.argv[1:]])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
 
 
 def start(*arguments, output: Path, places: Path | None = None):
@@ -31,6 +38,14 @@ def run(*arguments, output: Path, code: int = 0) -> str:
         process.terminate()  # a launcher ends its ranks
     assert process.exitcode == code, printed
     return printed
+
+
+def measured(*arguments) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Run `segtrain <arguments>` in a process of its own; return how it ended, and the most memory it held, in MiB."""
+    # by a small process between: what is started counts as much as that which starts it, and so do its other children
+    command = [sys.executable, "-c", _MEASURED, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    return done, int(done.stdout.splitlines()[-1]) / 2**10
 
 
 def _rank(rank, count, port, arguments, output):

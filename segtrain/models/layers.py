@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from segtrain.errors import ConfigError
 from segtrain.models import resampling
+from segtrain.models.tracing import is_exporting
 
 Norm: TypeAlias = Literal["batch", "group", "layer", "instance", "none"]
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic"]
@@ -92,7 +93,7 @@ def resize(x: Tensor, size: Sequence[int], *, mode: Interpolation = "nearest") -
     """Resize ``(N, C, H, W)`` to ``size``; interpolating modes keep pixel centres (``align_corners=False``)."""
     height, width = size
     # An exported graph holds for all sizes, so it always resizes: one that is right already stays as it is.
-    if not torch.compiler.is_exporting() and x.shape[-2:] == (height, width):
+    if not is_exporting() and x.shape[-2:] == (height, width):
         return x
     return F.interpolate(x, size=(height, width), mode=mode)
 
@@ -109,7 +110,7 @@ class GridPool(nn.AdaptiveAvgPool2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return ``(N, C, cells, cells)``."""
-        if self.cells == 1 or not torch.compiler.is_exporting():
+        if self.cells == 1 or not is_exporting():
             return super().forward(input)
         rows, columns = (resampling.averages(side, self.cells, input.device) for side in input.shape[-2:])
         return resampling.apply(rows.to(input.dtype), columns.to(input.dtype), input)
@@ -117,7 +118,7 @@ class GridPool(nn.AdaptiveAvgPool2d):
 
 def crop(x: Tensor, height: int, width: int) -> Tensor:
     """Crop ``(N, C, H, W)`` to its first ``height`` rows and ``width`` columns."""
-    if not torch.compiler.is_exporting():
+    if not is_exporting():
         return x[..., :height, :width]
     # A slice would bind an exported graph to whether there was something to cut off.
     rows, columns = (torch.arange(length, device=x.device) for length in (height, width))

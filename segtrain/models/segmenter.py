@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,6 +10,7 @@ from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder, Encoder, NoPreprocessing, Preprocessing
 from segtrain.models.layers import crop, resize
 from segtrain.models.normalize import Normalize
+from segtrain.models.tracing import is_exporting
 
 
 class Outputs(NamedTuple):
@@ -92,7 +92,7 @@ class Segmenter(nn.Module):
         padded = pad_to_multiple(image, self.size_multiple)
         features = self.encoder(padded)  # (N, C_i, H / stride_i, W / stride_i), finest first
         decoded = self.decoder(features)  # (N, C, H / out_stride, W / out_stride)
-        if not torch.compiler.is_exporting():
+        if not is_exporting():
             self._check_decoded(decoded, padded)
         logits = crop(self.segmentation_head(decoded), height, width)
         labels = self.classification_head(features[self.coarsest]) if self.classification_head is not None else None
@@ -120,4 +120,4 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Pad ``(N, C, H, W)`` with zeros, right and bottom, to the next multiples of ``multiple``."""
     bottom, right = -image.shape[-2] % multiple, -image.shape[-1] % multiple
     # An exported graph holds for all sizes, also for those that need no padding.
-    return F.pad(image, (0, right, 0, bottom)) if torch.compiler.is_exporting() or bottom or right else image
+    return F.pad(image, (0, right, 0, bottom)) if is_exporting() or bottom or right else image

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from segtrain.models.tracing import is_exporting
+
 
 class AtrousConv2d(nn.Conv2d):
     """A same-size 3x3 convolution whose taps lie ``rate`` pixels apart; taps that only meet padding are skipped.
@@ -21,7 +23,7 @@ class AtrousConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(N, C, H, W)``."""
-        if torch.compiler.is_exporting():  # a graph for all sizes needs all taps
+        if is_exporting():  # a graph for all sizes needs all taps
             return super().forward(input)
         rate = int(self.dilation[0])
         reaches = [rate < length for length in input.shape[-2:]]

@@ -11,6 +11,7 @@ from segtrain.config.signature import Range
 from segtrain.errors import ConfigError
 from segtrain.models.contract import Decoder, Demands
 from segtrain.models.layers import Interpolation, PooledBatchNorm2d, crop, initialize_he
+from segtrain.models.tracing import is_exporting
 
 _FINEST_STRIDE = 4
 
@@ -121,7 +122,7 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(N, C, H, W)``."""
-        if torch.compiler.is_exporting():  # a graph for all sizes needs all taps
+        if is_exporting():  # a graph for all sizes needs all taps
             return super().forward(input)
         reach = [min(size // 2, side - 1) for size, side in zip(self.kernel_size, input.shape[-2:], strict=True)]
         rows, columns = (
@@ -136,7 +137,7 @@ class Halve(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, C, max(1, H // 2), max(1, W // 2))``."""
         height, width = x.shape[-2:]
-        if torch.compiler.is_exporting():
+        if is_exporting():
             # For all sizes: pooling rounded up, then cropped to the size rounded down, or to 1.
             rounded_up = F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 2)
             return crop(rounded_up, _half(height), _half(width))
@@ -153,7 +154,7 @@ def _half(length: int) -> int:
 def resize_aligned(x: Tensor, size: Sequence[int], *, mode: Interpolation) -> Tensor:
     """Resize ``(N, C, H, W)`` to ``size``; bilinear keeps the corner pixels in the corners."""
     height, width = size
-    if torch.compiler.is_exporting() and mode == "bilinear":
+    if is_exporting() and mode == "bilinear":
         return _resize_axis(_resize_axis(x, height, axis=-2), width, axis=-1)
     return F.interpolate(x, (height, width), mode=mode, align_corners=True if mode == "bilinear" else None)
 
