@@ -91,8 +91,9 @@ def _by_others(image: tifffile.TiffPageSeries, data: bytes, orientation: int) ->
     """Decode with Pillow or OpenCV what tifffile cannot, if shape and dtype are those in the header."""
     page: Any = image.keyframe
     compression = getattr(page.compression, "name", str(page.compression))
-    if len(image.pages) == 1 and compression in BY_OTHERS:
-        for decode in (_with_pillow, _with_opencv):
+    if len(image.pages) == 1:
+        decoders = (_with_pillow, _with_opencv) if compression in BY_OTHERS else ()
+        for decode in (_log_luv,) if page.photometric.name == "LOGLUV" else decoders:
             pixels = decode(data, page)
             if pixels is not None:
                 return turn_back(pixels, orientation)  # both have applied the orientation, unlike tifffile
@@ -127,6 +128,13 @@ def _with_opencv(data: bytes, page: Any) -> Pixels | None:
         return None
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(page.samplesperpixel)  # from BGR, BGRA
     return pixels[..., order] if order else pixels
+
+
+def _log_luv(data: bytes, page: Any) -> Pixels | None:
+    """Decode RGB of float32 in logarithms, as OpenCV 4 writes it; the header has their dtype."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    is_colour = pixels is not None and pixels.dtype == np.float32 and pixels.ndim == 3
+    return pixels[..., ::-1] if is_colour else None
 
 
 def _is_as_said(pixels: Pixels, page: Any) -> bool:

@@ -11,6 +11,7 @@ from segtrain.errors import DataError
 
 BANDS = np.random.default_rng(0).integers(0, 4096, (24, 40, 6), dtype=np.uint16)
 MASK = np.arange(24 * 40, dtype=np.uint8).reshape(24, 40) % 3
+SGILOG = 34676  # the number of this compression in TIFF
 
 
 def write(path, pixels, **options):
@@ -90,6 +91,14 @@ def test_compressed_files_come_as_they_were_written(tmp_path, mode, compression)
     Image.fromarray(pixels).save(tmp_path / "a.tif", compression=compression)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     assert np.array_equal(read_image(tmp_path / "a.tif", channels=channels).squeeze(), pixels)
+
+
+def test_colours_of_float32_as_opencv_4_writes_them_are_read(tmp_path):
+    colours = np.random.default_rng(0).random((5, 7, 3), dtype=np.float32)
+    cv2.imwrite(str(tmp_path / "x.tif"), colours[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, SGILOG])
+    pixels = read_image(tmp_path / "x.tif", channels=3)
+    assert pixels.dtype == np.float32
+    np.testing.assert_allclose(pixels, colours, atol=0.02)  # it keeps about two digits
 
 
 def test_what_only_another_package_decodes_is_refused_with_its_name(tmp_path, monkeypatch):
