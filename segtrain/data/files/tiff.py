@@ -130,7 +130,7 @@ def _with_opencv(data: bytes, page: Any) -> Pixels | None:
     return pixels[..., order] if order else pixels
 
 
-def _log_luv(data: bytes, page: Any) -> Pixels | None:
+def _log_luv(data: bytes, _page: Any) -> Pixels | None:
     """Decode RGB of float32 in logarithms, as OpenCV 4 writes it; the header has their dtype."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     is_colour = pixels is not None and pixels.dtype == np.float32 and pixels.ndim == 3

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from segtrain.data.files.images import image_size, read_image, read_mask
@@ -56,7 +57,7 @@ def test_sixteen_bits_and_floats_are_kept(tmp_path):
     wide = PHOTO.astype(np.uint16) * 200
     cv2.imwrite(str(tmp_path / "a.png"), wide[..., ::-1])
     assert np.array_equal(read_image(tmp_path / "a.png"), wide)
-    cv2.imwrite(str(tmp_path / "a.tif"), (PHOTO / np.float32(255))[..., ::-1])
+    tifffile.imwrite(tmp_path / "a.tif", PHOTO / np.float32(255))
     assert np.array_equal(read_image(tmp_path / "a.tif"), PHOTO / np.float32(255))
 
 

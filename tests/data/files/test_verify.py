@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from segtrain.data.files import inspection
@@ -65,7 +66,7 @@ def write_tiffs(root: Path, *images: np.ndarray) -> None:
     for number, pixels in enumerate(images):
         write_pair(root, f"i{number}")
         (root / f"images/i{number}.jpg").unlink()
-        cv2.imwrite(str(root / f"images/i{number}.tif"), pixels)
+        tifffile.imwrite(root / f"images/i{number}.tif", pixels[..., ::-1])
 
 
 GRAY = np.ones((*SIZE, 3), np.float32) / 2
