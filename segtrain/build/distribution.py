@@ -66,6 +66,11 @@ def distribute(
         synchronize_batchnorm(model)
     if not is_shared_out(config, world):
         return Distributed(in_parallel(model, runtime.device, world, has_unused=has_unused), optimizer)
+    if runtime.device.type == "cpu" and not hasattr(torch.cpu.Stream, "record_event"):
+        raise ConfigError(
+            f"trainer.strategy=fsdp: torch {torch.__version__} shares out weights on GPUs only; set "
+            "trainer.strategy=ddp, or install a newer torch"
+        )
     image = torch.zeros(1, model.in_channels, *size, device=runtime.device)
     shards = Shards(model, image, runtime, world)
     own = build_optimizer(config.optimizer, model, runtime, encoder=shards.hollow.encoder)  # of the weights of now

@@ -74,7 +74,8 @@ def write_onnx(program: ExportedProgram, file: Path, description: str, computed:
     except Exception as error:  # of an operator that has no translation; its own first line says but the step
         reason = _first_line(error.__cause__ or error)
         raise ConfigError(
-            f"format=onnx: the model cannot be translated ({reason}); write format=torch_export"
+            f"format=onnx: torch {torch.__version__} cannot translate the model ({reason}); write format=torch_export, "
+            "or install a newer torch where there is one"
         ) from error
     assert made is not None
     proto = made.model_proto

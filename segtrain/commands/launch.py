@@ -63,6 +63,10 @@ def launch(config: LaunchConfig, processes: int, words: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher import api
 
+    def end_ranks(number: int, _frame: object) -> None:
+        """Let torch's launcher pass a signal on to all ranks."""
+        raise SignalException(f"got {signal.Signals(number).name}", sigval=signal.Signals(number))
+
     # torch would start as many threads in each process as there are cores
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // processes)))
     plan = api.LaunchConfig(
@@ -73,8 +77,8 @@ def launch(config: LaunchConfig, processes: int, words: list[str]) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint=config.rendezvous or "localhost:0",
         max_restarts=config.restarts,
-        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",  # it passes them on
     )
+    signal.signal(signal.SIGUSR1, end_ranks)  # as torch does for SIGTERM, SIGINT, SIGHUP and SIGQUIT
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # a rank that fails says why itself
     try:
         api.elastic_launch(plan, sys.executable)("-m", "segtrain", *words)
