@@ -6,6 +6,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, and small tensors need no team
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # tests run side by side on a busy machine
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = (

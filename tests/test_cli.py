@@ -100,7 +100,8 @@ def test_eval_scores_another_split_beside_the_first(run):
 
 
 def test_eval_repeats_the_validation_of_the_best_checkpoint(run, tmp_path):
-    assert main(["eval", f"ckpt={run}", f"output={tmp_path}", "data.batch_size=3"]) == 0
+    as_in_training = ("precision=auto", "data.batch_size=3")
+    assert main(["eval", f"ckpt={run}", f"output={tmp_path}", *as_in_training]) == 0
     again, first = scores_of(tmp_path)["val"], scores_of(run)["val"]
     assert again["iou"] == pytest.approx(first["iou"], abs=1e-3)
 

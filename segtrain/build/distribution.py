@@ -66,11 +66,6 @@ def distribute(
         synchronize_batchnorm(model)
     if not is_shared_out(config, world):
         return Distributed(in_parallel(model, runtime.device, world, has_unused=has_unused), optimizer)
-    if runtime.device.type == "cpu" and not hasattr(torch.cpu.Stream, "record_event"):
-        raise ConfigError(
-            f"trainer.strategy=fsdp: torch {torch.__version__} shares out weights on GPUs only; set "
-            "trainer.strategy=ddp, or install a newer torch"
-        )
     image = torch.zeros(1, model.in_channels, *size, device=runtime.device)
     shards = Shards(model, image, runtime, world)
     own = build_optimizer(config.optimizer, model, runtime, encoder=shards.hollow.encoder)  # of the weights of now
@@ -84,6 +79,15 @@ def refuse_undivided(model: nn.Module) -> None:
         raise ConfigError(
             f"trainer.strategy=fsdp: {scalars[0]} (of {len(scalars)} such) is a single number, which cannot be "
             f"shared out; {_REMEDY}"
+        )
+
+
+def refuse_sharing_on(device: torch.device) -> None:
+    """Raise `ConfigError` for a device on which this torch cannot share out weights: old ones on the CPU."""
+    if device.type == "cpu" and not hasattr(torch.cpu.Stream, "record_event"):
+        raise ConfigError(
+            f"trainer.strategy=fsdp: torch {torch.__version__} shares out weights on GPUs only; {_REMEDY}, or install "
+            "a newer torch"
         )
 
 

@@ -51,6 +51,8 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(run):
     """The run as an ONNX file for images of any size."""
+    if torch.__version__ < "2.7":
+        pytest.skip("torch 2.6 cannot translate our models")
     assert main(["export", str(run)]) == 0
     return run / "model.onnx"
 
@@ -82,7 +84,7 @@ def described(file, changed, change):
         onnx.helper.set_model_props(model, {} if text is None else {"segtrain": text})
         onnx.save(model, str(changed))
         return changed
-    return rewritten(file, changed, "extra/segtrain", change)
+    return rewritten(file, changed, "/segtrain", change)
 
 
 def rewritten(file, changed, end, change):
@@ -239,7 +241,7 @@ def test_files_that_are_damaged_or_of_other_tools_are_refused_in_a_line(graph, h
 def test_what_a_newer_torch_wrote_is_refused_with_both_versions(run, here, photos, refused):
     """Of another schema, which is all that torch's loader says of it; the description is read without that."""
     assert main(["export", str(run), "format=torch_export", f"output={here}"]) == 0
-    rewritten("model.pt2", "versioned.pt2", "extra/torch", lambda _: "99.1")
+    rewritten("model.pt2", "versioned.pt2", "/torch", lambda _: "99.1")
     rewritten("versioned.pt2", "newer.pt2", "models/model.json", of_a_later_schema)
     (line,) = refused("predict", "newer.pt2", str(photos), str(here / "masks"))
     assert f"newer.pt2: torch {torch.__version__} cannot read what torch 99.1 wrote" in line

@@ -36,7 +36,7 @@ def test_a_program_of_torch_says_how_many_images_it_takes_and_gives_all_its_answ
 
 
 def test_a_size_that_its_guards_exclude_is_a_line(saved):
-    with pytest.raises(ConfigError, match=r"twice.pt2: its graph does not hold for images of 5x6 \(Guard failed"):
+    with pytest.raises(ConfigError, match=r"twice.pt2: its graph does not hold for images of 5x6 \((Guard|Expected)"):
         ENGINES[".pt2"](saved, CPU)(torch.zeros(2, 3, 5, 6, dtype=torch.uint8))
 
 
@@ -55,7 +55,7 @@ def test_what_a_file_says_of_itself_is_read_without_its_weights(saved, tmp_path)
     bare = tmp_path / "bare.pt2"
     with zipfile.ZipFile(saved) as source, zipfile.ZipFile(bare, "w") as target:
         for name in source.namelist():
-            if "/extra/" in name:
+            if name.startswith(("extra", "twice/extra")):
                 target.writestr(name, source.read(name))
     assert ENGINES[".pt2"].metadata(bare) == {"segtrain": "{}", "torch": torch.__version__}
     with pytest.raises(CheckpointError, match=r"bare.pt2: torch cannot read it .*; export it again"):

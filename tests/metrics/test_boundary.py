@@ -28,7 +28,7 @@ def test_a_shifted_square_by_hand():
     assert boundary_iou(shifted, truth, 1) == common / (2 * ring - common)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=SEEDS, reach=st.integers(1, 3))
 def test_the_band_is_what_reaches_the_outside(seed, reach):
     rng = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ REDUCTIONS = ("micro", "macro", "micro-imagewise", "macro-imagewise")
 
 
 def few(test):
-    return settings(max_examples=25, deadline=None)(given(seed=SEEDS)(test))
+    return settings(max_examples=25)(given(seed=SEEDS)(test))
 
 
 def values(numbers):
@@ -126,7 +126,7 @@ def as_torchvision(predictions, targets, labels):
     return [right.sum() / matrix.sum(), *(right / matrix.sum(1)), *iou, iou.mean()]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=SEEDS, mode=st.sampled_from(["binary", "multiclass"]))
 def test_numbers_of_torchvision_follow_its_formulas(seed, mode):
     task, prediction, target = sparse_maps(mode, seed)

@@ -25,7 +25,7 @@ def brute_force(prediction: torch.Tensor, target: torch.Tensor, task: Task) -> d
     return table
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(mode=st.sampled_from(MODES), seed=SEEDS, ignore_index=st.sampled_from([255, -1, -100, 3, 2**31, -(2**40)]))
 def test_counts_are_those_of_plain_comparisons(mode, seed, ignore_index):
     task, prediction, target = random_maps(mode, seed, ignore_index=ignore_index)
@@ -35,7 +35,7 @@ def test_counts_are_those_of_plain_comparisons(mode, seed, ignore_index):
         assert getattr(counts, field).dtype == torch.int64
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mode=st.sampled_from(MODES), seed=SEEDS)
 def test_correct_and_decided_compare_labels(mode, seed):
     task, prediction, target = random_maps(mode, seed)
@@ -45,7 +45,7 @@ def test_correct_and_decided_compare_labels(mode, seed):
     assert torch.equal(counts.correct, ((prediction == target).flatten(1) & kept).sum(1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mode=st.sampled_from(MODES), seed=SEEDS, cut=st.integers(0, 5))
 def test_counts_of_batches_join_to_those_of_all_images(mode, seed, cut):
     task, prediction, target = random_maps(mode, seed, images=5)
@@ -126,7 +126,7 @@ def test_counting_changes_neither_map():
     assert torch.equal(target, before[1])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(values=st.lists(st.integers(0, 6), max_size=40))
 def test_an_accelerator_counts_and_sums_values_like_a_cpu(values):
     values = torch.tensor(values, dtype=torch.int64)

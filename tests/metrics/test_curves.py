@@ -160,7 +160,7 @@ def test_the_curve_goes_through_scikit_learns_points():
     assert ours == theirs
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_the_threshold_with_the_best_f1_has_the_best_iou(seed):
     task, logits, target = random_batch("multiclass", seed, images=1, size=6)

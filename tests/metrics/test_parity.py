@@ -30,7 +30,7 @@ OF_SMP = {
 
 
 def few(test):
-    return settings(max_examples=15, deadline=None)(given(seed=SEEDS)(test))
+    return settings(max_examples=15)(given(seed=SEEDS)(test))
 
 
 @pytest.mark.parametrize("name", OF_SMP)
@@ -92,7 +92,7 @@ def mean_iou_by_histograms(prediction, target, labels, ignore_index):
         return np.nanmean(shared / union)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=SEEDS, classes=st.integers(2, 30))
 def test_macro_iou_is_the_nan_mean_of_mmsegmentation(seed, classes):
     task, prediction, target = random_maps("multiclass", seed, images=1, classes=classes)
@@ -100,7 +100,7 @@ def test_macro_iou_is_the_nan_mean_of_mmsegmentation(seed, classes):
     assert metrics.macro(count(prediction, target, task), metrics.iou).item() == pytest.approx(theirs, rel=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, classes=st.integers(2, 6))
 def test_the_confusion_matrix_is_that_of_scikit_learn(seed, classes):
     learn = pytest.importorskip("sklearn.metrics")

@@ -81,28 +81,28 @@ def test_a_class_that_is_missed_or_invented_scores_zero(name, errors):
     assert score(name, 0, *errors, 5) == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cells=st.lists(st.integers(0, 5), min_size=4, max_size=4))
 def test_rates_of_error_complete_rates_of_success(cells):
     for good, bad in (("recall", "fnr"), ("specificity", "fpr"), ("precision", "fdr"), ("npv", "for")):
         assert score(bad, *cells) == pytest.approx(1 - score(good, *cells), nan_ok=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cells=st.lists(st.integers(0, 2**40), min_size=4, max_size=4))
 def test_f1_follows_from_iou(cells):
     iou, f1 = score("iou", *cells), score("f1", *cells)
     assert f1 == pytest.approx(2 * iou / (1 + iou), nan_ok=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cells=st.lists(st.integers(0, 5), min_size=4, max_size=4))
 def test_f_beta_with_beta_0_is_precision(cells):
     counts = counts_of(*(torch.tensor([[cell]]) for cell in cells))
     torch.testing.assert_close(metrics.fbeta(counts, beta=0.0), metrics.precision(counts), equal_nan=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_f_beta_with_beta_1_is_f1(seed):
     counts = random_counts(seed)
@@ -133,7 +133,7 @@ def test_an_infinite_likelihood_ratio_stays_infinite():
     assert score("lr+", 5, 0, 0, 7) == math.inf
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_with_two_labels_agreement_over_labels_is_that_of_the_class(seed):
     task, prediction, target = random_maps("binary", seed)

@@ -32,7 +32,7 @@ def test_each_reduction_by_hand(name, expected):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("absent", ["exclude", "one"])
 @pytest.mark.parametrize("name", REDUCTIONS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_a_perfect_prediction_scores_one(name, absent, mode, seed):
     task, _, target = random_maps(mode, seed)
@@ -42,7 +42,7 @@ def test_a_perfect_prediction_scores_one(name, absent, mode, seed):
 
 
 @pytest.mark.parametrize("reduction", [metrics.weighted, metrics.weighted_imagewise])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(weights=st.lists(st.floats(0.01, 100), min_size=3, max_size=3))
 def test_a_perfect_prediction_scores_one_with_any_weights(reduction, weights):
     maps = torch.tensor([[[0, 1]], [[1, 2]]])
@@ -50,7 +50,7 @@ def test_a_perfect_prediction_scores_one_with_any_weights(reduction, weights):
     assert reduction(counts, iou, weights=weights).item() == pytest.approx(1, rel=1e-15)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_equal_weights_are_none(seed):
     counts = random_counts(seed)
@@ -58,7 +58,7 @@ def test_equal_weights_are_none(seed):
 
 
 @pytest.mark.parametrize("names", [("micro", "macro", "weighted"), tuple(f"{n}_imagewise" for n in ("micro", "macro"))])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_with_one_class_there_is_nothing_to_choose(names, seed):
     task, prediction, target = random_maps("binary", seed)

@@ -33,7 +33,7 @@ def contour(region):
     return np.argwhere(region & ~inner)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=SEEDS, spacing=st.sampled_from([(1.0, 1.0), (0.5, 2.0)]), percentile=st.sampled_from([95.0, 100.0, 50.0]))
 def test_distances_are_those_of_all_pairs_of_contour_pixels(seed, spacing, percentile):
     prediction, target = blobs(seed)
@@ -50,7 +50,7 @@ def test_distances_are_those_of_all_pairs_of_contour_pixels(seed, spacing, perce
             assert found.average[image, label].item() == pytest.approx(np.concatenate(ways).mean())
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_distances_are_those_of_monai(seed):
     theirs = pytest.importorskip("monai.metrics")

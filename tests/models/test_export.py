@@ -7,6 +7,8 @@ from torch.export import Dim, export
 
 from segtrain.models import create_model, decoders
 
+pytestmark = pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6 finds no graph for all sizes")
+
 ARCHS = sorted(name.lower() for name in decoders.__all__)
 OTHER_SIZES = [(128, 96), (200, 150), (97, 224), (65, 49)]  # only the first is a multiple of any stride
 

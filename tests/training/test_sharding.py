@@ -11,7 +11,8 @@ from segtrain.runtime.shards import whole
 from segtrain.runtime.world import ALONE
 from segtrain.training.sharding import Shards
 
-CPU_AND_GPU = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+ON_CPU = pytest.mark.skipif(not hasattr(torch.cpu.Stream, "record_event"), reason="this torch does it on GPUs only")
+CPU_AND_GPU = [pytest.param("cpu", marks=ON_CPU), pytest.param("cuda", marks=pytest.mark.gpu)]
 PAIRS = [
     ("unet", "resnet18"),
     ("fpn", "beit_base_patch16_224"),
