@@ -94,8 +94,9 @@ def refuse_sharing_on(device: torch.device) -> None:
 def refuse_optimizer_on_shards(config: OptimizerConfig, runtime: Runtime, world: World) -> None:
     """Raise `ConfigError` for an optimizer whose step on shards is not that on whole weights, shown by a toy model.
 
-    All ranks call it.
+    And where there can be no shards. All ranks call it.
     """
+    refuse_sharing_on(runtime.device)
     plain = replace(config, layer_decay=None, groups=None)  # the toy has no layers
     toys = [_toy(runtime.device, rows=4 * world.size - 1) for _ in range(2)]
     fully_shard(toys[1], mesh=init_device_mesh(runtime.device.type, (world.size,)))

@@ -9,13 +9,7 @@ from typing import Any
 import torch
 import yaml
 
-from segtrain.build.distribution import (
-    distribute,
-    is_shared_out,
-    refuse_optimizer_on_shards,
-    refuse_sharing_on,
-    refuse_undivided,
-)
+from segtrain.build.distribution import distribute, is_shared_out, refuse_optimizer_on_shards, refuse_undivided
 from segtrain.build.optimizer import build_optimizer
 from segtrain.build.parts import (
     build_feed,
@@ -131,7 +125,6 @@ def build_trainer(
     set_up(runtime.device, config.trainer)
     if is_shared_out(config, world):
         with world.said_once():
-            refuse_sharing_on(runtime.device)
             refuse_optimizer_on_shards(config.optimizer, runtime, world)
     with world.first_goes_first():
         refuse_impossible(config, world)

@@ -3,6 +3,7 @@
 import io
 import logging
 import warnings
+from typing import Any
 from pathlib import Path
 
 import cv2
@@ -30,8 +31,8 @@ AS_THEY_STAND = ("1", "L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "F")
 Image.MAX_IMAGE_PIXELS = None  # aerial images exceed Pillow's limit; ours is `images.MAX_PIXELS`
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # our errors say what is wrong, as below
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
-set_log_level = cv2.utils.logging.setLogLevel if cv2.__version__ >= "5" else cv2.setLogLevel
-set_log_level(0)  # silent: our errors name the file and the remedy
+logs: Any = cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2  # OpenCV 5, and 4
+logs.setLogLevel(0)  # silent: our errors name the file and the remedy
 
 
 def read_photo(request: Request) -> Stored:

@@ -133,8 +133,9 @@ def _with_opencv(data: bytes, page: Any) -> Pixels | None:
 def _log_luv(data: bytes, _page: Any) -> Pixels | None:
     """Decode RGB of float32 in logarithms, as OpenCV 4 writes it; the header has their dtype."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    is_colour = pixels is not None and pixels.dtype == np.float32 and pixels.ndim == 3
-    return pixels[..., ::-1] if is_colour else None
+    if pixels is None or pixels.dtype != np.float32 or pixels.ndim != 3:
+        return None
+    return pixels[..., ::-1]  # from BGR
 
 
 def _is_as_said(pixels: Pixels, page: Any) -> bool:
