@@ -3,8 +3,8 @@
 import io
 import logging
 import warnings
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
