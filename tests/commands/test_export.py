@@ -238,6 +238,7 @@ def test_files_that_are_damaged_or_of_other_tools_are_refused_in_a_line(graph, h
         assert said in line
 
 
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6 wrote archives of other members")
 def test_what_a_newer_torch_wrote_is_refused_with_both_versions(run, here, photos, refused):
     """Of another schema, which is all that torch's loader says of it; the description is read without that."""
     assert main(["export", str(run), "format=torch_export", f"output={here}"]) == 0

@@ -227,6 +227,7 @@ def test_a_tapped_encoder_can_be_copied(copied):
             assert torch.equal(mine, other)
 
 
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6 finds no graph for all sizes")
 def test_a_tapped_encoder_exports_with_any_height_and_width():
     encoder = TimmEncoder("resnet18", weights=None, taps=list(NATIVES["resnet18"].taps)).eval()
     sides = {2: 32 * torch.export.Dim("rows", min=2, max=64), 3: 32 * torch.export.Dim("columns", min=2, max=64)}

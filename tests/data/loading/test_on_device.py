@@ -58,7 +58,8 @@ def test_geometry_is_that_of_albumentations(transform):
     image, mask = smooth()
     ours, theirs = changed([transform], image, mask), transform(image=image, mask=mask)
     assert not np.array_equal(theirs["mask"], mask)
-    assert np.abs(ours[0].astype(int) - theirs["image"]).max() <= 2
+    rounded = 2 if cv2.__version__ >= "5" else 5  # OpenCV 4 takes places in steps of 1/32 pixel
+    assert np.abs(ours[0].astype(int) - theirs["image"]).max() <= rounded
     assert (ours[1] != theirs["mask"]).mean() < 0.002  # where a pixel lies between two of the image
 
 
