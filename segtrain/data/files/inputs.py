@@ -4,11 +4,11 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from glob import glob, has_magic
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from segtrain.data.files.lists import read_lines
-from segtrain.data.files.walk import SUFFIXES, find_images
+from segtrain.data.files.walk import SUFFIXES, find_images, without_suffix
 from segtrain.errors import DataError
 
 LIST = ".txt"
@@ -69,7 +69,7 @@ def name_inputs(paths: Sequence[Path], root: Path | None = None) -> list[Input]:
     if base is None or not all(place.is_relative_to(base) for place in places):
         base = Path(os.path.commonpath([place.parent for place in places]))
     listed = [place.relative_to(base).as_posix() for place in places]
-    names = [Path(name).with_suffix("").as_posix() for name in listed]
+    names = [without_suffix(PurePosixPath(name)) for name in listed]
     while (counts := Counter(names)).most_common(1)[0][1] > 1:  # a whole name may be the short one of a third image
         names = [whole if counts[name] > 1 else name for name, whole in zip(names, listed, strict=True)]
     return [Input(*each) for each in zip(names, listed, paths, strict=True)]

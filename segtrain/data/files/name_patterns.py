@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from segtrain.config.words import typed
-from segtrain.data.files.walk import SUFFIXES
+from segtrain.data.files.walk import SUFFIXES, without_suffix
 from segtrain.errors import ConfigError
 
 SHARED = "*"
@@ -141,4 +141,4 @@ def _last(name: str) -> str:
 
 
 def _without_suffix(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix("")) if name.lower().endswith(SUFFIXES) else name
+    return without_suffix(PurePosixPath(name)) if name.lower().endswith(SUFFIXES) else name

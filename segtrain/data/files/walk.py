@@ -1,7 +1,8 @@
 """Listing the image files of a folder, for training, `segtrain score` and `segtrain predict`."""
 
 import os
-from pathlib import Path
+import posixpath
+from pathlib import Path, PurePath
 
 from segtrain.errors import DataError
 
@@ -25,6 +26,11 @@ def find_images(folder: Path) -> list[Path]:
     `DataError` where a folder cannot be read, or a link leads back to a folder around it.
     """
     return [folder / name for name in image_names(folder)]
+
+
+def without_suffix(path: PurePath) -> str:
+    """Return the path of a file as text, without its suffix; ``..png`` has none, where Python 3.13's own way fails."""
+    return posixpath.splitext(path.as_posix())[0]
 
 
 def image_names(folder: Path) -> list[str]:

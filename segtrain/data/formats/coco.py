@@ -28,6 +28,7 @@ from segtrain.data.files.named_images import NamedImages
 from segtrain.data.files.places import files_of_splits, read_places
 from segtrain.data.files.rasterize import Encoded, Run, Shape, Size, corners_of
 from segtrain.data.files.splits import NAMES, PLACE
+from segtrain.data.files.walk import without_suffix
 from segtrain.data.formats.named import DrawnSource
 from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
@@ -207,7 +208,7 @@ def _read(
     named = NamedImages([folder])
     for each in data["images"]:
         number, name = each["id"], str(each["file_name"])
-        ids.append(PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix())
+        ids.append(without_suffix(PurePosixPath(name.replace("\\", "/"))))
         files.append(named.find(name) or str(folder / name))
         drawing: Drawing = drawing_of(
             path, regions.get(number, ()), problems.get(number, ()), f"{stamp}/{number}", _size(each)

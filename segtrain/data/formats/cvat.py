@@ -17,6 +17,7 @@ from segtrain.data.files.listing import Listing
 from segtrain.data.files.named_images import NamedImages
 from segtrain.data.files.rasterize import Placed, Run, Shape, ellipse, rectangle, turned
 from segtrain.data.files.splits import split_called, split_named
+from segtrain.data.files.walk import without_suffix
 from segtrain.data.formats.named import DrawnSource
 from segtrain.data.palette import Colour
 from segtrain.data.sample import Recognised, Split
@@ -64,7 +65,7 @@ class Cvat(DrawnSource):
         if not len(named):
             raise DataError(f"{base}: holds no image, expected those that {files[0].name} names; export them too")
         samples = Listing(
-            [PurePosixPath(name).with_suffix("").as_posix() for name in export.names],
+            [without_suffix(PurePosixPath(name)) for name in export.names],
             images,
             (export.drawings,),
             export.splits if any(export.splits) else None,

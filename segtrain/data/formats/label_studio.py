@@ -19,7 +19,7 @@ from segtrain.data.files.legend import Legend
 from segtrain.data.files.listing import Listing
 from segtrain.data.files.named_images import NamedImages
 from segtrain.data.files.rasterize import Box, Shape, Size, corners_of, ellipse, rectangle, turned
-from segtrain.data.files.walk import SUFFIXES
+from segtrain.data.files.walk import SUFFIXES, without_suffix
 from segtrain.data.formats.named import DrawnSource
 from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
@@ -66,7 +66,7 @@ class LabelStudio(DrawnSource):
             Drawing(path, partial(_find, task, value_of), f"{stamp}/{number}", _size(task.results))
             for number, task in enumerate(tasks)
         ]
-        ids = [PurePosixPath(Path(image).relative_to(base).as_posix()).with_suffix("").as_posix() for image in images]
+        ids = [without_suffix(Path(image).relative_to(base)) for image in images]
         samples = Listing(ids, images, (drawings,), listed_in=path.name)
         samples.require_distinct_ids(str(path), "take one of the tasks out")
         super().__init__(samples, Legend.of_drawings(names, [IGNORED]), split=split, **options)

@@ -17,7 +17,7 @@ from segtrain.data.files.listing import Listing
 from segtrain.data.files.lists import read_lines
 from segtrain.data.files.places import read_places
 from segtrain.data.files.rasterize import Size
-from segtrain.data.files.walk import SUFFIXES, find_images
+from segtrain.data.files.walk import SUFFIXES, find_images, without_suffix
 from segtrain.data.formats.named import DrawnSource
 from segtrain.data.sample import Recognised, Split
 from segtrain.errors import DataError
@@ -141,7 +141,7 @@ def _read(names: Sequence[str], places: Sequence[Path], split: Split | None) -> 
         log.info(
             "%s: %d of %d images have no file of polygons, so they are background", places[0], without, len(images)
         )
-    ids = [PurePath(image).relative_to(base).with_suffix("").as_posix() for image in images]
+    ids = [without_suffix(PurePath(image).relative_to(base)) for image in images]
     listed = next((str(place) for place in places if place.is_file()), None)
     samples = Listing(ids, images, (drawings,), to_divide="name folders for {split} in data.yaml", listed_in=listed)
     samples.require_distinct_ids(str(places[0]), "rename one of them")

@@ -15,6 +15,7 @@ from segtrain.config.words import counted
 from segtrain.data.files.labels import listing
 from segtrain.data.files.memory import recall, remember
 from segtrain.data.files.splits import NAMES, PLACE
+from segtrain.data.files.walk import without_suffix
 from segtrain.data.sample import Split
 from segtrain.data.shards.index import ShardIndex, TarError, read_tar
 from segtrain.data.shards.manifest import NAME, Manifest, Shard
@@ -127,7 +128,7 @@ def _by_names(store: Store, *, must_list: bool = True) -> Mapping[Split, list[st
 
 def says(name: str, words: Sequence[str]) -> bool:
     """Tell whether a word stands in a path between what are no letters: ``pets-train-0001.tar``, ``train/0001.tar``."""
-    parts = re.split(r"[^a-z]+", PurePosixPath(name).with_suffix("").as_posix().lower())
+    parts = re.split(r"[^a-z]+", without_suffix(PurePosixPath(name)).lower())
     return any(word in parts for word in words)
 
 

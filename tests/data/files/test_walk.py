@@ -1,10 +1,10 @@
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from segtrain.data.files.inputs import find_inputs
 from segtrain.data.files.pairs import find_files
-from segtrain.data.files.walk import find_images
+from segtrain.data.files.walk import find_images, without_suffix
 from segtrain.errors import DataError
 
 
@@ -56,3 +56,11 @@ def test_a_link_to_a_folder_around_it_is_refused(tmp_path):
 def test_a_link_to_a_file_that_is_gone_is_kept_for_reading_to_name_it(tmp_path):
     (tmp_path / "a.jpg").symlink_to(tmp_path / "gone.jpg")
     assert find_images(tmp_path) == [tmp_path / "a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("a/b.c.png", "a/b.c"), ("a.b/c", "a.b/c"), ("./a.png", "a"), ("a/.png", "a/.png"), ("a/..png", "a/..png")],
+)
+def test_a_suffix_is_cut_from_names_that_have_one(path, expected):
+    assert without_suffix(PurePosixPath(path)) == expected
