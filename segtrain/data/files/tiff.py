@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from segtrain.data.files.orientation import UPRIGHT, turn_back
+from segtrain.data.files.photos import decode_with_opencv
 from segtrain.data.files.stored import Colours, Request, Stored, UnreadableError
 from segtrain.data.sample import Pixels
 
@@ -92,8 +94,12 @@ def _by_others(image: tifffile.TiffPageSeries, data: bytes, orientation: int) ->
     page: Any = image.keyframe
     compression = getattr(page.compression, "name", str(page.compression))
     if len(image.pages) == 1:
-        decoders = (_with_pillow, _with_opencv) if compression in BY_OTHERS else ()
-        for decode in (_log_luv,) if page.photometric.name == "LOGLUV" else decoders:
+        decoders: tuple[Callable[[bytes, Any], Pixels | None], ...] = ()
+        if compression in BY_OTHERS:
+            decoders = (_with_pillow, _with_opencv)
+        elif page.photometric.name == "LOGLUV":
+            decoders = (_log_luv,)
+        for decode in decoders:
             pixels = decode(data, page)
             if pixels is not None:
                 return turn_back(pixels, orientation)  # both have applied the orientation, unlike tifffile
@@ -130,12 +136,10 @@ def _with_opencv(data: bytes, page: Any) -> Pixels | None:
     return pixels[..., order] if order else pixels
 
 
-def _log_luv(data: bytes, _page: Any) -> Pixels | None:
-    """Decode RGB of float32 in logarithms, as OpenCV 4 writes it; the header has their dtype."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.float32 or pixels.ndim != 3:
-        return None
-    return pixels[..., ::-1]  # from BGR
+def _log_luv(data: bytes, page: Any) -> Pixels | None:
+    """Decode RGB of float32 in logarithms, as OpenCV 4 writes it; the header has the dtype of these."""
+    pixels = decode_with_opencv(data)
+    return pixels if pixels is not None and pixels.dtype == np.float32 and pixels.shape == page.shape else None
 
 
 def _is_as_said(pixels: Pixels, page: Any) -> bool:
